@@ -1,0 +1,81 @@
+"""Safe decoding: any picture file in, an upright RGB picture out, or one clear reason why not."""
+
+import io
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from crossmodal.errors import PictureError
+
+MAX_PIXELS = 100_000_000
+# The header decides below; Pillow's own warning would only repeat it, and above twice its limit
+# Pillow raises by itself, which is turned into the same sentence.
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+
+def load_picture(source: Path | bytes, at_least: int | None = None, name: str | None = None) -> Image.Image:
+    """Decode one picture to upright RGB.
+
+    The first frame of an animation; transparency over white; 16-bit and float greys scaled to 8;
+    EXIF orientation applied. With `at_least`, a JPEG may come back smaller, at the smallest of its
+    own scales whose shorter side has that many pixels, which is several times faster.
+
+    Raises PictureError, before decoding when the header says more than MAX_PIXELS.
+    """
+    label = name or (str(source) if isinstance(source, Path) else "The picture")
+    if isinstance(source, Path) and not source.is_file():
+        raise PictureError(f"{label} is {'a folder' if source.is_dir() else 'not there'}.")
+    try:
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as picture:
+            if picture.width * picture.height > MAX_PIXELS:
+                raise _too_large(label, f"{picture.width} x {picture.height} pixels")
+            if at_least is not None and picture.format == "JPEG":
+                shrink = max(1, min(picture.size) // at_least)
+                picture.draft(None, (picture.width // shrink, picture.height // shrink))
+            picture.load()
+            return _to_rgb(_upright(picture))
+    except PictureError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise _too_large(label, "far too many pixels") from error
+    except Image.UnidentifiedImageError as error:
+        raise PictureError(f"{label} is not a picture that can be read (JPEG, PNG, WebP, GIF, BMP, TIFF).") from error
+    except Exception as error:  # decoders raise anything at all on a broken file, and all mean the same
+        raise PictureError(f"{label} is broken or cut short ({error}).") from error
+
+
+def _too_large(label: str, size: str) -> PictureError:
+    return PictureError(
+        f"{label} has {size}, more than the {MAX_PIXELS // 1_000_000} megapixels that are decoded; make it smaller."
+    )
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(picture)
+    except Exception:  # a malformed EXIF block says nothing of the orientation; the pixels are fine
+        return picture
+
+
+def _to_rgb(picture: Image.Image) -> Image.Image:
+    if picture.mode.startswith("I") or picture.mode == "F":
+        return _grey_from_deep(picture).convert("RGB")
+    if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
+        rgba = picture.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, "white")
+        return Image.alpha_composite(white, rgba).convert("RGB")
+    return picture.convert("RGB")
+
+
+def _grey_from_deep(picture: Image.Image) -> Image.Image:
+    """Scale a 16-bit, 32-bit or float grey to 8 bits; Pillow's own convert would clip it to white."""
+    values = np.nan_to_num(np.asarray(picture, dtype=np.float64))
+    if picture.mode == "F" or values.max(initial=0) > 65535 or values.min(initial=0) < 0:
+        low, high = values.min(initial=0), values.max(initial=0)
+        values = (values - low) * (255 / (high - low) if high > low else 1)
+    elif picture.mode.startswith("I;16") or values.max(initial=0) > 255:
+        values = values / 257
+    return Image.fromarray(values.round().clip(0, 255).astype(np.uint8))

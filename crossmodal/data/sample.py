@@ -1,0 +1,60 @@
+"""The drawn sample set: made from a seed, written like any captioned photo collection."""
+
+import csv
+import json
+import random
+import shutil
+from pathlib import Path
+
+from tqdm import tqdm
+
+from crossmodal.data.drawing import draw_scene
+from crossmodal.data.scenes import describe, imagine_scene
+from crossmodal.errors import CrossmodalError
+from crossmodal.files import whole_file, write_text
+
+SCENES = 600
+SEED = 7
+NOTE = "These are drawings made by this project's own code, not photographs."
+
+
+def draw_sample(folder: Path, scenes: int = SCENES, seed: int = SEED, progress: bool = False) -> tuple[Path, Path]:
+    """Draw a sample set into `folder` and return its caption file and its folder of pictures.
+
+    Nothing is drawn when the same sample is already there. Raises CrossmodalError when `folder`
+    holds anything else.
+    """
+    folder = Path(folder)
+    captions, images, stamp = folder / "captions.txt", folder / "images", folder / "sample.json"
+    made_with = {"scenes": scenes, "seed": seed, "note": NOTE}
+    if stamp.is_file() and _read_stamp(stamp) == made_with:
+        return captions, images
+    if folder.is_dir() and any(folder.iterdir()) and not (stamp.is_file() or (folder / "unfinished").is_file()):
+        raise CrossmodalError(f"{folder} holds other files; give an empty folder for the drawn sample.")
+    if scenes < 1:
+        raise CrossmodalError(f"A sample of {scenes} scenes cannot be drawn; ask for at least one.")
+    if folder.is_dir():
+        shutil.rmtree(folder)
+    images.mkdir(parents=True)
+    (folder / "unfinished").touch()
+    rng = random.Random(seed)
+    rows = []
+    for number in tqdm(range(scenes), desc="Drawing the sample", unit="scene", disable=not progress):
+        scene = imagine_scene(rng)
+        name = f"scene_{seed}_{number:04d}.jpg"
+        draw_scene(scene).save(images / name, quality=90)
+        rows += [(name, caption) for caption in describe(scene, rng)]
+    with whole_file(captions) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(("image", "caption"))
+        writer.writerows(rows)
+    write_text(stamp, json.dumps(made_with))
+    (folder / "unfinished").unlink()
+    return captions, images
+
+
+def _read_stamp(path: Path) -> object:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return None

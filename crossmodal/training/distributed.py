@@ -1,0 +1,65 @@
+"""Several processes as one: rows gathered with their gradient, gradients added up."""
+
+import os
+from collections.abc import Iterable
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from crossmodal.training.batches import share_bounds
+
+# Long, because the others wait while one process writes the tensors of a large set.
+PATIENCE = timedelta(hours=2)
+
+
+def start_processes() -> tuple[int, int]:
+    """Join the processes that torchrun started; return this one's rank and how many there are."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
+        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
+    return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+
+
+def gather_rows(own: Tensor, sizes: list[int]) -> Tensor:
+    """Return the rows of all processes [sum(sizes), D], in rank order; gradients reach the own rows.
+
+    Every process computes the same loss from the gathered rows, so the gradient of its own rows is
+    already whole; what is left is to add up the parameters' gradients over the processes.
+    """
+    if len(sizes) == 1:
+        return own
+    # Padded, since a collective wants equal shapes.
+    padded = own.detach().new_zeros((max(sizes), *own.shape[1:]))
+    padded[: len(own)] = own.detach()
+    parts = [torch.empty_like(padded) for _ in sizes]
+    dist.all_gather(parts, padded)
+    rank = dist.get_rank()
+    return torch.cat([own if index == rank else part[:size] for index, (part, size) in enumerate(zip(parts, sizes, strict=True))])
+
+
+def add_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    """Replace each gradient by its sum over the processes, in one collective."""
+    if not dist.is_initialized() or dist.get_world_size() == 1:
+        return
+    trained = [parameter for parameter in parameters if parameter.requires_grad]
+    gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in trained]
+    flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
+    dist.all_reduce(flat)
+    for parameter, part in zip(trained, flat.split([gradient.numel() for gradient in gradients]), strict=True):
+        parameter.grad = part.view_as(parameter)
+
+
+def any_process(flag: bool, device: torch.device) -> bool:
+    """Say whether the flag is up in any process, so that all stop at the same step."""
+    if not dist.is_initialized() or dist.get_world_size() == 1:
+        return flag
+    value = torch.tensor(int(flag), device=device)
+    dist.all_reduce(value, op=dist.ReduceOp.MAX)
+    return bool(value.item())
+
+
+def sizes_of_shares(count: int, processes: int) -> list[int]:
+    """Return how many of `count` rows each process has."""
+    bounds = [share_bounds(count, part, processes) for part in range(processes)]
+    return [high - low for low, high in bounds]

@@ -1,0 +1,163 @@
+"""The pictures of an epoch: decoded as they are needed, or kept as the frozen stages' output."""
+
+import random
+import re
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+from torchvision.transforms import RandomResizedCrop
+from tqdm import tqdm
+
+from crossmodal.data.dataset import CaptionedImage, Dataset
+from crossmodal.data.pictures import load_picture
+from crossmodal.towers.image import ImageTower, Preprocessing, to_pixels
+
+SIDES = re.compile(r"\b(left|right)\b", re.IGNORECASE)
+CROP_AREA = (0.6, 1.0)
+CROP_RATIO = (3 / 4, 4 / 3)
+# Of the free memory, what the frozen stages' output may take.
+CACHE_SHARE = 0.4
+
+
+class Photos(Protocol):
+    """A source of image inputs; `hidden` says whether they are pixels or the stem's output."""
+
+    hidden: bool
+
+    def epoch(self, batches: Sequence[Sequence[int]], epoch: int) -> Iterator[Tensor]:
+        """Yield one input a batch of image indices, augmented."""
+        ...
+
+    def clean(self, indices: Sequence[int], at_once: int) -> Iterator[Tensor]:
+        """Yield the named images as they are, at most `at_once` together."""
+        ...
+
+
+class _Decoded(TorchDataset[Tensor]):
+    """Decodes the pictures of one batch, in a worker; an item is a whole batch."""
+
+    def __init__(self, images: Sequence[CaptionedImage], batches: Sequence[Sequence[int]], prepare: Preprocessing, view: str | None) -> None:
+        self.images, self.batches, self.prepare, self.view = images, batches, prepare, view
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, step: int) -> Tensor:
+        return torch.stack([self._pixels(index) for index in self.batches[step]])
+
+    def _pixels(self, index: int) -> Tensor:
+        image = self.images[index]
+        picture = load_picture(image.path, at_least=self.prepare.size)
+        if self.view is None:
+            return self.prepare(picture)
+        return augmented(picture, self.prepare, mirrors(image), f"{self.view} {index}")
+
+
+def mirrors(image: CaptionedImage) -> bool:
+    """Say whether a picture may be flipped: not where a caption says left or right."""
+    return not any(SIDES.search(caption) for caption in image.captions)
+
+
+def augmented(picture: Image.Image, prepare: Preprocessing, flip: bool, key: str) -> Tensor:
+    """Return a random crop, flipped half of the time where allowed; the same for the same key. uint8 [3, S, S]."""
+    rng = random.Random(key)
+    # torchvision draws from torch's generator; forked, so that nothing else depends on it.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(rng.randrange(2**62))
+        top, left, height, width = RandomResizedCrop.get_params(picture, list(CROP_AREA), list(CROP_RATIO))
+    resample = Image.Resampling[prepare.interpolation.upper()]
+    box = (left, top, left + width, top + height)
+    view = picture.resize((prepare.size, prepare.size), resample, box=box)
+    return to_pixels(ImageOps.mirror(view) if flip and rng.random() < 0.5 else view)
+
+
+class DecodedPhotos:
+    """Pictures decoded once an epoch by worker processes, ahead of the step."""
+
+    hidden = False
+
+    def __init__(self, dataset: Dataset, prepare: Preprocessing, augment: bool, seed: int, workers: int, pin: bool) -> None:
+        self._images, self._prepare, self._augment, self._seed = dataset.images, prepare, augment, seed
+        self._workers, self._pin = workers, pin
+
+    def _load(self, batches: Sequence[Sequence[int]], view: str | None) -> Iterator[Tensor]:
+        decoded = _Decoded(self._images, batches, self._prepare, view)
+        ahead = {"prefetch_factor": 4} if self._workers else {}
+        yield from DataLoader(decoded, batch_size=None, num_workers=self._workers, pin_memory=self._pin, **ahead)
+
+    def epoch(self, batches: Sequence[Sequence[int]], epoch: int) -> Iterator[Tensor]:
+        """Yield uint8 [N, 3, S, S], each picture decoded once."""
+        return self._load(batches, f"{self._seed} {epoch}" if self._augment else None)
+
+    def clean(self, indices: Sequence[int], at_once: int) -> Iterator[Tensor]:
+        """Yield uint8 [N, 3, S, S]."""
+        return self._load([indices[start : start + at_once] for start in range(0, len(indices), at_once)], None)
+
+
+class StemPhotos:
+    """The frozen stages' output of each picture and of some augmented views of it, in memory.
+
+    What is frozen gives the same output in every epoch, so it is computed once.
+    """
+
+    hidden = True
+
+    def __init__(self, dataset: Dataset, tower: ImageTower, source: DecodedPhotos, views: int, seed: int, progress: bool) -> None:
+        self._seed, self._views = seed, views
+        everything = range(len(dataset))
+        trained = [index for index, image in enumerate(dataset.images) if image.split == "train"]
+        self._row = {index: row for row, index in enumerate(trained)}
+        # View 0 is the picture as it is, of all images; the others are of those trained on.
+        self._clean = _stem_of(tower, source.clean(everything, 32), len(everything), "Frozen stages", progress)
+        self._augmented = [
+            _stem_of(tower, source.epoch(_slices(trained, 32), view), len(trained), f"View {view} of {views}", progress)
+            for view in range(1, views + 1)
+        ]
+
+    @staticmethod
+    def bytes_needed(dataset: Dataset, tower: ImageTower, views: int) -> int:
+        """Return the memory that the cache will take."""
+        size = tower.preprocessing.size
+        with torch.no_grad():
+            one = tower.stem(torch.zeros(1, 3, size, size, dtype=torch.uint8, device=tower.mean.device)).numel()
+        return 2 * one * (len(dataset) + views * len(dataset.split("train")))
+
+    def epoch(self, batches: Sequence[Sequence[int]], epoch: int) -> Iterator[Tensor]:
+        """Yield fp16 [N, C, H, W]; each image shows another of its views each epoch."""
+        for images in batches:
+            if not self._augmented:
+                yield self._clean[list(images)]
+                continue
+            picks = [(random.Random(f"view {self._seed} {index}").randrange(self._views) + epoch) % self._views for index in images]
+            yield torch.stack([self._augmented[view][self._row[index]] for view, index in zip(picks, images, strict=True)])
+
+    def clean(self, indices: Sequence[int], at_once: int) -> Iterator[Tensor]:
+        """Yield fp16 [N, C, H, W]."""
+        for chunk in _slices(indices, at_once):
+            yield self._clean[list(chunk)]
+
+
+def _slices(indices: Sequence[int], at_once: int) -> list[Sequence[int]]:
+    return [indices[start : start + at_once] for start in range(0, len(indices), at_once)]
+
+
+@torch.no_grad()
+def _stem_of(tower: ImageTower, pixels: Iterator[Tensor], count: int, title: str, progress: bool) -> Tensor:
+    """Return the stem's output of all pictures, fp16 in the memory order of the CPU's fast kernels."""
+    kept: Tensor | None = None
+    row = 0
+    with tqdm(total=count, desc=title, unit="photo", disable=not progress, leave=False) as bar:
+        for batch in pixels:
+            hidden = tower.stem(batch.to(tower.mean.device)).half().cpu()
+            if kept is None:
+                kept = torch.empty((count, *hidden.shape[1:]), dtype=torch.half).contiguous(memory_format=torch.channels_last)
+            kept[row : row + len(hidden)] = hidden
+            row += len(hidden)
+            bar.update(len(hidden))
+    assert kept is not None and row == count
+    return kept

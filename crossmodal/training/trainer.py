@@ -1,0 +1,287 @@
+"""The training loop: steps, epochs, what is written after each, and going on after an interruption."""
+
+import contextlib
+import hashlib
+import json
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import psutil
+import torch
+from tqdm import tqdm
+
+from crossmodal.data.dataset import Dataset
+from crossmodal.dual_encoder import DualEncoder
+from crossmodal.errors import CheckpointError
+from crossmodal.evaluation.encode import as_embeddings, encode_captions, encode_images, image_features, metrics_of_split
+from crossmodal.search.tensors import model_path, save_embeddings
+from crossmodal.training.batches import plan_epoch
+from crossmodal.training.distributed import any_process, gather_rows, share_bounds, sizes_of_shares
+from crossmodal.training.head_start import train_projections
+from crossmodal.training.optimizer import learning_rate, make_optimizer, set_learning_rate
+from crossmodal.training.photos import CACHE_SHARE, DecodedPhotos, Photos, StemPhotos
+from crossmodal.training.run_folder import add_result, save_state
+from crossmodal.training.step import StepPlan, compute_gradient
+
+STATE_EVERY = 600.0  # seconds between states within an epoch, so that a kill costs at most that
+
+
+class Interrupted(Exception):
+    """Training was stopped by a signal; the state is saved."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where a run happens: its folder, its place among the processes, how much it says."""
+
+    folder: Path
+    rank: int = 0
+    processes: int = 1
+    workers: int = 0
+    progress: bool = False
+    log: Callable[[Mapping[str, float], int], None] | None = None
+
+
+@dataclass
+class Progress:
+    """How far a run is: the epoch and step to do next, the best epoch so far."""
+
+    epoch: int = 0
+    step: int = 0
+    best_epoch: int = -1
+    best_rsum: float = -1.0
+    losses: list[float] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+class Trainer:
+    """Trains a model on a data set by its recipe, and writes an epoch's files after each epoch."""
+
+    def __init__(self, model: DualEncoder, dataset: Dataset, extra: Dataset, data: Mapping[str, Any], setting: Setting) -> None:
+        """`extra` is trained on beside the train split, and neither validated nor written."""
+        self.model, self.setting, self.data, self.recipe = model, setting, dict(data), model.recipe
+        self.written = len(dataset)
+        self.dataset = Dataset((*dataset.images, *extra.images))
+        self.train_rows = [index for index, image in enumerate(self.dataset.images) if image.split == "train"]
+        self.train_set = self.dataset.split("train")
+        self.optimizer = make_optimizer(model, self.recipe)
+        self.progress = Progress()
+        self.bf16 = model.device.type == "cuda"
+        self._stop = False
+        self._photos: Photos | None = None
+
+    # --- the run ---
+
+    def run(self) -> Progress:
+        """Train to the end or to the first signal; raises Interrupted after the state is saved."""
+        with self._signals():
+            self._photos = self._choose_photos()
+            if self.progress.epoch == 0:
+                if self.recipe.head_start_epochs and self.progress.step == 0:
+                    self._head_start()
+                self.progress.epoch = 1
+                self._save_state()
+            while self.progress.epoch <= self.recipe.epochs and not self._out_of_patience():
+                self._train_epoch()
+                self._finish_epoch(self.progress.epoch)
+                self.progress = Progress(self.progress.epoch + 1, 0, self.progress.best_epoch, self.progress.best_rsum)
+                self._save_state()
+                self._stop_if_asked()
+        return self.progress
+
+    def _out_of_patience(self) -> bool:
+        best = self.progress.best_epoch
+        return best >= 0 and self.progress.epoch - 1 - best >= self.recipe.patience
+
+    def _choose_photos(self) -> Photos:
+        recipe, tower = self.recipe, self.model.image_tower
+        pin = self.model.device.type == "cuda"
+        decoded = DecodedPhotos(self.dataset, tower.preprocessing, bool(recipe.augment), recipe.seed, self.setting.workers, pin)
+        if not recipe.frozen_stages:
+            return decoded
+        views = recipe.views if recipe.augment else 0
+        needed, free = StemPhotos.bytes_needed(self.dataset, tower, views), psutil.virtual_memory().available
+        fits = needed * self.setting.processes < CACHE_SHARE * free
+        self._say(
+            f"The first {recipe.frozen_stages} stages are frozen: their output for {len(self.dataset):,} photos "
+            f"({views} views each) takes {needed / 1e9:.1f} GB of memory"
+            + ("." if fits else f", more than {CACHE_SHARE:.0%} of what is free, so it is computed anew in each step.")
+        )
+        return StemPhotos(self.dataset, tower, decoded, views, recipe.seed, self.setting.progress) if fits else decoded
+
+    def _head_start(self) -> None:
+        assert self._photos is not None
+        show = self.setting.progress
+        images = image_features(self.model, self._photos, self.train_rows, show, "Features of photos")
+        with torch.inference_mode():
+            captions = self.train_set.captions
+            texts = torch.cat([self.model.text_tower(captions[start : start + 512]).cpu() for start in range(0, len(captions), 512)])
+        images, texts = images.clone(), texts.clone()  # inference tensors cannot be trained on
+        train_projections(self.model, self.train_set, images, texts, self.recipe.head_start_epochs, self.recipe.seed, show)
+        self._finish_epoch(0)
+
+    def _train_epoch(self) -> None:
+        assert self._photos is not None
+        recipe, progress, setting = self.recipe, self.progress, self.setting
+        batches = plan_epoch(self.train_set, recipe.batch_size, recipe.captions_per_image, recipe.seed, progress.epoch)
+        plans = [StepPlan.of(batch, setting.rank, setting.processes) for batch in batches]
+        inputs = iter(self._photos.epoch([self._rows(plan.own.images) for plan in plans[progress.step :]], progress.epoch))
+        parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        started = saved = time.monotonic()
+        waited = 0.0
+        total = sum(len(batch.images) for batch in batches)
+        done = sum(len(batch.images) for batch in batches[: progress.step])
+        title = f"Epoch {progress.epoch}/{recipe.epochs}"
+        with tqdm(total=total, initial=done, desc=title, unit="photo", disable=not setting.progress) as bar:
+            for step in range(progress.step, len(plans)):
+                before = time.monotonic()
+                pictures = next(inputs)
+                waited += time.monotonic() - before
+                set_learning_rate(self.optimizer, learning_rate(recipe, progress.epoch - 1 + (step + 1) / len(plans)))
+                self.optimizer.zero_grad(set_to_none=True)
+                seed = int.from_bytes(hashlib.sha256(f"{recipe.seed} {progress.epoch} {step}".encode()).digest()[:6], "big")
+                loss = compute_gradient(self.model, plans[step], pictures, self._photos.hidden, recipe.chunk_size, self.bf16, seed)
+                torch.nn.utils.clip_grad_norm_(parameters, recipe.clip_norm)
+                self.optimizer.step()
+                self.model.clamp_logit_scale()
+                progress.losses.append(loss)
+                progress.step = step + 1
+                bar.update(len(batches[step].images))
+                elapsed = time.monotonic() - started
+                bar.set_postfix(loss=f"{loss:.3f}", waiting=f"{waited / elapsed:.0%}")
+                if self._stop_if_asked() or elapsed - (saved - started) > STATE_EVERY:
+                    self._save_state()
+                    saved = time.monotonic()
+        progress.seconds += time.monotonic() - started
+
+    def _rows(self, images: Sequence[int]) -> list[int]:
+        """Turn positions in the train split into positions in the whole set."""
+        return [self.train_rows[index] for index in images]
+
+    # --- the end of an epoch ---
+
+    def _finish_epoch(self, epoch: int) -> None:
+        """Validate the weights as they are stored, and write the epoch's files."""
+        assert self._photos is not None
+        self._stop_if_asked()
+        setting, started = self.setting, time.monotonic()
+        trained = {key: value.clone() for key, value in self.model.state_dict().items()}
+        try:
+            # What is measured and encoded below is what a reader of the checkpoint will have.
+            self.model.load_state_dict(self.model.stored_weights())
+            shown = Dataset(self.dataset.images[: self.written])
+            images = self._in_shares(self.written, lambda low, high: encode_images(self.model, self._photos, range(low, high), setting.progress))
+            captions = shown.captions
+            texts = self._in_shares(len(captions), lambda low, high: encode_captions(self.model, captions[low:high], setting.progress))
+            embeddings = as_embeddings(shown, images, texts, self.data)
+            split = "val" if "val" in embeddings.splits else "train"
+            metrics = metrics_of_split(embeddings, split)
+            if metrics["rsum"] > self.progress.best_rsum:
+                self.progress.best_epoch, self.progress.best_rsum = epoch, metrics["rsum"]
+            if setting.rank == 0:
+                fingerprint = self.model.save(model_path(setting.folder, epoch), epoch, metrics, self.data)
+                save_embeddings(setting.folder, epoch, fingerprint, embeddings)
+        finally:
+            self.model.load_state_dict(trained)
+        if setting.rank == 0:
+            self._record(epoch, split, metrics, time.monotonic() - started)
+
+    def _in_shares(self, count: int, encode: Callable[[int, int], torch.Tensor]) -> torch.Tensor:
+        """Let each process encode its share of the rows, and return all of them."""
+        low, high = share_bounds(count, self.setting.rank, self.setting.processes)
+        own = encode(low, high).to(self.model.device if self.setting.processes > 1 else "cpu")
+        return gather_rows(own, sizes_of_shares(count, self.setting.processes)).cpu()
+
+    def _record(self, epoch: int, split: str, metrics: Mapping[str, float], writing: float) -> None:
+        losses, photos = self.progress.losses, len(self.train_set)
+        record = {
+            "epoch": epoch,
+            "recipe": self.recipe.name,
+            "loss": sum(losses) / len(losses) if losses else None,
+            "split": split,
+            **{key: round(value, 4) for key, value in metrics.items()},
+            "temperature": round(1 / self.model.logit_scale.exp().item(), 5),
+            "seconds": round(self.progress.seconds, 1),
+            "seconds_validating_and_writing": round(writing, 1),
+            "photos_per_second": round(photos / self.progress.seconds, 1) if self.progress.seconds else None,
+        }
+        add_result(self.setting.folder, record)
+        if self.setting.log:
+            self.setting.log({key: value for key, value in record.items() if isinstance(value, (int, float))}, epoch)
+        name = f"Epoch {epoch}" if epoch else "Head start"
+        loss = f"loss {record['loss']:.3f}, " if losses else ""
+        self._say(
+            f"{name}: {loss}{split} rsum {metrics['rsum']:.1f}, text to image R@1/5/10 "
+            f"{metrics['t2i_r1']:.1f}/{metrics['t2i_r5']:.1f}/{metrics['t2i_r10']:.1f}, image to text "
+            f"{metrics['i2t_r1']:.1f}/{metrics['i2t_r5']:.1f}/{metrics['i2t_r10']:.1f}"
+        )
+
+    # --- state ---
+
+    def _save_state(self) -> None:
+        if self.setting.rank:
+            return
+        progress = self.progress
+        save_state(self.setting.folder, {
+            "recipe": self.recipe.plain(), "image_tower": self.model.image_tower.plain(),
+            "text_tower": self.model.text_tower.plain(), "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(), "data": self.data, "data_hash": data_hash(self.dataset),
+            "epoch": progress.epoch, "step": progress.step, "losses": progress.losses, "seconds": progress.seconds,
+            "best_epoch": progress.best_epoch, "best_rsum": progress.best_rsum,
+        })  # fmt: skip
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a saved state; raises CheckpointError when the data are not those of the run.
+
+        Orders, views and dropout are drawn from the seed, the epoch and the step, so the state needs
+        no random generator's state.
+        """
+        if state["data_hash"] != data_hash(self.dataset):
+            raise CheckpointError(
+                "The photos, captions or splits are not those that the run was started with; give the same "
+                "--captions, --images and --split, or start a run without --resume."
+            )
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        known = ("epoch", "step", "best_epoch", "best_rsum", "losses", "seconds")
+        self.progress = Progress(**{key: state[key] for key in known})
+
+    def _stop_if_asked(self) -> bool:
+        """Save the state and raise Interrupted when a signal came, in all processes at the same step."""
+        if any_process(self._stop, self.model.device):
+            if self.progress.epoch:
+                self._save_state()
+            raise Interrupted
+        return False
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        def ask_to_stop(number: int, frame: FrameType | None) -> None:
+            self._stop = True
+            self._say("Finishing this step, then saving; once more to stop at once.")
+            for name in handlers:
+                signal.signal(name, handlers[name])
+
+        handlers = {name: signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM)}
+        for name in handlers:
+            signal.signal(name, ask_to_stop)
+        try:
+            yield
+        finally:
+            for name in handlers:
+                signal.signal(name, handlers[name])
+
+    def _say(self, text: str) -> None:
+        if self.setting.rank == 0:
+            tqdm.write(text)
+
+
+def data_hash(dataset: Dataset) -> str:
+    """Return a hash of names, captions and splits, by which a resumed run knows its data."""
+    plain = [(image.name, image.captions, image.split) for image in dataset.images]
+    return hashlib.sha256(json.dumps(plain).encode()).hexdigest()[:16]

@@ -1,0 +1,228 @@
+"""The trainer: fine-tunes both towers on captioned photos, and writes a checkpoint after every epoch.
+
+    python training_script.py                                    captions.txt and flickr30k_images/ here
+    python training_script.py --captions c.json --images photos  any other place, any known format
+    python training_script.py --recipe compact --epochs 4        a named recipe, some knobs changed
+    python training_script.py --resume                           go on after an interruption
+    torchrun --nproc-per-node 2 training_script.py               one process a GPU
+
+Without captions.txt it trains on drawings that it makes itself, to show the whole path.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from crossmodal.data.dataset import Checked, Dataset, read_dataset, refuse_if_many_bad
+from crossmodal.data.sample import NOTE, SEED, draw_sample
+from crossmodal.dual_encoder import DualEncoder
+from crossmodal.errors import CrossmodalError, WeightsError
+from crossmodal.recipe import Recipe
+from crossmodal.towers.image import ImageTower
+from crossmodal.towers.text import TextTower
+from crossmodal.training.devices import choose_device, worker_count
+from crossmodal.training.distributed import start_processes
+from crossmodal.training.run_folder import best_epoch, load_state, make_room, results_of
+from crossmodal.training.trainer import Interrupted, Setting, Trainer
+from model import DEFAULT, RECIPES, WITHOUT_DOWNLOAD
+
+ROOT = Path(__file__).resolve().parent
+CAPTIONS, IMAGES = ROOT / "captions.txt", ROOT / "flickr30k_images"
+SAMPLE, OUTPUT = ROOT / "drawn-sample", ROOT / "model-checkpoints"
+# Scenes that --with-sample adds come from another seed than the sample that the page shows.
+EXTRA_SEED = SEED + 1000
+KNOBS = [knob for knob in fields(Recipe) if "help" in knob.metadata]
+BAD_ROWS_SHOWN = 50
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--recipe", choices=sorted(RECIPES), help=f"default: {DEFAULT}, or {WITHOUT_DOWNLOAD} where its weights cannot be had")
+    data = parser.add_argument_group("data")
+    data.add_argument("--captions", type=Path, help="caption file (default: captions.txt)")
+    data.add_argument("--images", type=Path, help="folder of pictures (default: flickr30k_images)")
+    data.add_argument("--split", type=float, nargs=3, default=(0.8, 0.1, 0.1), metavar=("TRAIN", "VAL", "TEST"), help="shares of a drawn split, where the data set has none of its own")
+    data.add_argument("--skip-bad", action="store_true", help="go on though more than 1 %% of the rows cannot be used")
+    data.add_argument("--with-sample", type=int, default=0, metavar="SCENES", help="train on this many drawn scenes beside the photos")
+    run = parser.add_argument_group("run")
+    run.add_argument("--output", type=Path, default=OUTPUT, help="folder of the checkpoints (default: model-checkpoints)")
+    run.add_argument("--weights", type=Path, help="folder with pretrained weights, looked into first")
+    run.add_argument("--resume", action="store_true", help="go on with the run in the output folder")
+    run.add_argument("--tensorboard", action="store_true", help="also write TensorBoard logs into the output folder")
+    run.add_argument("--device", help="cuda, mps or cpu (default: the best there is)")
+    run.add_argument("--workers", type=int, help="processes that decode pictures (default: by the cores)")
+    knobs = parser.add_argument_group("recipe (each overrides the recipe's own value)")
+    knobs.add_argument("--epochs", type=int, help="epochs over all stages")
+    knobs.add_argument("--lr", type=float, help="learning rate of the first stage; later ones in proportion")
+    for knob in KNOBS:
+        knobs.add_argument(f"--{knob.name.replace('_', '-')}", type=type(knob.default), help=knob.metadata["help"])
+    return parser.parse_args(arguments)
+
+
+def overridden(recipe: Recipe, options: argparse.Namespace) -> Recipe:
+    """Return the recipe with the values that the user gave; raises CrossmodalError for impossible ones."""
+    given = {knob.name: getattr(options, knob.name) for knob in KNOBS if getattr(options, knob.name) is not None}
+    if (options.epochs is not None and options.epochs < 1) or (options.lr is not None and options.lr <= 0):
+        raise CrossmodalError("--epochs and --lr should be greater than 0.")
+    recipe = replace(recipe, **given)
+    recipe = recipe.with_epochs(options.epochs) if options.epochs else recipe
+    recipe = recipe.with_lr(options.lr) if options.lr else recipe
+    recipe.check()
+    return recipe
+
+
+def build_model(options: argparse.Namespace) -> DualEncoder:
+    """Build the recipe's model; with none named, the default or the one that needs no download."""
+    if options.recipe:
+        return DualEncoder.from_recipe(overridden(RECIPES[options.recipe], options), options.weights)
+    try:
+        model = DualEncoder.from_recipe(overridden(RECIPES[DEFAULT], options), options.weights)
+    except WeightsError:
+        say(f"The weights of {DEFAULT} cannot be had here, so this trains {WITHOUT_DOWNLOAD}, which needs no download.")
+        return DualEncoder.from_recipe(overridden(RECIPES[WITHOUT_DOWNLOAD], options), options.weights)
+    say(f"Training the recipe {DEFAULT}.")
+    return model
+
+
+def resumed_model(options: argparse.Namespace, state: dict[str, Any]) -> DualEncoder:
+    """Rebuild the model of an interrupted run; its recipe stands."""
+    changed = [name for name in ("recipe", "epochs", "lr", *(knob.name for knob in KNOBS)) if getattr(options, name) is not None]
+    recipe = Recipe.from_plain(state["recipe"])
+    if changed and changed != ["recipe"] or options.recipe not in (None, recipe.name):
+        option = f"--{changed[-1].replace('_', '-')}"
+        raise CrossmodalError(f"--resume goes on with the recipe of the run ({recipe.name}); leave out {option}, or start a run without --resume.")
+    towers = ImageTower.from_plain(state["image_tower"]), TextTower.from_plain(state["text_tower"])
+    return DualEncoder(*towers, recipe)
+
+
+def read_data(options: argparse.Namespace, seed: int, progress: bool) -> tuple[Dataset, Dataset, dict[str, str]]:
+    """Return the data set, the extra drawn scenes, and where the data set lies."""
+    captions, images = options.captions or CAPTIONS, options.images or IMAGES
+    if options.captions is None and options.images is None and not CAPTIONS.exists():
+        say(f"There is no captions.txt, so this trains on the drawn sample. {NOTE}")
+        captions, images = draw_sample(SAMPLE, progress=progress)
+    checked = read_dataset(captions, images, options.split, seed, progress)
+    report(checked, captions)
+    refuse_if_many_bad(checked, captions, options.skip_bad)
+    extra = Dataset(())
+    if options.with_sample:
+        drawn = draw_sample(SAMPLE.with_name("drawn-extra"), options.with_sample, EXTRA_SEED, progress)
+        extra = read_dataset(*drawn, ratios=(1, 0, 0), progress=False, check=False).dataset
+    return checked.dataset, extra, {"captions": str(Path(captions).resolve()), "images": str(Path(images).resolve())}
+
+
+def report(checked: Checked, captions: Path) -> None:
+    """Name each bad row, and say how many are left."""
+    for row in checked.bad[:BAD_ROWS_SHOWN]:
+        say(f"  {row}")
+    if len(checked.bad) > BAD_ROWS_SHOWN:
+        listed = OUTPUT.with_name("bad-rows.txt")
+        listed.write_text("\n".join(map(str, checked.bad)) + "\n", encoding="utf-8")
+        say(f"  ... and {len(checked.bad) - BAD_ROWS_SHOWN} more, all in {listed}")
+    dataset, sizes = checked.dataset, []
+    for split in ("train", "val", "test"):
+        sizes.append(f"{len(dataset.split(split)):,} {split}")
+    left = f"{checked.rows - len(checked.bad):,} of {checked.rows:,} rows" if checked.bad else f"all {checked.rows:,} rows"
+    say(f"{captions}: {left} can be used; {len(dataset):,} images ({', '.join(sizes)}), {len(dataset.captions):,} captions.")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the trainer; returns the exit code."""
+    options = parse(arguments)
+    try:
+        return train(options)
+    except CrossmodalError as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+def train(options: argparse.Namespace) -> int:
+    """Train, and say at the end what was learned and how to look at it."""
+    rank, processes = start_processes()
+    device = choose_device(options.device, rank)
+    progress = rank == 0
+    state = load_state(options.output) if options.resume else None
+    model = resumed_model(options, state) if state else build_model(options)
+    dataset, extra, data = read_data(options, model.recipe.seed, progress)
+    if len(dataset.split("train")) < 2:
+        raise CrossmodalError("The train split has fewer than two images; give more photos or another --split.")
+    if not state and rank == 0:
+        moved = make_room(options.output)
+        if moved:
+            say(f"The earlier run in {options.output} is kept in {moved}.")
+        options.output.mkdir(parents=True, exist_ok=True)
+    workers = worker_count() if options.workers is None else options.workers
+    say(f"Recipe {model.recipe.name} on {device}, {model.recipe.epochs} epochs at most, batches of {model.recipe.batch_size} images.")
+    log = tensorboard_log(options.output) if options.tensorboard and rank == 0 else None
+    setting = Setting(options.output, rank, processes, workers, progress, log)
+    trainer = Trainer(model.to(device), dataset, extra, data, setting)
+    if state:
+        trainer.restore(state)
+    again = " ".join(["python training_script.py --resume", *given_again(options)])
+    try:
+        trainer.run()
+    except Interrupted:
+        has_state = (options.output / "training_state.pt").is_file()
+        say(f"Stopped. Go on with: {again}" if has_state else "Stopped before the first epoch; nothing was lost. Start again with the same command.")
+        return 130
+    if rank == 0:
+        show_results(options.output)
+    return 0
+
+
+def given_again(options: argparse.Namespace) -> list[str]:
+    """Return the options of this run that --resume needs again."""
+    parts = []
+    for name in ("captions", "images", "output"):
+        value = getattr(options, name)
+        if value is not None and value != OUTPUT:
+            parts += [f"--{name}", str(value)]
+    if tuple(options.split) != (0.8, 0.1, 0.1):
+        parts += ["--split", *map(str, options.split)]
+    parts += ["--with-sample", str(options.with_sample)] if options.with_sample else []
+    return parts + (["--skip-bad"] if options.skip_bad else [])
+
+
+def show_results(folder: Path) -> None:
+    """Print a table of the epochs, the best one, and the command that opens the page on it."""
+    best = best_epoch(folder)
+    say("\nepoch    loss    rsum   text to image R@1/5/10   image to text R@1/5/10")
+    for record in results_of(folder):
+        loss = f"{record['loss']:7.3f}" if record["loss"] is not None else "      -"
+        ways = (f"{record[f'{way}_r1']:6.1f} {record[f'{way}_r5']:6.1f} {record[f'{way}_r10']:6.1f}" for way in ("t2i", "i2t"))
+        mark = "  best" if record["epoch"] == best else ""
+        say(f"{record['epoch']:5d} {loss} {record['rsum']:7.1f}   {'     '.join(ways)}{mark}")
+    where = "" if folder.resolve() == OUTPUT else f" -- --checkpoints {folder}"
+    say(f"\nLook at epoch {best} with: streamlit run app.py{where}")
+
+
+def tensorboard_log(folder: Path) -> Any:
+    """Return a function that logs an epoch's figures to TensorBoard."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise CrossmodalError("--tensorboard needs the package tensorboard: pip install tensorboard.") from error
+    writer = SummaryWriter(str(folder / "tensorboard"))
+
+    def log(values: dict[str, float], epoch: int) -> None:
+        for key, value in values.items():
+            writer.add_scalar(key, value, epoch)
+        writer.flush()
+
+    return log
+
+
+def say(text: str) -> None:
+    """Print for the user, at once, from the first process alone."""
+    if not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0:
+        print(text, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
