@@ -18,10 +18,11 @@ from typing import Any
 
 import torch
 
-from crossmodal.data.dataset import Checked, Dataset, read_dataset, refuse_if_many_bad
+from crossmodal.data.dataset import DRAWN_RATIOS, Checked, Dataset, read_dataset, refuse_if_many_bad
 from crossmodal.data.sample import NOTE, SEED, draw_sample
 from crossmodal.dual_encoder import DualEncoder
 from crossmodal.errors import CrossmodalError, WeightsError
+from crossmodal.progress import Bars, silent, terminal
 from crossmodal.recipe import Recipe
 from crossmodal.towers.image import ImageTower
 from crossmodal.towers.text import TextTower
@@ -47,7 +48,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     data = parser.add_argument_group("data")
     data.add_argument("--captions", type=Path, help="caption file (default: captions.txt)")
     data.add_argument("--images", type=Path, help="folder of pictures (default: flickr30k_images)")
-    data.add_argument("--split", type=float, nargs=3, default=(0.8, 0.1, 0.1), metavar=("TRAIN", "VAL", "TEST"), help="shares of a drawn split, where the data set has none of its own")
+    data.add_argument("--split", type=float, nargs=3, default=DRAWN_RATIOS, metavar=("TRAIN", "VAL", "TEST"), help="shares of a drawn split, where the data set has none of its own")
     data.add_argument("--skip-bad", action="store_true", help="go on though more than 1 %% of the rows cannot be used")
     data.add_argument("--with-sample", type=int, default=0, metavar="SCENES", help="train on this many drawn scenes beside the photos")
     run = parser.add_argument_group("run")
@@ -101,20 +102,22 @@ def resumed_model(options: argparse.Namespace, state: dict[str, Any]) -> DualEnc
     return DualEncoder(*towers, recipe)
 
 
-def read_data(options: argparse.Namespace, seed: int, progress: bool) -> tuple[Dataset, Dataset, dict[str, str]]:
+def read_data(options: argparse.Namespace, seed: int, bars: Bars) -> tuple[Dataset, Dataset, dict[str, Any]]:
     """Return the data set, the extra drawn scenes, and where the data set lies."""
     captions, images = options.captions or CAPTIONS, options.images or IMAGES
-    if options.captions is None and options.images is None and not CAPTIONS.exists():
+    drawn_only = options.captions is None and options.images is None and not CAPTIONS.exists()
+    if drawn_only:
         say(f"There is no captions.txt, so this trains on the drawn sample. {NOTE}")
-        captions, images = draw_sample(SAMPLE, progress=progress)
-    checked = read_dataset(captions, images, options.split, seed, progress)
+        captions, images = draw_sample(SAMPLE, bars=bars)
+    checked = read_dataset(captions, images, options.split, seed, bars)
     report(checked, captions)
     refuse_if_many_bad(checked, captions, options.skip_bad)
     extra = Dataset(())
     if options.with_sample:
-        drawn = draw_sample(SAMPLE.with_name("drawn-extra"), options.with_sample, EXTRA_SEED, progress)
-        extra = read_dataset(*drawn, ratios=(1, 0, 0), progress=False, check=False).dataset
-    return checked.dataset, extra, {"captions": str(Path(captions).resolve()), "images": str(Path(images).resolve())}
+        drawn = draw_sample(SAMPLE.with_name("drawn-extra"), options.with_sample, EXTRA_SEED, bars)
+        extra = read_dataset(*drawn, ratios=(1, 0, 0), check=False).dataset
+    data = {"captions": str(Path(captions).resolve()), "images": str(Path(images).resolve()), "ratios": list(options.split)}
+    return checked.dataset, extra, data | ({"note": NOTE} if drawn_only else {})
 
 
 def report(checked: Checked, captions: Path) -> None:
@@ -146,10 +149,10 @@ def train(options: argparse.Namespace) -> int:
     """Train, and say at the end what was learned and how to look at it."""
     rank, processes = start_processes()
     device = choose_device(options.device, rank)
-    progress = rank == 0
+    bars = terminal if rank == 0 else silent
     state = load_state(options.output) if options.resume else None
     model = resumed_model(options, state) if state else build_model(options)
-    dataset, extra, data = read_data(options, model.recipe.seed, progress)
+    dataset, extra, data = read_data(options, model.recipe.seed, bars)
     if len(dataset.split("train")) < 2:
         raise CrossmodalError("The train split has fewer than two images; give more photos or another --split.")
     if not state and rank == 0:
@@ -160,7 +163,7 @@ def train(options: argparse.Namespace) -> int:
     workers = worker_count() if options.workers is None else options.workers
     say(f"Recipe {model.recipe.name} on {device}, {model.recipe.epochs} epochs at most, batches of {model.recipe.batch_size} images.")
     log = tensorboard_log(options.output) if options.tensorboard and rank == 0 else None
-    setting = Setting(options.output, rank, processes, workers, progress, log)
+    setting = Setting(options.output, rank, processes, workers, bars, log)
     trainer = Trainer(model.to(device), dataset, extra, data, setting)
     if state:
         trainer.restore(state)
@@ -183,7 +186,7 @@ def given_again(options: argparse.Namespace) -> list[str]:
         value = getattr(options, name)
         if value is not None and value != OUTPUT:
             parts += [f"--{name}", str(value)]
-    if tuple(options.split) != (0.8, 0.1, 0.1):
+    if tuple(options.split) != DRAWN_RATIOS:
         parts += ["--split", *map(str, options.split)]
     parts += ["--with-sample", str(options.with_sample)] if options.with_sample else []
     return parts + (["--skip-bad"] if options.skip_bad else [])

@@ -6,14 +6,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tqdm import tqdm
-
-from crossmodal.data.captions import BadRow, CaptionFile, read_captions
+from crossmodal.data.captions import BadRow, CaptionFile, CaptionRow, read_captions
 from crossmodal.data.pictures import load_picture
 from crossmodal.errors import CaptionsError, CrossmodalError, PictureError
+from crossmodal.progress import Bars, silent
 
 SPLITS = ("train", "val", "test")
 BAD_ROWS_ALLOWED = 0.01
+DRAWN_RATIOS = (0.8, 0.1, 0.1)
 # The list files that data sets bring along, looked for beside the caption file.
 SPLIT_FILES = {
     "train": ("train.txt", "Flickr_8k.trainImages.txt"),
@@ -79,15 +79,17 @@ class Checked:
 def read_dataset(
     captions: Path,
     images: Path,
-    ratios: Sequence[float] = (0.8, 0.1, 0.1),
+    ratios: Sequence[float] = DRAWN_RATIOS,
     seed: int = 0,
-    progress: bool = False,
+    bars: Bars = silent,
     check: bool = True,
+    with_splits: bool = True,
 ) -> Checked:
     """Read a caption file with its folder of pictures; decode each picture once to check it.
 
     Splits come from the file (Karpathy), else from the lists beside it, else from a seeded draw by
-    image with the ratios train, val, test. Images that lists beside it leave out are left out.
+    image with the ratios train, val, test. Images that the lists leave out are left out. Without
+    `with_splits` every image is kept, as train.
 
     Raises CaptionsError when the folder is absent or no row is left.
     """
@@ -95,7 +97,7 @@ def read_dataset(
     if not images.is_dir():
         raise CaptionsError(f"The folder of pictures {images} is not there; give its place with --images.")
     file = read_captions(captions)
-    good, bad = _check(file, images, progress) if check else (file.rows, [])
+    good, bad = _check(file, images, bars) if check else (file.rows, [])
     bad = sorted([*file.bad, *bad], key=lambda row: _number(row.where))
     total = len(file.rows) + len(file.bad)
     if not good:
@@ -107,6 +109,8 @@ def read_dataset(
         grouped.setdefault(row.image, []).append(row.caption)
         splits[row.image] = row.split
     dataset = Dataset(tuple(CaptionedImage(name, images / name, tuple(texts)) for name, texts in grouped.items()))
+    if not with_splits:
+        return Checked(dataset, tuple(bad), total)
     return Checked(_assign_splits(dataset, splits, Path(captions).parent, ratios, seed), tuple(bad), total)
 
 
@@ -114,7 +118,7 @@ def _number(where: str) -> tuple[int, ...]:
     return tuple(int(part) for part in "".join(c if c.isdigit() else " " for c in where).split())
 
 
-def _check(file: CaptionFile, folder: Path, progress: bool) -> tuple[list, list[BadRow]]:
+def _check(file: CaptionFile, folder: Path, bars: Bars) -> tuple[list[CaptionRow], list[BadRow]]:
     """Decode every named picture once, at a small scale, and set aside the rows of broken ones."""
     names = list(dict.fromkeys(row.image for row in file.rows))
 
@@ -130,11 +134,11 @@ def _check(file: CaptionFile, folder: Path, progress: bool) -> tuple[list, list[
             return str(error)
         return None
 
-    with ThreadPoolExecutor() as pool:
-        checked = tqdm(
-            pool.map(reason, names), total=len(names), desc="Checking pictures", unit="file", disable=not progress
-        )
-        reasons = dict(zip(names, checked, strict=True))
+    reasons: dict[str, str | None] = {}
+    with ThreadPoolExecutor() as pool, bars("Checking pictures", len(names), "file") as advance:
+        for name, why in zip(names, pool.map(reason, names), strict=True):
+            reasons[name] = why
+            advance(1)
     good = [row for row in file.rows if reasons[row.image] is None]
     bad = [BadRow(row.where, row.image, reasons[row.image] or "") for row in file.rows if reasons[row.image]]
     return good, bad

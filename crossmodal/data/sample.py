@@ -6,19 +6,18 @@ import random
 import shutil
 from pathlib import Path
 
-from tqdm import tqdm
-
 from crossmodal.data.drawing import draw_scene
 from crossmodal.data.scenes import describe, imagine_scene
 from crossmodal.errors import CrossmodalError
 from crossmodal.files import whole_file, write_text
+from crossmodal.progress import Bars, silent
 
 SCENES = 600
 SEED = 7
 NOTE = "These are drawings made by this project's own code, not photographs."
 
 
-def draw_sample(folder: Path, scenes: int = SCENES, seed: int = SEED, progress: bool = False) -> tuple[Path, Path]:
+def draw_sample(folder: Path, scenes: int = SCENES, seed: int = SEED, bars: Bars = silent) -> tuple[Path, Path]:
     """Draw a sample set into `folder` and return its caption file and its folder of pictures.
 
     Nothing is drawn when the same sample is already there. Raises CrossmodalError when `folder`
@@ -39,11 +38,13 @@ def draw_sample(folder: Path, scenes: int = SCENES, seed: int = SEED, progress: 
     (folder / "unfinished").touch()
     rng = random.Random(seed)
     rows = []
-    for number in tqdm(range(scenes), desc="Drawing the sample", unit="scene", disable=not progress):
-        scene = imagine_scene(rng)
-        name = f"scene_{seed}_{number:04d}.jpg"
-        draw_scene(scene).save(images / name, quality=90)
-        rows += [(name, caption) for caption in describe(scene, rng)]
+    with bars("Drawing the sample", scenes, "scene") as advance:
+        for number in range(scenes):
+            scene = imagine_scene(rng)
+            name = f"scene_{seed}_{number:04d}.jpg"
+            draw_scene(scene).save(images / name, quality=90)
+            rows += [(name, caption) for caption in describe(scene, rng)]
+            advance(1)
     with whole_file(captions) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(("image", "caption"))

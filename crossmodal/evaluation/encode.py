@@ -5,11 +5,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from crossmodal.data.dataset import Dataset
 from crossmodal.dual_encoder import DualEncoder
 from crossmodal.evaluation.metrics import retrieval_metrics
+from crossmodal.progress import Bars, silent
 from crossmodal.search.tensors import Embeddings
 from crossmodal.training.photos import DecodedPhotos, Photos
 
@@ -17,47 +17,47 @@ IMAGES_AT_ONCE = 64
 
 
 @torch.inference_mode()
-def image_features(model: DualEncoder, photos: Photos, indices: Sequence[int], progress: bool, title: str) -> Tensor:
+def image_features(model: DualEncoder, photos: Photos, indices: Sequence[int], bars: Bars, title: str) -> Tensor:
     """Return the image tower's features [len(indices), F], fp32 on the CPU."""
     model.eval()
     parts = []
     bf16 = model.device.type == "cuda"
-    with tqdm(total=len(indices), desc=title, unit="photo", disable=not progress, leave=False) as bar:
+    with bars(title, len(indices), "photo") as advance:
         for inputs in photos.clean(indices, IMAGES_AT_ONCE):
             with torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
                 inputs = inputs.to(model.device, non_blocking=True)
                 features = model.image_tower.trunk(inputs.to(model.logit_scale.dtype)) if photos.hidden else model.image_tower(inputs)
             parts.append(features.float().cpu())
-            bar.update(len(inputs))
+            advance(len(inputs))
     return torch.cat(parts)
 
 
 @torch.inference_mode()
-def encode_captions(model: DualEncoder, captions: Sequence[str], progress: bool, title: str = "Encoding captions") -> Tensor:
+def encode_captions(model: DualEncoder, captions: Sequence[str], bars: Bars = silent, title: str = "Encoding captions") -> Tensor:
     """Return unit vectors [len(captions), D]; each different sentence goes through the tower once."""
     model.eval()
     distinct = {caption: None for caption in captions}
     row = {caption: number for number, caption in enumerate(distinct)}
     parts = []
-    with tqdm(total=len(distinct), desc=title, unit="caption", disable=not progress, leave=False) as bar:
+    with bars(title, len(distinct), "caption") as advance:
         for part in model.encode_sentences(list(distinct)):
             parts.append(part)
-            bar.update(len(part))
+            advance(len(part))
     return torch.cat(parts)[[row[caption] for caption in captions]]
 
 
 @torch.inference_mode()
-def encode_images(model: DualEncoder, photos: Photos, indices: Sequence[int], progress: bool, title: str = "Encoding photos") -> Tensor:
+def encode_images(model: DualEncoder, photos: Photos, indices: Sequence[int], bars: Bars = silent, title: str = "Encoding photos") -> Tensor:
     """Return unit vectors [len(indices), D]."""
-    features = image_features(model, photos, indices, progress, title)
+    features = image_features(model, photos, indices, bars, title)
     return torch.cat([model.project_image(part.to(model.device)).cpu() for part in features.split(4096)])
 
 
-def encode_dataset(model: DualEncoder, dataset: Dataset, data: Mapping[str, Any], workers: int, progress: bool) -> Embeddings:
+def encode_dataset(model: DualEncoder, dataset: Dataset, data: Mapping[str, Any], workers: int, bars: Bars = silent) -> Embeddings:
     """Encode all images and captions of a data set whose pictures are read from their files."""
     photos = DecodedPhotos(dataset, model.image_tower.preprocessing, augment=False, seed=0, workers=workers, pin=False)
-    images = encode_images(model, photos, range(len(dataset)), progress)
-    return as_embeddings(dataset, images, encode_captions(model, dataset.captions, progress), data)
+    images = encode_images(model, photos, range(len(dataset)), bars)
+    return as_embeddings(dataset, images, encode_captions(model, dataset.captions, bars), data)
 
 
 def as_embeddings(dataset: Dataset, images: Tensor, texts: Tensor, data: Mapping[str, Any]) -> Embeddings:

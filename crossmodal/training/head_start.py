@@ -6,10 +6,10 @@ these they only have to follow. It takes seconds, since no tower runs.
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from crossmodal.data.dataset import Dataset
 from crossmodal.dual_encoder import DualEncoder
+from crossmodal.progress import Bars
 from crossmodal.training.batches import plan_epoch
 from crossmodal.training.losses import symmetric_cross_entropy
 
@@ -18,7 +18,7 @@ LEARNING_RATE = 1e-3
 WEIGHT_DECAY = 0.05
 
 
-def train_projections(model: DualEncoder, dataset: Dataset, images: Tensor, texts: Tensor, epochs: int, seed: int, progress: bool) -> None:
+def train_projections(model: DualEncoder, dataset: Dataset, images: Tensor, texts: Tensor, epochs: int, seed: int, bars: Bars) -> None:
     """Train both projections and the temperature in place.
 
     images [N, F] and texts [M, G] are the towers' features of the data set's images and captions.
@@ -34,8 +34,9 @@ def train_projections(model: DualEncoder, dataset: Dataset, images: Tensor, text
     steps = epochs * captions * len(plan_epoch(dataset, BATCH_SIZE, 1, seed, 0))
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     # One caption an image in a pass, so an epoch takes as many passes as there are captions.
-    for number in tqdm(range(epochs * captions), desc="Head start", unit="pass", disable=not progress, leave=False):
-        for batch in plan_epoch(dataset, BATCH_SIZE, 1, seed, number):
+    batches = (batch for number in range(epochs * captions) for batch in plan_epoch(dataset, BATCH_SIZE, 1, seed, number))
+    with bars("Head start", steps, "step") as advance:
+        for batch in batches:
             rows = torch.tensor(batch.image_of_caption)
             indices = [batch.images[row] for row in batch.image_of_caption]
             chosen = [first_caption[index] + position[index][caption] for index, caption in zip(indices, batch.captions, strict=True)]
@@ -49,6 +50,7 @@ def train_projections(model: DualEncoder, dataset: Dataset, images: Tensor, text
             optimizer.step()
             schedule.step()
             model.clamp_logit_scale()
+            advance(1)
     _fold_in(model.image_projection, mean.to(model.device), std.to(model.device))
 
 

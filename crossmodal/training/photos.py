@@ -11,10 +11,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 from torchvision.transforms import RandomResizedCrop
-from tqdm import tqdm
 
 from crossmodal.data.dataset import CaptionedImage, Dataset
 from crossmodal.data.pictures import load_picture
+from crossmodal.progress import Bars
 from crossmodal.towers.image import ImageTower, Preprocessing, to_pixels
 
 SIDES = re.compile(r"\b(left|right)\b", re.IGNORECASE)
@@ -107,15 +107,15 @@ class StemPhotos:
 
     hidden = True
 
-    def __init__(self, dataset: Dataset, tower: ImageTower, source: DecodedPhotos, views: int, seed: int, progress: bool) -> None:
+    def __init__(self, dataset: Dataset, tower: ImageTower, source: DecodedPhotos, views: int, seed: int, bars: Bars) -> None:
         self._seed, self._views = seed, views
         everything = range(len(dataset))
         trained = [index for index, image in enumerate(dataset.images) if image.split == "train"]
         self._row = {index: row for row, index in enumerate(trained)}
         # View 0 is the picture as it is, of all images; the others are of those trained on.
-        self._clean = _stem_of(tower, source.clean(everything, 32), len(everything), "Frozen stages", progress)
+        self._clean = _stem_of(tower, source.clean(everything, 32), len(everything), "Frozen stages", bars)
         self._augmented = [
-            _stem_of(tower, source.epoch(_slices(trained, 32), view), len(trained), f"View {view} of {views}", progress)
+            _stem_of(tower, source.epoch(_slices(trained, 32), view), len(trained), f"View {view} of {views}", bars)
             for view in range(1, views + 1)
         ]
 
@@ -147,17 +147,17 @@ def _slices(indices: Sequence[int], at_once: int) -> list[Sequence[int]]:
 
 
 @torch.no_grad()
-def _stem_of(tower: ImageTower, pixels: Iterator[Tensor], count: int, title: str, progress: bool) -> Tensor:
+def _stem_of(tower: ImageTower, pixels: Iterator[Tensor], count: int, title: str, bars: Bars) -> Tensor:
     """Return the stem's output of all pictures, fp16 in the memory order of the CPU's fast kernels."""
     kept: Tensor | None = None
     row = 0
-    with tqdm(total=count, desc=title, unit="photo", disable=not progress, leave=False) as bar:
+    with bars(title, count, "photo") as advance:
         for batch in pixels:
             hidden = tower.stem(batch.to(tower.mean.device)).half().cpu()
             if kept is None:
                 kept = torch.empty((count, *hidden.shape[1:]), dtype=torch.half).contiguous(memory_format=torch.channels_last)
             kept[row : row + len(hidden)] = hidden
             row += len(hidden)
-            bar.update(len(hidden))
+            advance(len(hidden))
     assert kept is not None and row == count
     return kept

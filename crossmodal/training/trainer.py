@@ -19,6 +19,7 @@ from crossmodal.data.dataset import Dataset
 from crossmodal.dual_encoder import DualEncoder
 from crossmodal.errors import CheckpointError
 from crossmodal.evaluation.encode import as_embeddings, encode_captions, encode_images, image_features, metrics_of_split
+from crossmodal.progress import Bars, silent
 from crossmodal.search.tensors import model_path, save_embeddings
 from crossmodal.training.batches import plan_epoch
 from crossmodal.training.distributed import any_process, gather_rows, share_bounds, sizes_of_shares
@@ -43,7 +44,7 @@ class Setting:
     rank: int = 0
     processes: int = 1
     workers: int = 0
-    progress: bool = False
+    bars: Bars = silent
     log: Callable[[Mapping[str, float], int], None] | None = None
 
 
@@ -112,17 +113,16 @@ class Trainer:
             f"({views} views each) takes {needed / 1e9:.1f} GB of memory"
             + ("." if fits else f", more than {CACHE_SHARE:.0%} of what is free, so it is computed anew in each step.")
         )
-        return StemPhotos(self.dataset, tower, decoded, views, recipe.seed, self.setting.progress) if fits else decoded
+        return StemPhotos(self.dataset, tower, decoded, views, recipe.seed, self.setting.bars) if fits else decoded
 
     def _head_start(self) -> None:
         assert self._photos is not None
-        show = self.setting.progress
-        images = image_features(self.model, self._photos, self.train_rows, show, "Features of photos")
+        images = image_features(self.model, self._photos, self.train_rows, self.setting.bars, "Features of photos")
         with torch.inference_mode():
             captions = self.train_set.captions
             texts = torch.cat([self.model.text_tower(captions[start : start + 512]).cpu() for start in range(0, len(captions), 512)])
         images, texts = images.clone(), texts.clone()  # inference tensors cannot be trained on
-        train_projections(self.model, self.train_set, images, texts, self.recipe.head_start_epochs, self.recipe.seed, show)
+        train_projections(self.model, self.train_set, images, texts, self.recipe.head_start_epochs, self.recipe.seed, self.setting.bars)
         self._finish_epoch(0)
 
     def _train_epoch(self) -> None:
@@ -137,7 +137,7 @@ class Trainer:
         total = sum(len(batch.images) for batch in batches)
         done = sum(len(batch.images) for batch in batches[: progress.step])
         title = f"Epoch {progress.epoch}/{recipe.epochs}"
-        with tqdm(total=total, initial=done, desc=title, unit="photo", disable=not setting.progress) as bar:
+        with tqdm(total=total, initial=done, desc=title, unit="photo", disable=setting.bars is silent) as bar:
             for step in range(progress.step, len(plans)):
                 before = time.monotonic()
                 pictures = next(inputs)
@@ -175,9 +175,9 @@ class Trainer:
             # What is measured and encoded below is what a reader of the checkpoint will have.
             self.model.load_state_dict(self.model.stored_weights())
             shown = Dataset(self.dataset.images[: self.written])
-            images = self._in_shares(self.written, lambda low, high: encode_images(self.model, self._photos, range(low, high), setting.progress))
+            images = self._in_shares(self.written, lambda low, high: encode_images(self.model, self._photos, range(low, high), setting.bars))
             captions = shown.captions
-            texts = self._in_shares(len(captions), lambda low, high: encode_captions(self.model, captions[low:high], setting.progress))
+            texts = self._in_shares(len(captions), lambda low, high: encode_captions(self.model, captions[low:high], setting.bars))
             embeddings = as_embeddings(shown, images, texts, self.data)
             split = "val" if "val" in embeddings.splits else "train"
             metrics = metrics_of_split(embeddings, split)

@@ -1,0 +1,7 @@
+"""python -m crossmodal"""
+
+import sys
+
+from crossmodal.cli import main
+
+sys.exit(main())

@@ -1,0 +1,165 @@
+"""The command line: python -m crossmodal search, caption, evaluate, embed, download, draw."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from crossmodal.errors import CrossmodalError
+from crossmodal.progress import silent, terminal
+
+if TYPE_CHECKING:
+    from crossmodal.search.service import SearchService
+
+# Each command imports what it needs when it runs: `--help` answers at once, and `download` without torch.
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except CrossmodalError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("Stopped.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output left, as `head` does
+        sys.stderr.close()
+        return 0
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m crossmodal", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    search = commands.add_parser("search", help="photos for a sentence, a picture, or both")
+    search.add_argument("text", nargs="?", default="", help="what to look for")
+    search.add_argument("--image", type=Path, help="a picture to look for, beside the text or alone")
+    search.set_defaults(run=_search)
+    caption = commands.add_parser("caption", help="captions for a photo")
+    caption.add_argument("picture", type=Path)
+    caption.add_argument("--among", type=Path, help="a text file with one caption a line; 'everyday' for the list that comes along")
+    caption.set_defaults(run=_caption)
+    for command in (search, caption):
+        _gallery_options(command)
+
+    evaluate = commands.add_parser("evaluate", help="recall and ranks of a checkpoint, both ways")
+    evaluate.add_argument("--split-file", type=Path, help="evaluate the images named in this file, one a line")
+    evaluate.add_argument("--split", choices=("train", "val", "test", "all"), help="evaluate this split (default: test, else val, else all)")
+    evaluate.add_argument("--json", type=Path, metavar="FILE", help="also save the figures here")
+    evaluate.set_defaults(run=_evaluate)
+    embed = commands.add_parser("embed", help="make a checkpoint's embedding tensors anew")
+    embed.set_defaults(run=_embed)
+    for command in (evaluate, embed):
+        command.add_argument("--checkpoint", type=Path, help="checkpoint, or folder of a run (default: the newest run's best)")
+        command.add_argument("--captions", type=Path, help="caption file (default: that of the run)")
+        command.add_argument("--images", type=Path, help="folder of pictures (default: that of the run)")
+        command.add_argument("--skip-bad", action="store_true", help="go on though more than 1 %% of the rows cannot be used")
+
+    download = commands.add_parser("download", help="bring a public data set to captions.txt and flickr30k_images")
+    download.add_argument("name", choices=("flickr8k", "flickr30k"))
+    download.add_argument("--archive", type=Path, nargs="+", help="archives that you have already, instead of a download")
+    download.add_argument("--to", type=Path, default=Path(), help="folder that gets captions.txt and flickr30k_images (default: here)")
+    download.set_defaults(run=_download)
+    draw = commands.add_parser("draw", help="draw a sample set")
+    draw.add_argument("folder", type=Path)
+    draw.add_argument("--scenes", type=int, default=600)
+    draw.add_argument("--seed", type=int, default=7)
+    draw.set_defaults(run=_draw)
+    return parser
+
+
+def _gallery_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--checkpoint", type=Path, help="checkpoint, or folder of a run (default: the newest run's best)")
+    command.add_argument("--images", type=Path, help="folder of the pictures, if they were moved")
+    command.add_argument("--split", default="all", choices=("train", "val", "test", "all"))
+    command.add_argument("--top-k", type=int, default=10)
+    command.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _open(options: argparse.Namespace) -> "SearchService":
+    from crossmodal.search.runs import open_service
+
+    if options.top_k < 1:
+        raise CrossmodalError(f"--top-k {options.top_k} asks for nothing; give 1 or more.")
+    return open_service(options.checkpoint, options.split, options.images, silent if options.json else terminal)
+
+
+def _search(options: argparse.Namespace) -> None:
+    from crossmodal.data.pictures import load_picture
+
+    if not options.text.strip() and options.image is None:
+        raise CrossmodalError('Say what to look for: python -m crossmodal search "two dogs in the snow".')
+    picture = load_picture(options.image) if options.image else None
+    service = _open(options)
+    hits = service.find_images(service.query(options.text, picture), options.top_k)
+    if options.json:
+        _print_json([{"image": hit.name, "path": str(hit.path), "score": round(hit.score, 4), "captions": hit.captions} for hit in hits])
+    else:
+        for hit in hits:
+            print(f"{hit.score:.3f}  {hit.path}  {hit.captions[0] if hit.captions else ''}")
+
+
+def _caption(options: argparse.Namespace) -> None:
+    from crossmodal.data.pictures import load_picture
+
+    picture = load_picture(options.picture)
+    service = _open(options)
+    among = service.encode_list(_sentences(options.among)) if options.among else None
+    hits = service.find_captions(service.query(picture=picture), options.top_k, among)
+    if options.json:
+        _print_json([{"caption": hit.caption, "score": round(hit.score, 4), "image": hit.image} for hit in hits])
+    else:
+        for hit in hits:
+            print(f"{hit.score:.3f}  {hit.caption}")
+
+
+def _sentences(path: Path) -> list[str]:
+    from crossmodal.data.everyday import everyday_scenes
+
+    if str(path) == "everyday":
+        return everyday_scenes()
+    try:
+        return path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise CrossmodalError(f"The list of captions {path} cannot be read as text ({error}).") from error
+
+
+def _print_json(content: list[dict[str, Any]]) -> None:
+    print(json.dumps(content, ensure_ascii=False, indent=2))
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from crossmodal.evaluation.evaluate import evaluate, table
+    from crossmodal.files import write_text
+
+    metrics, about = evaluate(options.checkpoint, options.captions, options.images, options.split_file, options.split, options.skip_bad, terminal)
+    print(table(metrics, about))
+    if options.json:
+        write_text(options.json, json.dumps(metrics, indent=2) + "\n")
+
+
+def _embed(options: argparse.Namespace) -> None:
+    from crossmodal.evaluation.evaluate import embed
+
+    for path in embed(options.checkpoint, options.captions, options.images, options.skip_bad, terminal):
+        print(f"Wrote {path}")
+
+
+def _download(options: argparse.Namespace) -> None:
+    from crossmodal.data.download import download
+
+    captions, images = download(options.name, options.to, options.archive, terminal)
+    print(f"Wrote {captions} and {images}; train with: python training_script.py")
+
+
+def _draw(options: argparse.Namespace) -> None:
+    from crossmodal.data.sample import draw_sample
+
+    captions, images = draw_sample(options.folder, options.scenes, options.seed, terminal)
+    print(f"Wrote {captions} and {images}")

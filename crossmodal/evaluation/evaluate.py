@@ -1,0 +1,95 @@
+"""A checkpoint against a captioned collection: figures by the protocol, or its embedding files."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from crossmodal.data.dataset import DRAWN_RATIOS, Dataset, read_dataset, read_names, refuse_if_many_bad
+from crossmodal.errors import CheckpointError, CrossmodalError
+from crossmodal.evaluation.encode import encode_dataset, metrics_of_split
+from crossmodal.progress import Bars, silent
+from crossmodal.search.runs import checkpoint_of, default_run, epoch_of, load_model
+from crossmodal.search.tensors import image_path, save_embeddings, text_path
+from crossmodal.training.devices import worker_count
+
+Say = Callable[[str], None]
+
+
+def evaluate(
+    checkpoint: Path | None,
+    captions: Path | None = None,
+    images: Path | None = None,
+    split_file: Path | None = None,
+    split: str | None = None,
+    skip_bad: bool = False,
+    bars: Bars = silent,
+    say: Say = print,
+) -> tuple[dict[str, float], str]:
+    """Return the metrics of a checkpoint on the chosen images, and one line that says what they are of.
+
+    With a split file exactly its images are ranked; else the split asked for; else test where there
+    is one, else val, else all. Raises CrossmodalError when that leaves no image.
+    """
+    path = checkpoint_of(checkpoint or default_run())
+    model, content = load_model(path)
+    captions, images = _places(captions, images, content["data"])
+    dataset = _read(captions, images, skip_bad, content, bars, say, with_splits=split_file is None)
+    if split_file is not None:
+        chosen, name = dataset.only(read_names(split_file)), str(split_file)
+    else:
+        name = split or next((there for there in ("test", "val") if len(dataset.split(there))), "all")
+        chosen = dataset.split(name)
+    if not len(chosen):
+        raise CrossmodalError(f"There is no image in the split {name} of {captions}; choose another with --split.")
+    embeddings = encode_dataset(model, chosen, {}, worker_count(), bars)
+    recipe = model.recipe
+    about = f"{path}, recipe {recipe.name}, seed {recipe.seed}, epoch {content['epoch']}; {captions}, {name}: {len(chosen):,} images, {len(chosen.captions):,} captions"
+    return metrics_of_split(embeddings, "all"), about
+
+
+def embed(checkpoint: Path | None, captions: Path | None, images: Path | None, skip_bad: bool = False, bars: Bars = silent, say: Say = print) -> tuple[Path, Path]:
+    """Write a checkpoint's embedding files anew, of all images and captions; return their places."""
+    path = checkpoint_of(checkpoint or default_run())
+    epoch = epoch_of(path)
+    model, content = load_model(path)
+    kept = {"ratios": content["data"].get("ratios", DRAWN_RATIOS)}
+    note = {"note": content["data"]["note"]} if captions is None and "note" in content["data"] else {}
+    captions, images = _places(captions, images, content["data"])
+    dataset = _read(captions, images, skip_bad, content, bars, say)
+    data = {"captions": str(captions.resolve()), "images": str(images.resolve()), **kept, **note}
+    save_embeddings(path.parent, epoch, content["fingerprint"], encode_dataset(model, dataset, data, worker_count(), bars))
+    return image_path(path.parent, epoch), text_path(path.parent, epoch)
+
+
+def _places(captions: Path | None, images: Path | None, data: dict[str, Any]) -> tuple[Path, Path]:
+    """Fill in what the user left out with the places that the run was trained on."""
+    if (captions is None) != (images is None):
+        raise CrossmodalError("Give both --captions and --images, or neither for the data of the run.")
+    if captions is not None and images is not None:
+        return captions, images
+    if not {"captions", "images"} <= data.keys() or not Path(data["captions"]).is_file():
+        raise CheckpointError("The data that this model was trained on are not here; say which to use with --captions and --images.")
+    return Path(data["captions"]), Path(data["images"])
+
+
+def _read(captions: Path, images: Path, skip_bad: bool, content: dict[str, Any], bars: Bars, say: Say, with_splits: bool = True) -> Dataset:
+    # The split that the run drew is drawn again from its seed and shares.
+    ratios, seed = content["data"].get("ratios", DRAWN_RATIOS), content["recipe"]["seed"]
+    checked = read_dataset(captions, images, ratios, seed, bars, with_splits=with_splits)
+    for row in checked.bad:
+        say(f"  {row}")
+    refuse_if_many_bad(checked, captions, skip_bad)
+    return checked.dataset
+
+
+def table(metrics: dict[str, float], about: str) -> str:
+    """Return the figures as a small table with what they are of."""
+    columns: tuple[tuple[str, str, Callable[[float], str]], ...] = (
+        ("R@1", "r1", "{:.1f}".format), ("R@5", "r5", "{:.1f}".format), ("R@10", "r10", "{:.1f}".format),
+        ("P@10", "p10", "{:.1f}".format), ("median rank", "medr", "{:.1f}".format),
+        ("mean rank", "meanr", "{:.1f}".format), ("MRR", "mrr", "{:.3f}".format),
+    )  # fmt: skip
+    lines = [about, f"{'':14}" + "".join(f"{title:>13}" for title, _, _ in columns)]
+    for name, way in (("text to image", "t2i"), ("image to text", "i2t")):
+        lines.append(f"{name:14}" + "".join(f"{form(metrics[f'{way}_{key}']):>13}" for _, key, form in columns))
+    return "\n".join([*lines, f"rsum {metrics['rsum']:.1f}"])

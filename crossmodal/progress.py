@@ -1,0 +1,23 @@
+"""Progress bars, so that the same work can show itself in a terminal, on the page, or not at all."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+from tqdm import tqdm
+
+Advance = Callable[[int], None]
+# A title, how much there is to do, and its unit, to something that is told of each advance.
+Bars = Callable[[str, int, str], AbstractContextManager[Advance]]
+
+
+@contextmanager
+def silent(title: str, total: int, unit: str) -> Iterator[Advance]:
+    """Show nothing."""
+    yield lambda count: None
+
+
+@contextmanager
+def terminal(title: str, total: int, unit: str) -> Iterator[Advance]:
+    """Show a bar with rate and time left, gone when it is done."""
+    with tqdm(total=total, desc=title, unit=unit, leave=False) as bar:
+        yield lambda count: bar.update(count) and None

@@ -1,0 +1,140 @@
+"""The search service: one model, one gallery, and every way to look something up in it.
+
+The page and the command line ask here; neither ranks by itself.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from crossmodal.dual_encoder import DualEncoder
+from crossmodal.errors import CrossmodalError
+from crossmodal.search.tensors import Embeddings
+
+Query = Tensor  # a unit vector [D], fp32 on the CPU
+
+
+@dataclass(frozen=True)
+class ImageHit:
+    """A photo that was found: its cosine similarity with the query, and its own captions."""
+
+    name: str
+    path: Path
+    score: float
+    captions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class CaptionHit:
+    """A caption that was found; `image` is the photo it was written for, where it has one."""
+
+    caption: str
+    score: float
+    image: str | None = None
+
+
+@dataclass(frozen=True)
+class CaptionList:
+    """Sentences that belong to no photo, and their unit vectors [N, D]."""
+
+    captions: Sequence[str]
+    embeds: Tensor
+
+
+class SearchService:
+    """Searches one split of a run's embeddings with the model that made them."""
+
+    def __init__(self, model: DualEncoder, embeddings: Embeddings, split: str = "all", images: Path | None = None) -> None:
+        """`images` is the folder of the pictures, by default the one they were encoded from.
+
+        Raises CrossmodalError for a split that has no image.
+        """
+        self.model = model
+        self.folder = Path(images or embeddings.data["images"])
+        rows = [row for row, name in enumerate(embeddings.splits) if split in ("all", name)]
+        if not rows:
+            there = ", ".join(sorted(set(embeddings.splits)))
+            raise CrossmodalError(f"There is no image in the split {split}; the splits here are: {there}, all.")
+        new_row = torch.full((len(embeddings.splits),), -1)
+        new_row[rows] = torch.arange(len(rows))
+        kept = (new_row[embeddings.caption_to_image] >= 0).nonzero()[:, 0]
+        whole = len(rows) == len(embeddings.splits)
+        self._images = (embeddings.images if whole else embeddings.images[rows]).float()
+        self._texts = (embeddings.texts if whole else embeddings.texts[kept]).float()
+        self.names = [embeddings.image_names[row] for row in rows]
+        self.captions = [embeddings.captions[index] for index in kept.tolist()]
+        self._owner = new_row[embeddings.caption_to_image[kept]].tolist()
+        self._captions_of: list[list[str]] = [[] for _ in rows]
+        for caption, owner in zip(self.captions, self._owner, strict=True):
+            self._captions_of[owner].append(caption)
+
+    # --- queries ---
+
+    def query(self, text: str = "", picture: Image.Image | None = None) -> Query:
+        """Turn a sentence, a picture, or both together with equal weight, into a query.
+
+        Raises CrossmodalError when there is neither.
+        """
+        parts = []
+        if text.strip():
+            parts.append(next(self.model.encode_sentences([text.strip()]))[0])
+        if picture is not None:
+            parts.append(self.model.encode_pictures([picture])[0])
+        if not parts:
+            raise CrossmodalError("The query is empty; type a few words about the photo you are looking for.")
+        return F.normalize(torch.stack(parts).sum(0), dim=0)
+
+    def find_images(self, query: Query, top_k: int = 10) -> list[ImageHit]:
+        """Return the photos most similar to the query, best first; ties by their order in the file."""
+        scores, rows = _best(self._images @ query, top_k)
+        return [
+            ImageHit(self.names[row], self.folder / self.names[row], score, tuple(self._captions_of[row]))
+            for score, row in zip(scores, rows, strict=True)
+        ]
+
+    def find_captions(self, query: Query, top_k: int = 10, among: CaptionList | None = None) -> list[CaptionHit]:
+        """Return the captions most similar to the query, best first, each wording once.
+
+        `among` is another list of sentences than the gallery's own.
+        """
+        captions, embeds = (self.captions, self._texts) if among is None else (among.captions, among.embeds)
+        # Some wordings stand several times; a few more are fetched, and doubled again if that is too few.
+        fetched = top_k
+        while True:
+            scores, rows = _best(embeds @ query, fetched)
+            hits: dict[str, CaptionHit] = {}
+            for score, row in zip(scores, rows, strict=True):
+                image = self.names[self._owner[row]] if among is None else None
+                hits.setdefault(captions[row], CaptionHit(captions[row], score, image))
+            if len(hits) >= top_k or fetched >= len(captions):
+                return list(hits.values())[:top_k]
+            fetched *= 2
+
+    def encode_list(self, captions: Sequence[str]) -> CaptionList:
+        """Encode sentences of any origin, to be searched with `among`; empty ones are left out."""
+        kept = list(dict.fromkeys(" ".join(caption.split()) for caption in captions if caption.strip()))
+        if not kept:
+            raise CrossmodalError("The list holds no caption; it should hold one sentence a line.")
+        return CaptionList(kept, torch.cat(list(self.model.encode_sentences(kept))))
+
+    def similarities(self, pairs: int) -> tuple[Tensor, list[str], list[str]]:
+        """Return the similarities [n, n] of evenly spaced images (rows) and their first captions (columns)."""
+        count = min(pairs, len(self.names))
+        rows = torch.linspace(0, len(self.names) - 1, count).round().long().tolist()
+        first = {owner: index for index, owner in reversed(list(enumerate(self._owner)))}
+        rows = [row for row in rows if row in first]
+        columns = [first[row] for row in rows]
+        matrix = self._images[rows] @ self._texts[columns].T
+        return matrix, [self.names[row] for row in rows], [self.captions[column] for column in columns]
+
+
+def _best(scores: Tensor, top_k: int) -> tuple[list[float], list[int]]:
+    """Return the highest scores and their rows; equal scores in the order of rows."""
+    values, rows = scores.topk(min(max(top_k, 0), len(scores)))
+    order = sorted(range(len(rows)), key=lambda index: (-values[index].item(), rows[index].item()))
+    return [values[index].item() for index in order], [int(rows[index]) for index in order]
