@@ -1,0 +1,64 @@
+"""Tiny towers with random weights, and a small drawn collection, for the quick tests."""
+
+import os
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from crossmodal.data.sample import draw_sample
+from crossmodal.dual_encoder import DualEncoder
+from crossmodal.recipe import Recipe, Stage
+from tests.tiny import TINY_IMAGE, TINY_TEXT, write_tiny_encoder
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a quick test never asks a hub
+torch.set_num_threads(2)
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of pretrained weights, as --weights takes it."""
+    folder = tmp_path_factory.mktemp("weights")
+    torch.manual_seed(1)
+    save_file(timm.create_model(TINY_IMAGE, pretrained=False).state_dict(), folder / f"{TINY_IMAGE}.safetensors")
+    write_tiny_encoder(folder / TINY_TEXT.split("/")[-1])
+    return folder
+
+
+@pytest.fixture(scope="session")
+def recipe() -> Recipe:
+    """A recipe of the tiny towers."""
+    return Recipe(
+        name="tiny", image_tower=TINY_IMAGE, text_tower=TINY_TEXT, stages=(Stage(2, 1e-3),), joint_size=32,
+        resize="squash", batch_size=8, head_start_epochs=2, views=2,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def model(recipe: Recipe, weights: Path) -> DualEncoder:
+    """The tiny dual encoder."""
+    return DualEncoder.from_recipe(recipe, weights).eval()
+
+
+@pytest.fixture(scope="session")
+def collection(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A caption file of 30 drawn scenes, and its folder of pictures."""
+    return draw_sample(tmp_path_factory.mktemp("collection") / "drawn", scenes=30, seed=3)
+
+
+@pytest.fixture
+def photo() -> Image.Image:
+    """A picture that is no square and no single colour."""
+    return Image.linear_gradient("L").resize((90, 60)).convert("RGB")
+
+
+@pytest.fixture(scope="session")
+def flickr8k() -> Path:
+    """The folder of real photos; tests that need it skip without it, and say so."""
+    place = os.environ.get("FLICKR8K_DIR")
+    if not place or not (Path(place) / "captions.txt").is_file():
+        pytest.skip("set FLICKR8K_DIR to a folder with captions.txt, train.txt, val.txt and images/")
+    return Path(place)

@@ -1,0 +1,116 @@
+"""The check before training, the splits, the drawn sample."""
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from crossmodal.data.dataset import read_dataset, read_names, refuse_if_many_bad
+from crossmodal.data.everyday import SENTENCES, everyday_scenes
+from crossmodal.data.sample import draw_sample
+from crossmodal.errors import CaptionsError, CrossmodalError
+
+
+def collection(folder: Path, count: int, rows: str = "") -> tuple[Path, Path]:
+    images = folder / "images"
+    images.mkdir()
+    for number in range(count):
+        Image.new("RGB", (40, 40), (number, 0, 0)).save(images / f"{number}.jpg")
+    captions = folder / "captions.txt"
+    captions.write_text("image,caption\n" + rows + "".join(f"{n}.jpg,caption {k} of {n}\n" for n in range(count) for k in range(2)))
+    return captions, images
+
+
+def test_bad_pictures_are_named_and_counted(tmp_path: Path) -> None:
+    captions, images = collection(tmp_path, 3, "gone.jpg,A dog.\nbroken.jpg,A cat.\n../out.jpg,A cow.\n")
+    (images / "broken.jpg").write_bytes(b"no picture")
+    Image.new("RGB", (9, 9)).save(tmp_path / "out.jpg")
+    checked = read_dataset(captions, images)
+    assert [row.where for row in checked.bad] == ["line 2", "line 3", "line 4"]
+    assert "no such file" in checked.bad[0].reason
+    assert "not a picture" in checked.bad[1].reason
+    assert "leads out of" in checked.bad[2].reason
+    assert (checked.rows, len(checked.dataset)) == (9, 3)
+
+
+def test_one_per_cent_is_skipped_and_more_is_an_error(tmp_path: Path) -> None:
+    captions, images = collection(tmp_path, 50, "gone.jpg,A dog.\n")
+    checked = read_dataset(captions, images)
+    refuse_if_many_bad(checked, captions, skip_bad=False)  # 1 of 101
+    captions.write_text(captions.read_text() + "gone.jpg,A cat.\n")
+    checked = read_dataset(captions, images)
+    with pytest.raises(CrossmodalError, match="2 of 102 rows .* --skip-bad"):
+        refuse_if_many_bad(checked, captions, skip_bad=False)
+    refuse_if_many_bad(checked, captions, skip_bad=True)
+
+
+def test_nothing_usable_is_one_sentence(tmp_path: Path) -> None:
+    captions, images = collection(tmp_path, 0, "gone.jpg,A dog.\n")
+    with pytest.raises(CaptionsError, match="No row .* line 2"):
+        read_dataset(captions, images)
+    with pytest.raises(CaptionsError, match="folder of pictures"):
+        read_dataset(captions, tmp_path / "none")
+
+
+def test_a_drawn_split_is_by_image_and_depends_on_names_and_seed_alone(tmp_path: Path) -> None:
+    captions, images = collection(tmp_path, 40)
+    first = read_dataset(captions, images, (0.5, 0.25, 0.25), seed=1).dataset
+    assert [len(first.split(name)) for name in ("train", "val", "test")] == [20, 10, 10]
+    rows = captions.read_text().splitlines()
+    captions.write_text("\n".join([rows[0], *reversed(rows[1:])]))
+    again = read_dataset(captions, images, (0.5, 0.25, 0.25), seed=1).dataset
+    assert {i.name: i.split for i in again.images} == {i.name: i.split for i in first.images}
+    other = read_dataset(captions, images, (0.5, 0.25, 0.25), seed=2).dataset
+    assert {i.name: i.split for i in other.images} != {i.name: i.split for i in first.images}
+    with pytest.raises(CrossmodalError, match="add up to 1"):
+        read_dataset(captions, images, (0.5, 0.5, 0.5))
+
+
+def test_official_lists_are_honoured(tmp_path: Path) -> None:
+    captions, images = collection(tmp_path, 4)
+    (tmp_path / "val.txt").write_text("1.jpg\n")
+    splits = {i.name: i.split for i in read_dataset(captions, images).dataset.images}
+    assert splits == {"0.jpg": "train", "1.jpg": "val", "2.jpg": "train", "3.jpg": "train"}
+    (tmp_path / "train.txt").write_text("0.jpg\n2.jpg\n")
+    splits = {i.name: i.split for i in read_dataset(captions, images).dataset.images}
+    assert splits == {"0.jpg": "train", "1.jpg": "val", "2.jpg": "train"}
+    (tmp_path / "train.txt").write_text("0.jpg\n1.jpg\n")
+    with pytest.raises(CrossmodalError, match="both in the train and the val list"):
+        read_dataset(captions, images)
+
+
+def test_a_list_of_names_must_be_there_and_known(tmp_path: Path) -> None:
+    captions, images = collection(tmp_path, 2)
+    dataset = read_dataset(captions, images).dataset
+    assert [image.name for image in dataset.only(["1.jpg"]).images] == ["1.jpg"]
+    with pytest.raises(CrossmodalError, match="the first is 7.jpg"):
+        dataset.only(["1.jpg", "7.jpg"])
+    with pytest.raises(CrossmodalError, match="cannot be read"):
+        read_names(tmp_path / "none.txt")
+
+
+def test_the_sample_is_the_same_for_a_seed_and_kept(tmp_path: Path) -> None:
+    captions, images = draw_sample(tmp_path / "a", 12, seed=5)
+    again, pictures = draw_sample(tmp_path / "b", 12, seed=5)
+    assert captions.read_bytes() == again.read_bytes()
+    assert all((pictures / file.name).read_bytes() == file.read_bytes() for file in images.iterdir())
+    before = captions.stat().st_mtime_ns
+    draw_sample(tmp_path / "a", 12, seed=5)
+    assert captions.stat().st_mtime_ns == before
+    dataset = read_dataset(captions, images).dataset
+    assert all(len(set(image.captions)) == 5 for image in dataset.images)
+    other, _ = draw_sample(tmp_path / "c", 12, seed=6)
+    assert other.read_text() != captions.read_text()
+
+
+def test_a_sample_never_overwrites_other_files(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("keep me")
+    with pytest.raises(CrossmodalError, match="holds other files"):
+        draw_sample(tmp_path, 3)
+    assert (tmp_path / "mine.txt").read_text() == "keep me"
+
+
+def test_everyday_scenes_are_many_and_different() -> None:
+    sentences = everyday_scenes()
+    assert len(sentences) == len(set(sentences)) == SENTENCES
+    assert sentences == everyday_scenes()
