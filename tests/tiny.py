@@ -16,7 +16,7 @@ WORDS = (
 def write_tiny_encoder(folder: Path) -> None:
     """Write a two-layer BERT with random weights in sentence-transformers' own layout."""
     from sentence_transformers import SentenceTransformer
-    from sentence_transformers import models as parts
+    from sentence_transformers.sentence_transformer import modules as parts
     from transformers import BertConfig, BertModel, BertTokenizerFast
 
     folder.mkdir(parents=True)

@@ -76,7 +76,9 @@ def text_tower(name: str, folder: Path | None = None) -> TextTower:
     found = find_text_weights(name, folder)
     # Only here, where published weights are read: it takes seconds to import.
     from sentence_transformers import SentenceTransformer
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()  # reading takes no time worth a bar
     try:
         published = SentenceTransformer(str(found), device="cpu", local_files_only=True)
         encoder, pooling = published[0].auto_model, published[1]

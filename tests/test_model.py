@@ -1,0 +1,136 @@
+"""Towers, the dual encoder, its checkpoint, and where weights come from."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from crossmodal.dual_encoder import FORMAT_VERSION, MAX_LOGIT_SCALE, DualEncoder
+from crossmodal.errors import CheckpointError, CrossmodalError, WeightsError
+from crossmodal.recipe import Recipe, Stage
+from crossmodal.towers.image import ImageTower, Preprocessing
+from crossmodal.towers.weights import find_text_weights
+from model import DEFAULT, RECIPES, WITHOUT_DOWNLOAD
+from tests.tiny import TINY_IMAGE
+
+SENTENCES = ["a red car", "two dogs in the snow on a street with a house", "a cat", ""]
+
+
+def test_embeddings_are_unit_vectors_in_the_order_given(model: DualEncoder, photo: Image.Image) -> None:
+    texts = torch.cat(list(model.encode_sentences(SENTENCES, at_once=3)))
+    assert texts.shape == (4, 32)
+    torch.testing.assert_close(texts.norm(dim=1), torch.ones(4))
+    alone = torch.cat([next(model.encode_sentences([sentence])) for sentence in SENTENCES])
+    torch.testing.assert_close(texts, alone, atol=1e-5, rtol=0)  # padding and order change nothing
+    pictures = model.encode_pictures([photo, photo.transpose(Image.Transpose.ROTATE_90)])
+    torch.testing.assert_close(pictures.norm(dim=1), torch.ones(2))
+
+
+def test_the_tower_scales_pixels_by_its_own_mean_and_std() -> None:
+    tower = ImageTower(TINY_IMAGE, Preprocessing(4, (0.5, 0.25, 0.0), (0.5, 0.25, 1.0), "bicubic", "squash", 1.0))
+    scaled = tower.stem(torch.full((1, 3, 4, 4), 255, dtype=torch.uint8))
+    torch.testing.assert_close(scaled[0, :, 0, 0], torch.tensor([1.0, 3.0, 1.0]))
+
+
+def test_squash_shows_all_and_crop_shows_the_middle() -> None:
+    wide = Image.new("RGB", (90, 30), (0, 0, 0))
+    wide.paste((255, 255, 255), (30, 0, 60, 30))  # a white middle square
+    squash = Preprocessing(30, (0.5,) * 3, (0.5,) * 3, "bilinear", "squash", 1.0)(wide)
+    crop = Preprocessing(30, (0.5,) * 3, (0.5,) * 3, "bilinear", "crop", 1.0)(wide)
+    assert squash[0, 15, 2] == 0
+    assert squash[0, 15, 15] == 255
+    assert crop.float().mean() > 250
+
+
+def test_frozen_stages_split_the_tower_and_change_nothing(weights: Path, recipe: Recipe) -> None:
+    pixels = torch.randint(0, 256, (2, 3, 160, 160), dtype=torch.uint8)
+    from dataclasses import replace
+
+    whole = DualEncoder.from_recipe(recipe, weights).eval().image_tower
+    split = DualEncoder.from_recipe(replace(recipe, frozen_stages=2), weights).eval().image_tower
+    with torch.no_grad():
+        torch.testing.assert_close(split.trunk(split.stem(pixels)), whole(pixels))
+    assert not any(p.requires_grad for p in split.net.blocks[:2].parameters())
+    assert all(p.requires_grad for p in split.net.blocks[2:].parameters())
+    with pytest.raises(CrossmodalError, match="stages that can be frozen"):
+        DualEncoder.from_recipe(replace(recipe, frozen_stages=9), weights)
+
+
+def test_batch_norm_is_held_in_training(model: DualEncoder) -> None:
+    before = {key: value.clone() for key, value in model.state_dict().items() if "running" in key}
+    model.train()
+    model.encode_image(torch.randint(0, 256, (4, 3, 160, 160), dtype=torch.uint8))
+    assert all(torch.equal(model.state_dict()[key], value) for key, value in before.items())
+
+
+def test_the_temperature_is_held_at_one_hundredth(model: DualEncoder) -> None:
+    with torch.no_grad():
+        model.logit_scale.fill_(9.0)
+    model.clamp_logit_scale()
+    assert model.logit_scale.item() == pytest.approx(MAX_LOGIT_SCALE)
+
+
+def test_a_checkpoint_alone_rebuilds_the_model(model: DualEncoder, photo: Image.Image, tmp_path: Path) -> None:
+    path = tmp_path / "model_epoch_3.pt"
+    model.load_state_dict(model.stored_weights())
+    fingerprint = model.save(path, 3, {"rsum": 1.5}, {"captions": "c"})
+    again, content = DualEncoder.load(path)
+    assert (content["epoch"], content["metrics"], content["fingerprint"]) == (3, {"rsum": 1.5}, fingerprint)
+    assert again.recipe == model.recipe
+    assert torch.equal(again.encode_pictures([photo]), model.encode_pictures([photo]))
+    assert torch.equal(next(again.encode_sentences(SENTENCES)), next(model.encode_sentences(SENTENCES)))
+    with torch.no_grad():
+        model.image_projection.weight[0, 0] += 1
+    assert model.save(path, 3, {}, {}) != fingerprint
+
+
+def test_strange_checkpoints_are_refused(model: DualEncoder, tmp_path: Path) -> None:
+    path = tmp_path / "model_epoch_1.pt"
+    with pytest.raises(CheckpointError, match="is not there; train a model"):
+        DualEncoder.load(path)
+    path.write_bytes(b"junk")
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        DualEncoder.load(path)
+    torch.save({"some": "other"}, path)
+    with pytest.raises(CheckpointError, match="not a file of the kind"):
+        DualEncoder.load(path)
+    model.save(path, 1, {}, {})
+    content = torch.load(path, weights_only=True)
+    torch.save(content | {"version": FORMAT_VERSION + 1}, path)
+    with pytest.raises(CheckpointError, match="update the program"):
+        DualEncoder.load(path)
+    content["weights"].pop("logit_scale")
+    torch.save(content, path)
+    with pytest.raises(CheckpointError, match="whole model"):
+        DualEncoder.load(path)
+
+
+def test_weights_that_cannot_be_had_name_what_was_tried(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"the folder .*the hub cache .*a Python package .*the hub .*--recipe compact"):
+        find_text_weights("nobody/nothing", tmp_path)
+
+
+def test_the_table_of_recipes() -> None:
+    default, compact = RECIPES[DEFAULT], RECIPES[WITHOUT_DOWNLOAD]
+    assert (default.name, default.joint_size, default.batch_size, default.epochs) == ("efficientnet-minilm", 1024, 64, 10)
+    assert [stage.lr for stage in default.stages] == [1e-4, 5e-6]
+    assert (compact.name, compact.joint_size) == ("compact", 1024)
+    for recipe in RECIPES.values():
+        recipe.check()
+        assert Recipe.from_plain(recipe.plain()) == recipe
+
+
+def test_epochs_and_learning_rate_scale_the_stages() -> None:
+    recipe = Recipe("x", "i", "t", (Stage(6, 1e-4, 5e-6), Stage(4, 5e-6, 5e-6)))
+    assert [stage.epochs for stage in recipe.with_epochs(5).stages] == [3, 2]
+    assert recipe.with_epochs(1).epochs == 1
+    assert [stage.lr for stage in recipe.with_lr(2e-4).stages] == pytest.approx([2e-4, 1e-5])
+
+
+@pytest.mark.parametrize(("knob", "value"), [("batch_size", 1), ("clip_norm", 0.0), ("resize", "stretch"), ("weight_decay", -1.0), ("image_lr_scale", float("nan"))])
+def test_impossible_values_are_refused(recipe: Recipe, knob: str, value: float | str) -> None:
+    from dataclasses import replace
+
+    with pytest.raises(CrossmodalError, match=knob.replace("_", "-")):
+        replace(recipe, **{knob: value}).check()

@@ -1,0 +1,183 @@
+"""The search service, its files, the command line, and the evaluation."""
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from crossmodal import cli
+from crossmodal.dual_encoder import DualEncoder
+from crossmodal.errors import CheckpointError, CrossmodalError
+from crossmodal.evaluation.encode import encode_dataset
+from crossmodal.data.dataset import read_dataset
+from crossmodal.search.service import SearchService
+from crossmodal.search.tensors import Embeddings, load_embeddings, model_path, save_embeddings
+from crossmodal.search.thumbnails import data_url
+
+
+class FakeModel:
+    """Knows the unit vectors of its words."""
+
+    words = {"east": [1.0, 0.0], "north": [0.0, 1.0]}
+
+    def encode_sentences(self, sentences: list[str]) -> Iterator[torch.Tensor]:
+        yield torch.tensor([self.words[sentence] for sentence in sentences])
+
+    def encode_pictures(self, pictures: list[Image.Image]) -> torch.Tensor:
+        return torch.tensor([[0.0, 1.0]])
+
+
+def made_up() -> Embeddings:
+    def vector(degrees: float) -> list[float]:
+        return [math.cos(math.radians(degrees)), math.sin(math.radians(degrees))]
+
+    return Embeddings(
+        torch.tensor([vector(0), vector(90), vector(45), vector(45)]).half(),
+        torch.tensor([vector(0), vector(10), vector(90), vector(45), vector(0)]).half(),
+        ["e.jpg", "n.jpg", "ne.jpg", "ne2.jpg"], ["train", "val", "val", "train"],
+        ["to the east", "almost east", "to the north", "between", "to the east"],
+        torch.tensor([0, 0, 1, 2, 3]), {"images": "/photos"},
+    )  # fmt: skip
+
+
+def service(split: str = "all") -> SearchService:
+    return SearchService(FakeModel(), made_up(), split)  # type: ignore[arg-type]
+
+
+def test_images_come_by_similarity_and_ties_in_file_order() -> None:
+    found = service()
+    hits = found.find_images(found.query("east"), 4)
+    assert [hit.name for hit in hits] == ["e.jpg", "ne.jpg", "ne2.jpg", "n.jpg"]
+    assert [round(hit.score, 2) for hit in hits] == [1.0, 0.71, 0.71, 0.0]
+    assert hits[0].captions == ("to the east", "almost east")
+    assert hits[0].path == Path("/photos/e.jpg")
+
+
+def test_text_and_picture_together() -> None:
+    found = service()
+    both = found.query("east", Image.new("RGB", (2, 2)))
+    assert [hit.name for hit in found.find_images(both, 2)] == ["ne.jpg", "ne2.jpg"]
+    with pytest.raises(CrossmodalError, match="query is empty"):
+        found.query("  ")
+
+
+def test_captions_come_once_each() -> None:
+    found = service()
+    hits = found.find_captions(found.query("east"), 3)
+    assert [hit.caption for hit in hits] == ["to the east", "almost east", "between"]
+    assert hits[0].image == "e.jpg"
+    assert len(found.find_captions(found.query("east"), 99)) == 4
+
+
+def test_a_split_is_searched_alone() -> None:
+    found = service("val")
+    assert found.names == ["n.jpg", "ne.jpg"]
+    assert found.captions == ["to the north", "between"]
+    assert [hit.caption for hit in found.find_captions(found.query("north"), 5)] == ["to the north", "between"]
+    with pytest.raises(CrossmodalError, match="no image in the split test"):
+        service("test")
+
+
+def test_a_list_of_sentences_can_be_searched() -> None:
+    found = service()
+    among = found.encode_list(["north", "", " east ", "north"])
+    assert [hit.caption for hit in found.find_captions(found.query("north"), 5, among)] == ["north", "east"]
+    with pytest.raises(CrossmodalError, match="no caption"):
+        found.encode_list(["", " "])
+
+
+def test_embeddings_of_another_model_are_refused_with_the_command(tmp_path: Path) -> None:
+    save_embeddings(tmp_path, 2, "fingerprint", made_up())
+    assert load_embeddings(tmp_path, 2, "fingerprint", "cmd").captions == made_up().captions
+    with pytest.raises(CheckpointError, match=r"made by another model .*`cmd`"):
+        load_embeddings(tmp_path, 2, "other", "cmd")
+    with pytest.raises(CheckpointError, match=r"is not there; .*`cmd`"):
+        load_embeddings(tmp_path, 3, "fingerprint", "cmd")
+
+
+@pytest.fixture
+def run(model: DualEncoder, collection: tuple[Path, Path], tmp_path: Path) -> Path:
+    """A run folder with one epoch."""
+    captions, images = collection
+    dataset = read_dataset(captions, images).dataset
+    data = {"captions": str(captions), "images": str(images)}
+    model.load_state_dict(model.stored_weights())
+    fingerprint = model.save(model_path(tmp_path, 1), 1, {}, data)
+    save_embeddings(tmp_path, 1, fingerprint, encode_dataset(model, dataset, data, 0))
+    return tmp_path
+
+
+def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert cli.main(list(arguments)) == 0
+    return capsys.readouterr().out
+
+
+def test_search_and_caption_on_the_command_line(run: Path, collection: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    hits = json.loads(printed(capsys, "search", "a red car", "--checkpoint", str(run), "--top-k", "3", "--json"))
+    assert len(hits) == 3
+    assert hits[0]["score"] >= hits[1]["score"] >= hits[2]["score"]
+    assert Path(hits[0]["path"]).is_file()
+    picture = sorted(collection[1].iterdir())[4]
+    similar = json.loads(printed(capsys, "search", "--image", str(picture), "--checkpoint", str(run), "--json"))
+    assert similar[0]["image"] == picture.name  # a photo is most similar to itself
+    captions = json.loads(printed(capsys, "caption", str(picture), "--checkpoint", str(run), "--json"))
+    assert len(captions) == 10
+    assert len(printed(capsys, "caption", str(picture), "--checkpoint", str(run), "--top-k", "4").splitlines()) == 4
+
+
+def test_evaluate_prints_and_saves_the_figures(run: Path, collection: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = tmp_path / "names.txt"
+    names.write_text("\n".join(sorted(path.name for path in collection[1].iterdir())[:7]))
+    saved = tmp_path / "figures.json"
+    captions, images = map(str, collection)
+    out = printed(capsys, "evaluate", "--checkpoint", str(run / "model_epoch_1.pt"), "--captions", captions, "--images", images, "--split-file", str(names), "--json", str(saved))
+    figures = json.loads(saved.read_text())
+    expected = {f"{way}_{key}" for way in ("i2t", "t2i") for key in ("r1", "r5", "r10", "p10", "medr", "meanr", "mrr")}
+    assert figures.keys() == expected | {"rsum", "images", "captions"}
+    assert (figures["images"], figures["captions"]) == (7, 35)
+    assert figures["t2i_r10"] == 100  # seven images
+    assert f"rsum {figures['rsum']:.1f}" in out
+
+
+def test_embed_makes_the_tensors_anew(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = torch.load(run / "img_embeds_epoch_1.pt", weights_only=True)["embeds"]
+    (run / "img_embeds_epoch_1.pt").unlink()
+    printed(capsys, "embed", "--checkpoint", str(run))
+    assert torch.equal(torch.load(run / "img_embeds_epoch_1.pt", weights_only=True)["embeds"], before)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["search", ""], "Say what to look for"),
+        (["search", "x", "--checkpoint", "{none}"], "is not there"),
+        (["search", "x", "--checkpoint", "{run}", "--top-k", "0"], "asks for nothing"),
+        (["caption", "{none}"], "is not there"),
+        (["evaluate", "--checkpoint", "{run}", "--captions", "{none}"], "both --captions and --images"),
+        (["evaluate", "--checkpoint", "{run}", "--split-file", "{none}"], "cannot be read"),
+        (["search", "x", "--checkpoint", "{run}", "--image", "{broken}"], "not a picture"),
+    ],
+)
+def test_bad_input_is_one_sentence(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str) -> None:
+    broken = tmp_path / "broken.jpg"
+    broken.write_text("no picture")
+    filled = [argument.format(run=run, none=tmp_path / "none", broken=broken) for argument in arguments]
+    assert cli.main(filled) == 1
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count("\n") == 1
+
+
+def test_thumbnails_are_small_and_never_raise(tmp_path: Path) -> None:
+    Image.effect_noise((1500, 1500), 80).save(tmp_path / "large.png")
+    url = data_url(tmp_path / "large.png")
+    assert url is not None
+    assert url.startswith("data:image/jpeg;base64,")
+    assert len(url) < 200_000
+    (tmp_path / "broken.tif").write_text("no")
+    assert data_url(tmp_path / "broken.tif") is None
+    assert data_url(tmp_path / "none.jpg") is None
