@@ -1,6 +1,6 @@
 """The image tower: a timm model, the preprocessing its weights ask for, and its frozen first stages."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,9 @@ from torch import Tensor, nn
 
 from crossmodal.errors import CrossmodalError, WeightsError
 from crossmodal.towers.weights import find_image_weights
+
+# On a CPU, what a few pictures leave in each layer stays in its cache: a third faster than 64 at once.
+PICTURES_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,19 @@ class ImageTower(nn.Module):
 
     def stem(self, pixels: Tensor) -> Tensor:
         """uint8 [N, 3, size, size] -> what the trunk reads (scaled pixels, or the frozen stages' output)."""
+        return self._few_at_once(self._stem, pixels)
+
+    def trunk(self, hidden: Tensor) -> Tensor:
+        """What the stem gave -> features [N, features]."""
+        return self._few_at_once(self._trunk, hidden)
+
+    @staticmethod
+    def _few_at_once(part: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
+        if inputs.device.type != "cpu" or len(inputs) <= PICTURES_AT_ONCE:
+            return part(inputs)
+        return torch.cat([part(few) for few in inputs.split(PICTURES_AT_ONCE)])
+
+    def _stem(self, pixels: Tensor) -> Tensor:
         scaled = (pixels.to(self.mean.dtype) - self.mean) / self.std
         hidden = scaled.contiguous(memory_format=torch.channels_last)
         with torch.no_grad():
@@ -92,8 +108,7 @@ class ImageTower(nn.Module):
                 hidden = part(hidden)
         return hidden
 
-    def trunk(self, hidden: Tensor) -> Tensor:
-        """What the stem gave -> features [N, features]."""
+    def _trunk(self, hidden: Tensor) -> Tensor:
         if not self.frozen_stages:
             return self.net(hidden)
         for stage in self.net.blocks[self.frozen_stages :]:

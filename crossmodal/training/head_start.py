@@ -30,11 +30,10 @@ def train_projections(model: DualEncoder, dataset: Dataset, images: Tensor, text
     position = [{caption: row for row, caption in enumerate(image.captions)} for image in dataset.images]
     trained = [*model.image_projection.parameters(), *model.text_projection.parameters(), model.logit_scale]
     optimizer = torch.optim.AdamW(trained, lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-    captions = max(len(image.captions) for image in dataset.images)
-    steps = epochs * captions * len(plan_epoch(dataset, BATCH_SIZE, 1, seed, 0))
+    # One caption an image in an epoch, in turn: with all of them the projections overfit in a few epochs.
+    steps = epochs * len(plan_epoch(dataset, BATCH_SIZE, 1, seed, 0))
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    # One caption an image in a pass, so an epoch takes as many passes as there are captions.
-    batches = (batch for number in range(epochs * captions) for batch in plan_epoch(dataset, BATCH_SIZE, 1, seed, number))
+    batches = (batch for epoch in range(epochs) for batch in plan_epoch(dataset, BATCH_SIZE, 1, seed, epoch))
     with bars("Head start", steps, "step") as advance:
         for batch in batches:
             rows = torch.tensor(batch.image_of_caption)
