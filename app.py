@@ -1,7 +1,7 @@
 """The page: type a sentence and see photos, drop a photo and read captions.
 
-    streamlit run app.py
-    streamlit run app.py -- --checkpoints DIR --images DIR
+streamlit run app.py
+streamlit run app.py -- --checkpoints DIR --images DIR
 """
 
 import argparse
@@ -115,12 +115,19 @@ def side_bar(settings: argparse.Namespace) -> tuple[Path, float, str]:
     best = best_epoch(run)
     epoch = epochs[0]
     if len(epochs) > 1:
-        epoch = st.sidebar.select_slider("Epoch", epochs, value=best, help="Earlier epochs show what the model knew then.")
+        epoch = st.sidebar.select_slider(
+            "Epoch", epochs, value=best, help="Earlier epochs show what the model knew then."
+        )
     path = model_path(run, epoch)
     changed = path.stat().st_mtime
     embeddings = cached_embeddings(path, changed)
     there = [split for split in ("val", "test", "train") if split in embeddings.splits]
-    split = st.sidebar.selectbox("Split", [*there, "all"], index=len(there) if run.name == "shipped" else 0, help="Validation and test photos were not trained on.")
+    split = st.sidebar.selectbox(
+        "Split",
+        [*there, "all"],
+        index=len(there) if run.name == "shipped" else 0,
+        help="Validation and test photos were not trained on.",
+    )
     content = cached_model(path, changed)[1]
     service = cached_service(path, changed, split, settings.images)
     left, right = st.sidebar.columns(2)
@@ -141,16 +148,24 @@ def card(hit: ImageHit) -> str:
     """Return one photo that was found, as HTML."""
     url = cached_thumbnail(hit.path)
     first = html.escape(hit.captions[0] if hit.captions else hit.name)
-    picture = f'<img src="{url}" alt="{first}" loading="lazy">' if url else f"<p>{html.escape(hit.name)} cannot be shown.</p>"
+    picture = (
+        f'<img src="{url}" alt="{first}" loading="lazy">' if url else f"<p>{html.escape(hit.name)} cannot be shown.</p>"
+    )
     others = "".join(f"<li>{html.escape(caption)}</li>" for caption in hit.captions[1:])
-    more = f"<details><summary>{len(hit.captions) - 1} more captions</summary><ul>{others}</ul></details>" if others else ""
+    more = (
+        f"<details><summary>{len(hit.captions) - 1} more captions</summary><ul>{others}</ul></details>"
+        if others
+        else ""
+    )
     return f'<figure class="cm-card">{picture}<figcaption><span class="cm-score">{hit.score:.2f}</span>{first}{more}</figcaption></figure>'
 
 
 def show_images(hits: list[ImageHit]) -> None:
     """Show photos as a grid, with score and captions."""
     if hits and not any(hit.path.is_file() for hit in hits):
-        st.warning(f"The pictures are not in {hits[0].path.parent}; say where they are with: streamlit run app.py -- --images DIR")
+        st.warning(
+            f"The pictures are not in {hits[0].path.parent}; say where they are with: streamlit run app.py -- --images DIR"
+        )
     st.markdown(f'<div class="cm-grid">{"".join(map(card, hits))}</div>', unsafe_allow_html=True)
 
 
@@ -159,31 +174,44 @@ def text_tab(service: SearchService) -> None:
     query = st.text_input("What should be in the photo?", key="query", placeholder=EXAMPLES[0])
     columns = st.columns(len(EXAMPLES))
     for column, example in zip(columns, EXAMPLES, strict=True):
-        column.button(example, key=f"example {example}", on_click=lambda text=example: st.session_state.update(query=text), width="stretch")
+        column.button(
+            example,
+            key=f"example {example}",
+            on_click=lambda text=example: st.session_state.update(query=text),
+            width="stretch",
+        )
     top_k = st.slider("How many photos", 1, 50, 10, key="how many photos")
     if "query" in st.session_state and query and not query.strip():
         st.warning("The query is empty; type a few words about the photo you are looking for.")
     elif query.strip():
         show_images(service.find_images(service.query(query), top_k))
     else:
-        st.caption("Type a sentence, or press one of the examples. The number on a photo is its similarity with the sentence.")
+        st.caption(
+            "Type a sentence, or press one of the examples. The number on a photo is its similarity with the sentence."
+        )
 
 
 def photo_tab(service: SearchService, path: Path, changed: float) -> None:
     """Look up captions and similar photos for a photo."""
     upload = st.file_uploader("Drop or paste a photo", type=["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"])
     choices = ["Everyday scenes", "The gallery's own captions", "A text file of mine"]
-    source = st.segmented_control("Match with", choices, default=choices[0], help="A text file holds one caption a line.") or choices[0]
-    among = None
+    source = (
+        st.segmented_control("Match with", choices, default=choices[0], help="A text file holds one caption a line.")
+        or choices[0]
+    )
+    sentences: list[str] | None = None
     if source != choices[1]:
         sentences = everyday_scenes() if source == choices[0] else own_captions()
         if sentences is None:
             return
-        digest = hashlib.sha256("\n".join(sentences).encode()).hexdigest()
     if upload is None:
-        st.caption("You get the captions that fit best, and the most similar photos of the gallery. Your photo stays on this machine.")
+        st.caption(
+            "You get the captions that fit best, and the most similar photos of the gallery. Your photo stays on this machine."
+        )
         return
-    if source != choices[1]:
+    among = None
+    if sentences is not None:
+        digest = hashlib.sha256("\n".join(sentences).encode()).hexdigest()
         among = cached_list(path, changed, digest, service, sentences)
     picture = load_picture(upload.getvalue(), at_least=448, name=upload.name)
     query = service.query(picture=picture)
@@ -216,23 +244,55 @@ def learned_tab(service: SearchService, run: Path) -> None:
     records = pd.DataFrame(results_of(run))
     if len(records) > 1:
         left, right = st.columns(2)
-        recalls = {f"{way}_r{k}": f"{name} R@{k}" for way, name in (("t2i", "text → photo"), ("i2t", "photo → text")) for k in (1, 5, 10)}
+        recalls = {
+            f"{way}_r{k}": f"{name} R@{k}"
+            for way, name in (("t2i", "text → photo"), ("i2t", "photo → text"))
+            for k in (1, 5, 10)
+        }
         curves = records.rename(columns=recalls).melt("epoch", list(recalls.values()), "figure", "per cent")
-        line = alt.Chart(curves).mark_line(point=True).encode(x=alt.X("epoch:Q", axis=alt.Axis(tickMinStep=1)), y=alt.Y("per cent:Q", scale=alt.Scale(zero=False)), color="figure:N", tooltip=["figure", "epoch", "per cent"])
+        line = (
+            alt.Chart(curves)
+            .mark_line(point=True)
+            .encode(
+                x=alt.X("epoch:Q", axis=alt.Axis(tickMinStep=1)),
+                y=alt.Y("per cent:Q", scale=alt.Scale(zero=False)),
+                color="figure:N",
+                tooltip=["figure", "epoch", "per cent"],
+            )
+        )
         left.markdown("**Recall on the validation photos**")
         left.altair_chart(line.interactive(), width="stretch")
         right.markdown("**Training loss**")
-        losses = alt.Chart(records.dropna(subset=["loss"])).mark_line(point=True).encode(x=alt.X("epoch:Q", axis=alt.Axis(tickMinStep=1)), y=alt.Y("loss:Q", scale=alt.Scale(zero=False)), tooltip=["epoch", "loss"])
+        losses = (
+            alt.Chart(records.dropna(subset=["loss"]))
+            .mark_line(point=True)
+            .encode(
+                x=alt.X("epoch:Q", axis=alt.Axis(tickMinStep=1)),
+                y=alt.Y("loss:Q", scale=alt.Scale(zero=False)),
+                tooltip=["epoch", "loss"],
+            )
+        )
         right.altair_chart(losses.interactive(), width="stretch")
     else:
         st.caption("This run has no results.jsonl with several epochs, so there are no curves to show.")
-    st.markdown("**Similarity of photos and captions**: a light diagonal means that each photo is closest to its own caption.")
+    st.markdown(
+        "**Similarity of photos and captions**: a light diagonal means that each photo is closest to its own caption."
+    )
     matrix, names, captions = service.similarities(30)
     cells = [
         {"photo": row, "caption": column, "similarity": round(matrix[row, column].item(), 3), "name": names[row], "text": captions[column]}
         for row in range(len(names)) for column in range(len(captions))
     ]  # fmt: skip
-    heat = alt.Chart(pd.DataFrame(cells)).mark_rect().encode(x=alt.X("caption:O", axis=alt.Axis(labels=False, ticks=False)), y=alt.Y("photo:O", axis=alt.Axis(labels=False, ticks=False)), color=alt.Color("similarity:Q", scale=alt.Scale(scheme="viridis")), tooltip=["similarity", "name", "text"])
+    heat = (
+        alt.Chart(pd.DataFrame(cells))
+        .mark_rect()
+        .encode(
+            x=alt.X("caption:O", axis=alt.Axis(labels=False, ticks=False)),
+            y=alt.Y("photo:O", axis=alt.Axis(labels=False, ticks=False)),
+            color=alt.Color("similarity:Q", scale=alt.Scale(scheme="viridis")),
+            tooltip=["similarity", "name", "text"],
+        )
+    )
     st.altair_chart(heat.properties(height=520), width="stretch")
 
 
@@ -244,10 +304,17 @@ def page() -> None:
     path, changed, split = side_bar(SETTINGS)
     note = cached_embeddings(path, changed).data.get("note")
     if note:
-        st.markdown(f'<div class="cm-note">✏️ {html.escape(note)} Train on photos of yours to search those.</div>', unsafe_allow_html=True)
+        st.markdown(
+            f'<div class="cm-note">✏️ {html.escape(note)} Train on photos of yours to search those.</div>',
+            unsafe_allow_html=True,
+        )
     service = cached_service(path, changed, split, SETTINGS.images)
     texts, photos, learned = st.tabs(["Text → photos", "Photo → captions", "What was learned"])
-    for tab, show in ((texts, lambda: text_tab(service)), (photos, lambda: photo_tab(service, path, changed)), (learned, lambda: learned_tab(service, path.parent))):
+    for tab, show in (
+        (texts, lambda: text_tab(service)),
+        (photos, lambda: photo_tab(service, path, changed)),
+        (learned, lambda: learned_tab(service, path.parent)),
+    ):
         with tab:
             try:
                 show()

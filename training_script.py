@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from crossmodal.data.dataset import DRAWN_RATIOS, Checked, Dataset, read_dataset, refuse_if_many_bad
+from crossmodal.data.dataset import DRAWN_RATIOS, SPLITS, Checked, Dataset, read_dataset, refuse_if_many_bad
 from crossmodal.data.sample import NOTE, SEED, draw_sample
 from crossmodal.dual_encoder import DualEncoder
 from crossmodal.errors import CrossmodalError, WeightsError
@@ -44,15 +44,30 @@ BAD_ROWS_SHOWN = 50
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--recipe", choices=sorted(RECIPES), help=f"default: {DEFAULT}, or {WITHOUT_DOWNLOAD} where its weights cannot be had")
+    parser.add_argument(
+        "--recipe",
+        choices=sorted(RECIPES),
+        help=f"default: {DEFAULT}, or {WITHOUT_DOWNLOAD} where its weights cannot be had",
+    )
     data = parser.add_argument_group("data")
     data.add_argument("--captions", type=Path, help="caption file (default: captions.txt)")
     data.add_argument("--images", type=Path, help="folder of pictures (default: flickr30k_images)")
-    data.add_argument("--split", type=float, nargs=3, default=DRAWN_RATIOS, metavar=("TRAIN", "VAL", "TEST"), help="shares of a drawn split, where the data set has none of its own")
+    data.add_argument(
+        "--split",
+        type=float,
+        nargs=3,
+        default=DRAWN_RATIOS,
+        metavar=("TRAIN", "VAL", "TEST"),
+        help="shares of a drawn split, where the data set has none of its own",
+    )
     data.add_argument("--skip-bad", action="store_true", help="go on though more than 1 %% of the rows cannot be used")
-    data.add_argument("--with-sample", type=int, default=0, metavar="SCENES", help="train on this many drawn scenes beside the photos")
+    data.add_argument(
+        "--with-sample", type=int, default=0, metavar="SCENES", help="train on this many drawn scenes beside the photos"
+    )
     run = parser.add_argument_group("run")
-    run.add_argument("--output", type=Path, default=OUTPUT, help="folder of the checkpoints (default: model-checkpoints)")
+    run.add_argument(
+        "--output", type=Path, default=OUTPUT, help="folder of the checkpoints (default: model-checkpoints)"
+    )
     run.add_argument("--weights", type=Path, help="folder with pretrained weights, looked into first")
     run.add_argument("--resume", action="store_true", help="go on with the run in the output folder")
     run.add_argument("--tensorboard", action="store_true", help="also write TensorBoard logs into the output folder")
@@ -93,11 +108,17 @@ def build_model(options: argparse.Namespace) -> DualEncoder:
 
 def resumed_model(options: argparse.Namespace, state: dict[str, Any]) -> DualEncoder:
     """Rebuild the model of an interrupted run; its recipe stands."""
-    changed = [name for name in ("recipe", "epochs", "lr", *(knob.name for knob in KNOBS)) if getattr(options, name) is not None]
+    changed = [
+        name
+        for name in ("recipe", "epochs", "lr", *(knob.name for knob in KNOBS))
+        if getattr(options, name) is not None
+    ]
     recipe = Recipe.from_plain(state["recipe"])
-    if changed and changed != ["recipe"] or options.recipe not in (None, recipe.name):
+    if (changed and changed != ["recipe"]) or options.recipe not in (None, recipe.name):
         option = f"--{changed[-1].replace('_', '-')}"
-        raise CrossmodalError(f"--resume goes on with the recipe of the run ({recipe.name}); leave out {option}, or start a run without --resume.")
+        raise CrossmodalError(
+            f"--resume goes on with the recipe of the run ({recipe.name}); leave out {option}, or start a run without --resume."
+        )
     towers = ImageTower.from_plain(state["image_tower"]), TextTower.from_plain(state["text_tower"])
     return DualEncoder(*towers, recipe)
 
@@ -116,7 +137,11 @@ def read_data(options: argparse.Namespace, seed: int, bars: Bars) -> tuple[Datas
     if options.with_sample:
         drawn = draw_sample(SAMPLE.with_name("drawn-extra"), options.with_sample, EXTRA_SEED, bars)
         extra = read_dataset(*drawn, ratios=(1, 0, 0), check=False).dataset
-    data = {"captions": str(Path(captions).resolve()), "images": str(Path(images).resolve()), "ratios": list(options.split)}
+    data = {
+        "captions": str(Path(captions).resolve()),
+        "images": str(Path(images).resolve()),
+        "ratios": list(options.split),
+    }
     return checked.dataset, extra, data | ({"note": NOTE} if drawn_only else {})
 
 
@@ -128,11 +153,14 @@ def report(checked: Checked, captions: Path) -> None:
         listed = OUTPUT.with_name("bad-rows.txt")
         listed.write_text("\n".join(map(str, checked.bad)) + "\n", encoding="utf-8")
         say(f"  ... and {len(checked.bad) - BAD_ROWS_SHOWN} more, all in {listed}")
-    dataset, sizes = checked.dataset, []
-    for split in ("train", "val", "test"):
-        sizes.append(f"{len(dataset.split(split)):,} {split}")
-    left = f"{checked.rows - len(checked.bad):,} of {checked.rows:,} rows" if checked.bad else f"all {checked.rows:,} rows"
-    say(f"{captions}: {left} can be used; {len(dataset):,} images ({', '.join(sizes)}), {len(dataset.captions):,} captions.")
+    dataset = checked.dataset
+    sizes = [f"{len(dataset.split(split)):,} {split}" for split in SPLITS]
+    left = (
+        f"{checked.rows - len(checked.bad):,} of {checked.rows:,} rows" if checked.bad else f"all {checked.rows:,} rows"
+    )
+    say(
+        f"{captions}: {left} can be used; {len(dataset):,} images ({', '.join(sizes)}), {len(dataset.captions):,} captions."
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -161,7 +189,9 @@ def train(options: argparse.Namespace) -> int:
             say(f"The earlier run in {options.output} is kept in {moved}.")
         options.output.mkdir(parents=True, exist_ok=True)
     workers = worker_count() if options.workers is None else options.workers
-    say(f"Recipe {model.recipe.name} on {device}, {model.recipe.epochs} epochs at most, batches of {model.recipe.batch_size} images.")
+    say(
+        f"Recipe {model.recipe.name} on {device}, {model.recipe.epochs} epochs at most, batches of {model.recipe.batch_size} images."
+    )
     log = tensorboard_log(options.output) if options.tensorboard and rank == 0 else None
     setting = Setting(options.output, rank, processes, workers, bars, log)
     trainer = Trainer(model.to(device), dataset, extra, data, setting)
@@ -172,7 +202,11 @@ def train(options: argparse.Namespace) -> int:
         trainer.run()
     except Interrupted:
         has_state = (options.output / "training_state.pt").is_file()
-        say(f"Stopped. Go on with: {again}" if has_state else "Stopped before the first epoch; nothing was lost. Start again with the same command.")
+        say(
+            f"Stopped. Go on with: {again}"
+            if has_state
+            else "Stopped before the first epoch; nothing was lost. Start again with the same command."
+        )
         return 130
     if rank == 0:
         show_results(options.output)
@@ -198,7 +232,10 @@ def show_results(folder: Path) -> None:
     say("\nepoch    loss    rsum   text to image R@1/5/10   image to text R@1/5/10")
     for record in results_of(folder):
         loss = f"{record['loss']:7.3f}" if record["loss"] is not None else "      -"
-        ways = (f"{record[f'{way}_r1']:6.1f} {record[f'{way}_r5']:6.1f} {record[f'{way}_r10']:6.1f}" for way in ("t2i", "i2t"))
+        ways = (
+            f"{record[f'{way}_r1']:6.1f} {record[f'{way}_r5']:6.1f} {record[f'{way}_r10']:6.1f}"
+            for way in ("t2i", "i2t")
+        )
         mark = "  best" if record["epoch"] == best else ""
         say(f"{record['epoch']:5d} {loss} {record['rsum']:7.1f}   {'     '.join(ways)}{mark}")
     where = "" if folder.resolve() == OUTPUT else f" -- --checkpoints {folder}"

@@ -1,4 +1,4 @@
-"""python -m crossmodal"""
+"""The entry of `python -m crossmodal`."""
 
 import sys
 

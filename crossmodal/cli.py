@@ -43,28 +43,42 @@ def _parser() -> argparse.ArgumentParser:
     search.set_defaults(run=_search)
     caption = commands.add_parser("caption", help="captions for a photo")
     caption.add_argument("picture", type=Path)
-    caption.add_argument("--among", type=Path, help="a text file with one caption a line; 'everyday' for the list that comes along")
+    caption.add_argument(
+        "--among", type=Path, help="a text file with one caption a line; 'everyday' for the list that comes along"
+    )
     caption.set_defaults(run=_caption)
     for command in (search, caption):
         _gallery_options(command)
 
     evaluate = commands.add_parser("evaluate", help="recall and ranks of a checkpoint, both ways")
     evaluate.add_argument("--split-file", type=Path, help="evaluate the images named in this file, one a line")
-    evaluate.add_argument("--split", choices=("train", "val", "test", "all"), help="evaluate this split (default: test, else val, else all)")
+    evaluate.add_argument(
+        "--split",
+        choices=("train", "val", "test", "all"),
+        help="evaluate this split (default: test, else val, else all)",
+    )
     evaluate.add_argument("--json", type=Path, metavar="FILE", help="also save the figures here")
     evaluate.set_defaults(run=_evaluate)
     embed = commands.add_parser("embed", help="make a checkpoint's embedding tensors anew")
     embed.set_defaults(run=_embed)
     for command in (evaluate, embed):
-        command.add_argument("--checkpoint", type=Path, help="checkpoint, or folder of a run (default: the newest run's best)")
+        command.add_argument(
+            "--checkpoint", type=Path, help="checkpoint, or folder of a run (default: the newest run's best)"
+        )
         command.add_argument("--captions", type=Path, help="caption file (default: that of the run)")
         command.add_argument("--images", type=Path, help="folder of pictures (default: that of the run)")
-        command.add_argument("--skip-bad", action="store_true", help="go on though more than 1 %% of the rows cannot be used")
+        command.add_argument(
+            "--skip-bad", action="store_true", help="go on though more than 1 %% of the rows cannot be used"
+        )
 
     download = commands.add_parser("download", help="bring a public data set to captions.txt and flickr30k_images")
     download.add_argument("name", choices=("flickr8k", "flickr30k"))
-    download.add_argument("--archive", type=Path, nargs="+", help="archives that you have already, instead of a download")
-    download.add_argument("--to", type=Path, default=Path(), help="folder that gets captions.txt and flickr30k_images (default: here)")
+    download.add_argument(
+        "--archive", type=Path, nargs="+", help="archives that you have already, instead of a download"
+    )
+    download.add_argument(
+        "--to", type=Path, default=Path(), help="folder that gets captions.txt and flickr30k_images (default: here)"
+    )
     download.set_defaults(run=_download)
     draw = commands.add_parser("draw", help="draw a sample set")
     draw.add_argument("folder", type=Path)
@@ -75,7 +89,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _gallery_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--checkpoint", type=Path, help="checkpoint, or folder of a run (default: the newest run's best)")
+    command.add_argument(
+        "--checkpoint", type=Path, help="checkpoint, or folder of a run (default: the newest run's best)"
+    )
     command.add_argument("--images", type=Path, help="folder of the pictures, if they were moved")
     command.add_argument("--split", default="all", choices=("train", "val", "test", "all"))
     command.add_argument("--top-k", type=int, default=10)
@@ -99,7 +115,12 @@ def _search(options: argparse.Namespace) -> None:
     service = _open(options)
     hits = service.find_images(service.query(options.text, picture), options.top_k)
     if options.json:
-        _print_json([{"image": hit.name, "path": str(hit.path), "score": round(hit.score, 4), "captions": hit.captions} for hit in hits])
+        _print_json(
+            [
+                {"image": hit.name, "path": str(hit.path), "score": round(hit.score, 4), "captions": hit.captions}
+                for hit in hits
+            ]
+        )
     else:
         for hit in hits:
             print(f"{hit.score:.3f}  {hit.path}  {hit.captions[0] if hit.captions else ''}")
@@ -138,7 +159,15 @@ def _evaluate(options: argparse.Namespace) -> None:
     from crossmodal.evaluation.evaluate import evaluate, table
     from crossmodal.files import write_text
 
-    metrics, about = evaluate(options.checkpoint, options.captions, options.images, options.split_file, options.split, options.skip_bad, terminal)
+    metrics, about = evaluate(
+        options.checkpoint,
+        options.captions,
+        options.images,
+        options.split_file,
+        options.split,
+        options.skip_bad,
+        terminal,
+    )
     print(table(metrics, about))
     if options.json:
         write_text(options.json, json.dumps(metrics, indent=2) + "\n")

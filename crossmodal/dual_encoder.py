@@ -28,9 +28,10 @@ ADVICE = "train a model with `python training_script.py`, or name another checkp
 class DualEncoder(nn.Module):
     """Pictures and sentences to unit vectors of one space, where a dot product compares them."""
 
-    def __init__(self, image_tower: nn.Module, text_tower: nn.Module, recipe: Recipe) -> None:
+    def __init__(self, image_tower: ImageTower, text_tower: TextTower, recipe: Recipe) -> None:
         super().__init__()
-        self.image_tower = image_tower.to(memory_format=torch.channels_last)  # twice as fast on CPU, and on tensor cores
+        # Twice as fast on a CPU, and what tensor cores read.
+        self.image_tower = image_tower.to(memory_format=torch.channels_last)
         self.text_tower = text_tower
         self.image_projection = nn.Linear(self.image_tower.features, recipe.joint_size)
         self.text_projection = nn.Linear(self.text_tower.features, recipe.joint_size)
@@ -116,9 +117,16 @@ class DualEncoder(nn.Module):
             recipe = Recipe.from_plain(content["recipe"])
             towers = ImageTower.from_plain(content["image_tower"]), TextTower.from_plain(content["text_tower"])
             model = DualEncoder(*towers, recipe)
-            model.load_state_dict({key: value.float() if value.is_floating_point() else value for key, value in content.pop("weights").items()})
+            model.load_state_dict(
+                {
+                    key: value.float() if value.is_floating_point() else value
+                    for key, value in content.pop("weights").items()
+                }
+            )
         except (KeyError, TypeError, RuntimeError, ValueError) as error:
-            raise CheckpointError(f"{path} does not hold a whole model ({str(error).splitlines()[0]}); {ADVICE}") from error
+            raise CheckpointError(
+                f"{path} does not hold a whole model ({str(error).splitlines()[0]}); {ADVICE}"
+            ) from error
         return model.to(device).eval(), content
 
 

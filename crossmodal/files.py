@@ -88,7 +88,9 @@ def append_line(path: Path, record: dict[str, Any]) -> None:
         os.fsync(file.fileno())
 
 
-def read_lines(path: Path, keep: Callable[[Any], bool] = lambda record: isinstance(record, dict)) -> list[dict[str, Any]]:
+def read_lines(
+    path: Path, keep: Callable[[Any], bool] = lambda record: isinstance(record, dict)
+) -> list[dict[str, Any]]:
     """Read the whole JSON lines of a file, oldest first; torn lines are passed over."""
     if not Path(path).is_file():
         return []

@@ -20,4 +20,8 @@ def silent(title: str, total: int, unit: str) -> Iterator[Advance]:
 def terminal(title: str, total: int, unit: str) -> Iterator[Advance]:
     """Show a bar with rate and time left, gone when it is done."""
     with tqdm(total=total, desc=title, unit=unit, leave=False) as bar:
-        yield lambda count: bar.update(count) and None
+
+        def advance(count: int) -> None:
+            bar.update(count)
+
+        yield advance

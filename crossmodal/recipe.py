@@ -32,16 +32,26 @@ class Recipe:
     joint_size: int = _knob(1024, "dimensions of the joint space")
     resize: str = _knob("crop", "how a picture becomes a square: crop its middle, or squash it whole")
     batch_size: int = _knob(64, "images in a batch; every other image in it is a negative")
-    captions_per_image: int = _knob(0, "captions that go with an image in one step, taken in turn over the epochs; 0 is all of them")
-    chunk_size: int = _knob(0, "images held in memory at a time; smaller than the batch turns gradient caching on; 0 is the whole batch")
-    head_start_epochs: int = _knob(0, "epochs of training the projections alone, on cached features, before the first epoch")
+    captions_per_image: int = _knob(
+        0, "captions that go with an image in one step, taken in turn over the epochs; 0 is all of them"
+    )
+    chunk_size: int = _knob(
+        0, "images held in memory at a time; smaller than the batch turns gradient caching on; 0 is the whole batch"
+    )
+    head_start_epochs: int = _knob(
+        0, "epochs of training the projections alone, on cached features, before the first epoch"
+    )
     image_lr_scale: float = _knob(1.0, "the image tower's share of the learning rate; 0 freezes it")
     text_lr_scale: float = _knob(1.0, "the text tower's share of the learning rate; 0 freezes it")
     projection_lr_scale: float = _knob(1.0, "the projections' share of the learning rate")
-    frozen_stages: int = _knob(0, "first stages of an EfficientNet that stay as they are; their output is cached where it fits")
+    frozen_stages: int = _knob(
+        0, "first stages of an EfficientNet that stay as they are; their output is cached where it fits"
+    )
     views: int = _knob(4, "augmented views of a photo that are kept when the first stages are frozen")
     augment: int = _knob(1, "random crops, and flips where no caption says left or right; 0 is off")
-    weight_decay: float = _knob(0.01, "weight decay of matrices and kernels; biases, norms and the temperature have none")
+    weight_decay: float = _knob(
+        0.01, "weight decay of matrices and kernels; biases, norms and the temperature have none"
+    )
     warmup_epochs: float = _knob(0.5, "epochs over which the learning rate rises from zero")
     clip_norm: float = _knob(1.0, "largest norm of the whole gradient")
     patience: int = _knob(5, "epochs without a better validation rsum before training stops")

@@ -49,7 +49,7 @@ def test_karpathy_splits_are_kept_and_coco_folders_too(tmp_path: Path) -> None:
 
 
 def test_bad_rows_are_named_by_line(tmp_path: Path) -> None:
-    text = "image,caption\na.jpg,A dog.\na.jpg,\n,A bird.\na.jpg,A dog.\nonly.jpg\nb.jpg,\"never closed\nc.jpg,A cow.\n"
+    text = 'image,caption\na.jpg,A dog.\na.jpg,\n,A bird.\na.jpg,A dog.\nonly.jpg\nb.jpg,"never closed\nc.jpg,A cow.\n'
     read = read_captions(write(tmp_path, text))
     assert [row.image for row in read.rows] == ["a.jpg", "c.jpg"]
     assert [(row.where, row.reason) for row in read.bad] == [

@@ -17,7 +17,9 @@ def collection(folder: Path, count: int, rows: str = "") -> tuple[Path, Path]:
     for number in range(count):
         Image.new("RGB", (40, 40), (number, 0, 0)).save(images / f"{number}.jpg")
     captions = folder / "captions.txt"
-    captions.write_text("image,caption\n" + rows + "".join(f"{n}.jpg,caption {k} of {n}\n" for n in range(count) for k in range(2)))
+    captions.write_text(
+        "image,caption\n" + rows + "".join(f"{n}.jpg,caption {k} of {n}\n" for n in range(count) for k in range(2))
+    )
     return captions, images
 
 

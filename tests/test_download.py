@@ -45,7 +45,9 @@ class Server(http.server.BaseHTTPRequestHandler):
         if self.path == "/etag":
             self.send_header("X-Linked-ETag", f'"{hashlib.sha256(b"other").hexdigest()}"')
         self.end_headers()
-        self.wfile.write(CONTENT[start : start + self.cut_after] if self.path in ("/cut", "/stubborn") else CONTENT[start:])
+        self.wfile.write(
+            CONTENT[start : start + self.cut_after] if self.path in ("/cut", "/stubborn") else CONTENT[start:]
+        )
 
     def log_message(self, format: str, *args: object) -> None:
         pass
@@ -117,7 +119,9 @@ def picture() -> bytes:
 def test_flickr8k_as_published(tmp_path: Path) -> None:
     names = ["a.jpg", "b.jpg", "c.jpg"]
     with zipfile.ZipFile(tmp_path / "text.zip", "w") as file:
-        file.writestr("Flickr8k.token.txt", "".join(f"{name}#{k}\tcaption {k}, {name}\n" for name in names for k in range(2)))
+        file.writestr(
+            "Flickr8k.token.txt", "".join(f"{name}#{k}\tcaption {k}, {name}\n" for name in names for k in range(2))
+        )
         for split, name in (("train", "a.jpg"), ("dev", "b.jpg"), ("test", "c.jpg")):
             file.writestr(f"Flickr_8k.{split}Images.txt", name + "\n")
         file.writestr("__MACOSX/._Flickr8k.token.txt", "x")
@@ -148,9 +152,14 @@ def test_flickr30k_from_the_hub_table_and_a_tar(tmp_path: Path) -> None:
             info = tarfile.TarInfo(f"flickr30k-images/{name}")
             info.size = len(content := picture())
             archive.addfile(info, io.BytesIO(content))
-    captions, images = download("flickr30k", tmp_path / "to", [tmp_path / "flickr_annotations_30k.csv", tmp_path / "images.tar.gz"])
+    captions, images = download(
+        "flickr30k", tmp_path / "to", [tmp_path / "flickr_annotations_30k.csv", tmp_path / "images.tar.gz"]
+    )
     dataset = read_dataset(captions, images).dataset
-    assert [(image.name, image.captions, image.split) for image in dataset.images] == [("a.jpg", ("One.", "Two."), "train"), ("b.jpg", ("Three.",), "test")]
+    assert [(image.name, image.captions, image.split) for image in dataset.images] == [
+        ("a.jpg", ("One.", "Two."), "train"),
+        ("b.jpg", ("Three.",), "test"),
+    ]
 
 
 def test_bad_archives_are_one_sentence(tmp_path: Path) -> None:

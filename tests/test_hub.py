@@ -33,10 +33,22 @@ def hub(repos: dict[str, Path]) -> type[http.server.BaseHTTPRequestHandler]:
             for name, folder in repos.items():
                 files = sorted(str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file())
                 if path.startswith(f"/api/models/{name}/tree/"):
-                    entries = [{"type": "file", "path": file, "size": (folder / file).stat().st_size, "oid": "0" * 40} for file in files]
+                    entries = [
+                        {"type": "file", "path": file, "size": (folder / file).stat().st_size, "oid": "0" * 40}
+                        for file in files
+                    ]
                     return self.send(json.dumps(entries).encode(), body, "application/json")
                 if path.startswith(f"/api/models/{name}"):
-                    about = {"id": name, "modelId": name, "sha": COMMIT, "private": False, "tags": [], "downloads": 0, "likes": 0, "siblings": [{"rfilename": file} for file in files]}
+                    about = {
+                        "id": name,
+                        "modelId": name,
+                        "sha": COMMIT,
+                        "private": False,
+                        "tags": [],
+                        "downloads": 0,
+                        "likes": 0,
+                        "siblings": [{"rfilename": file} for file in files],
+                    }
                     return self.send(json.dumps(about).encode(), body, "application/json")
                 if path.startswith(f"/{name}/resolve/") and (folder / path.split("/", 5)[5]).is_file():
                     return self.send((folder / path.split("/", 5)[5]).read_bytes(), body, "application/octet-stream")
@@ -67,7 +79,9 @@ def endpoint(weights: Path, tmp_path: Path) -> Iterator[str]:
     image = tmp_path / "image-repo"
     image.mkdir()
     (image / "model.safetensors").write_bytes((weights / f"{TINY_IMAGE}.safetensors").read_bytes())
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), hub({TINY_TEXT: weights / "tiny-bert", f"timm/{TINY_IMAGE}": image}))
+    server = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), hub({TINY_TEXT: weights / "tiny-bert", f"timm/{TINY_IMAGE}": image})
+    )
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
@@ -88,7 +102,15 @@ print(model.text_tower.net.embeddings.word_embeddings.weight.sum().item(), model
 
 def built(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     clean = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
-    return subprocess.run([sys.executable, "-c", CODE, TINY_IMAGE, TINY_TEXT, *arguments], env={**clean, "PYTHONPATH": str(ROOT), **environment}, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(
+        [sys.executable, "-c", CODE, TINY_IMAGE, TINY_TEXT, *arguments],
+        env={**clean, "PYTHONPATH": str(ROOT), **environment},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
 
 
 def test_both_towers_come_from_the_hub_then_from_its_cache(endpoint: str, weights: Path, tmp_path: Path) -> None:

@@ -107,13 +107,20 @@ def test_strange_checkpoints_are_refused(model: DualEncoder, tmp_path: Path) -> 
 
 
 def test_weights_that_cannot_be_had_name_what_was_tried(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match=r"the folder .*the hub cache .*a Python package .*the hub .*--recipe compact"):
+    with pytest.raises(
+        WeightsError, match=r"the folder .*the hub cache .*a Python package .*the hub .*--recipe compact"
+    ):
         find_text_weights("nobody/nothing", tmp_path)
 
 
 def test_the_table_of_recipes() -> None:
     default, compact = RECIPES[DEFAULT], RECIPES[WITHOUT_DOWNLOAD]
-    assert (default.name, default.joint_size, default.batch_size, default.epochs) == ("efficientnet-minilm", 1024, 64, 10)
+    assert (default.name, default.joint_size, default.batch_size, default.epochs) == (
+        "efficientnet-minilm",
+        1024,
+        64,
+        10,
+    )
     assert [stage.lr for stage in default.stages] == [1e-4, 5e-6]
     assert (compact.name, compact.joint_size) == ("compact", 1024)
     for recipe in RECIPES.values():
@@ -128,9 +135,18 @@ def test_epochs_and_learning_rate_scale_the_stages() -> None:
     assert [stage.lr for stage in recipe.with_lr(2e-4).stages] == pytest.approx([2e-4, 1e-5])
 
 
-@pytest.mark.parametrize(("knob", "value"), [("batch_size", 1), ("clip_norm", 0.0), ("resize", "stretch"), ("weight_decay", -1.0), ("image_lr_scale", float("nan"))])
+@pytest.mark.parametrize(
+    ("knob", "value"),
+    [
+        ("batch_size", 1),
+        ("clip_norm", 0.0),
+        ("resize", "stretch"),
+        ("weight_decay", -1.0),
+        ("image_lr_scale", float("nan")),
+    ],
+)
 def test_impossible_values_are_refused(recipe: Recipe, knob: str, value: float | str) -> None:
     from dataclasses import replace
 
     with pytest.raises(CrossmodalError, match=knob.replace("_", "-")):
-        replace(recipe, **{knob: value}).check()
+        replace(recipe, **{knob: value}).check()  # type: ignore[arg-type]

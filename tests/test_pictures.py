@@ -74,7 +74,9 @@ def huge_png(width: int, height: int) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
+    )
 
 
 @pytest.mark.parametrize("side", [10_001, 20_000, 60_000])
@@ -86,7 +88,12 @@ def test_a_huge_picture_is_refused_from_its_header(side: int) -> None:
 
 def test_broken_files_are_one_sentence(tmp_path: Path) -> None:
     whole = saved(Image.effect_noise((200, 200), 50).convert("RGB"), "JPEG")
-    for content, words in ((b"", "not a picture"), (b"hello", "not a picture"), (whole[: len(whole) // 2], "cut short"), (huge_png(50, 50), "cut short")):
+    for content, words in (
+        (b"", "not a picture"),
+        (b"hello", "not a picture"),
+        (whole[: len(whole) // 2], "cut short"),
+        (huge_png(50, 50), "cut short"),
+    ):
         with pytest.raises(PictureError, match=words):
             load_picture(content)
     with pytest.raises(PictureError, match="not there"):

@@ -10,10 +10,10 @@ import torch
 from PIL import Image
 
 from crossmodal import cli
+from crossmodal.data.dataset import read_dataset
 from crossmodal.dual_encoder import DualEncoder
 from crossmodal.errors import CheckpointError, CrossmodalError
 from crossmodal.evaluation.encode import encode_dataset
-from crossmodal.data.dataset import read_dataset
 from crossmodal.search.service import SearchService
 from crossmodal.search.tensors import Embeddings, load_embeddings, model_path, save_embeddings
 from crossmodal.search.thumbnails import data_url
@@ -116,7 +116,9 @@ def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return capsys.readouterr().out
 
 
-def test_search_and_caption_on_the_command_line(run: Path, collection: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+def test_search_and_caption_on_the_command_line(
+    run: Path, collection: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
     hits = json.loads(printed(capsys, "search", "a red car", "--checkpoint", str(run), "--top-k", "3", "--json"))
     assert len(hits) == 3
     assert hits[0]["score"] >= hits[1]["score"] >= hits[2]["score"]
@@ -129,12 +131,27 @@ def test_search_and_caption_on_the_command_line(run: Path, collection: tuple[Pat
     assert len(printed(capsys, "caption", str(picture), "--checkpoint", str(run), "--top-k", "4").splitlines()) == 4
 
 
-def test_evaluate_prints_and_saves_the_figures(run: Path, collection: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_evaluate_prints_and_saves_the_figures(
+    run: Path, collection: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     names = tmp_path / "names.txt"
     names.write_text("\n".join(sorted(path.name for path in collection[1].iterdir())[:7]))
     saved = tmp_path / "figures.json"
     captions, images = map(str, collection)
-    out = printed(capsys, "evaluate", "--checkpoint", str(run / "model_epoch_1.pt"), "--captions", captions, "--images", images, "--split-file", str(names), "--json", str(saved))
+    out = printed(
+        capsys,
+        "evaluate",
+        "--checkpoint",
+        str(run / "model_epoch_1.pt"),
+        "--captions",
+        captions,
+        "--images",
+        images,
+        "--split-file",
+        str(names),
+        "--json",
+        str(saved),
+    )
     figures = json.loads(saved.read_text())
     expected = {f"{way}_{key}" for way in ("i2t", "t2i") for key in ("r1", "r5", "r10", "p10", "medr", "meanr", "mrr")}
     assert figures.keys() == expected | {"rsum", "images", "captions"}
@@ -162,7 +179,9 @@ def test_embed_makes_the_tensors_anew(run: Path, capsys: pytest.CaptureFixture[s
         (["search", "x", "--checkpoint", "{run}", "--image", "{broken}"], "not a picture"),
     ],
 )
-def test_bad_input_is_one_sentence(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str) -> None:
+def test_bad_input_is_one_sentence(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
+) -> None:
     broken = tmp_path / "broken.jpg"
     broken.write_text("no picture")
     filled = [argument.format(run=run, none=tmp_path / "none", broken=broken) for argument in arguments]

@@ -18,12 +18,12 @@ import training_script
 from crossmodal.data.dataset import CaptionedImage, Dataset, read_dataset
 from crossmodal.dual_encoder import DualEncoder
 from crossmodal.files import append_line
+from crossmodal.progress import silent
 from crossmodal.recipe import Recipe, Stage
 from crossmodal.training.batches import plan_epoch
 from crossmodal.training.head_start import train_projections
 from crossmodal.training.optimizer import learning_rate, make_optimizer
 from crossmodal.training.photos import DecodedPhotos, StemPhotos, augmented, mirrors
-from crossmodal.progress import silent
 from crossmodal.training.run_folder import best_epoch, make_room, results_of
 from crossmodal.training.step import StepPlan, compute_gradient
 
@@ -31,7 +31,9 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def made_up(count: int) -> Dataset:
-    return Dataset(tuple(CaptionedImage(f"{n}.jpg", Path(f"{n}.jpg"), tuple(f"{n} {k}" for k in range(5))) for n in range(count)))
+    return Dataset(
+        tuple(CaptionedImage(f"{n}.jpg", Path(f"{n}.jpg"), tuple(f"{n} {k}" for k in range(5))) for n in range(count))
+    )
 
 
 def test_an_epoch_has_every_image_once_and_its_captions_in_turn() -> None:
@@ -57,7 +59,9 @@ def test_shares_of_a_batch_are_whole_images() -> None:
     assert tuple(index for share in shares for index in share.images) == batch.images
     assert tuple(caption for share in shares for caption in share.captions) == batch.captions
     for share in shares:
-        assert [caption.split()[0] for caption in share.captions] == [str(share.images[row]) for row in share.image_of_caption]
+        assert [caption.split()[0] for caption in share.captions] == [
+            str(share.images[row]) for row in share.image_of_caption
+        ]
 
 
 def test_learning_rate_by_hand() -> None:
@@ -110,7 +114,9 @@ def test_the_head_start_learns_and_reads_features_as_they_are(model: DualEncoder
     texts = torch.randn(40, model.text_tower.features, generator=generator).repeat_interleave(5, 0)
     train_projections(model, dataset, images, texts, 20, 0, silent)
     with torch.no_grad():
-        projected = model.project_image(images) @ torch.nn.functional.normalize(model.text_projection(texts[::5]), dim=1).T
+        projected = (
+            model.project_image(images) @ torch.nn.functional.normalize(model.text_projection(texts[::5]), dim=1).T
+        )
     assert (projected.argmax(1) == torch.arange(40)).float().mean() > 0.9
 
 
@@ -148,11 +154,27 @@ def tiny(monkeypatch: pytest.MonkeyPatch, recipe: Recipe) -> None:
 
 def arguments(collection: tuple[Path, Path], weights: Path, output: Path, *more: str) -> list[str]:
     captions, images = map(str, collection)
-    return ["--recipe", "tiny", "--weights", str(weights), "--captions", captions, "--images", images, "--output", str(output), "--workers", "0", *more]
+    return [
+        "--recipe",
+        "tiny",
+        "--weights",
+        str(weights),
+        "--captions",
+        captions,
+        "--images",
+        images,
+        "--output",
+        str(output),
+        "--workers",
+        "0",
+        *more,
+    ]
 
 
 @pytest.mark.usefixtures("tiny")
-def test_a_run_writes_its_files_and_says_how_to_go_on(collection: tuple[Path, Path], weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_writes_its_files_and_says_how_to_go_on(
+    collection: tuple[Path, Path], weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert training_script.main(arguments(collection, weights, tmp_path, "--tensorboard")) == 0
     for epoch in (0, 1, 2):
         for name in ("model", "img_embeds", "txt_embeds"):
@@ -162,7 +184,11 @@ def test_a_run_writes_its_files_and_says_how_to_go_on(collection: tuple[Path, Pa
     assert images["embeds"].shape == (30, 32)
     assert texts["embeds"].shape == (150, 32)
     assert (images["embeds"].float().norm(dim=1) - 1).abs().max() < 1e-3
-    assert images["fingerprint"] == texts["fingerprint"] == DualEncoder.load(tmp_path / "model_epoch_2.pt")[1]["fingerprint"]
+    assert (
+        images["fingerprint"]
+        == texts["fingerprint"]
+        == DualEncoder.load(tmp_path / "model_epoch_2.pt")[1]["fingerprint"]
+    )
     assert [record["epoch"] for record in results_of(tmp_path)] == [0, 1, 2]
     printed = capsys.readouterr().out
     assert "best" in printed
@@ -172,7 +198,9 @@ def test_a_run_writes_its_files_and_says_how_to_go_on(collection: tuple[Path, Pa
 
 
 @pytest.mark.usefixtures("tiny")
-def test_a_new_run_keeps_the_earlier_one(collection: tuple[Path, Path], weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_new_run_keeps_the_earlier_one(
+    collection: tuple[Path, Path], weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     training_script.main(arguments(collection, weights, tmp_path, "--epochs", "1"))
     before = (tmp_path / "model_epoch_1.pt").read_bytes()
     training_script.main(arguments(collection, weights, tmp_path, "--epochs", "1", "--seed", "5"))
@@ -184,7 +212,12 @@ def test_a_new_run_keeps_the_earlier_one(collection: tuple[Path, Path], weights:
 @pytest.mark.usefixtures("tiny")
 def test_early_stopping(collection: tuple[Path, Path], weights: Path, tmp_path: Path) -> None:
     # A learning rate of almost nothing: no epoch is better than the first.
-    assert training_script.main(arguments(collection, weights, tmp_path, "--epochs", "9", "--patience", "2", "--lr", "1e-12")) == 0
+    assert (
+        training_script.main(
+            arguments(collection, weights, tmp_path, "--epochs", "9", "--patience", "2", "--lr", "1e-12")
+        )
+        == 0
+    )
     assert len(results_of(tmp_path)) <= 5
 
 
@@ -200,14 +233,23 @@ def test_early_stopping(collection: tuple[Path, Path], weights: Path, tmp_path: 
         (["--epochs", "0"], "greater than 0"),
     ],
 )
-def test_bad_options_are_one_sentence(collection: tuple[Path, Path], weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str], words: str) -> None:
+def test_bad_options_are_one_sentence(
+    collection: tuple[Path, Path],
+    weights: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    more: list[str],
+    words: str,
+) -> None:
     assert training_script.main(arguments(collection, weights, tmp_path, *more)) == 1
     error = capsys.readouterr().err
     assert words in error
     assert "Traceback" not in error
 
 
-def test_a_named_recipe_is_never_swapped(collection: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_named_recipe_is_never_swapped(
+    collection: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     captions, images = map(str, collection)
     options = ["--recipe", "efficientnet-minilm", "--captions", captions, "--images", images, "--output", str(tmp_path)]
     assert training_script.main(options) == 1
@@ -224,11 +266,19 @@ def weights_of(folder: Path, epoch: int) -> dict[str, torch.Tensor]:
 
 def run_tiny(options: Sequence[str]) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen([sys.executable, "-m", "tests.tiny", *options], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.tiny", *options],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
 
 
 @pytest.mark.real
-def test_resume_after_kill_9_gives_the_same_weights(collection: tuple[Path, Path], weights: Path, tmp_path: Path) -> None:
+def test_resume_after_kill_9_gives_the_same_weights(
+    collection: tuple[Path, Path], weights: Path, tmp_path: Path
+) -> None:
     whole = arguments(collection, weights, tmp_path / "whole")
     assert run_tiny(whole).wait(300) == 0
     rng = random.Random(0)
@@ -286,7 +336,15 @@ def test_two_processes_give_the_weights_of_one(collection: tuple[Path, Path], we
     for processes in (1, 2):
         options = [*arguments(collection, weights, tmp_path / str(processes)), "--epochs", "1", "--clip-norm", "1000"]
         launcher = ["torch.distributed.run", "--nproc-per-node", str(processes), "--master-port", "29517", str(script)]
-        done = subprocess.run([sys.executable, "-m", *launcher, *options], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
+        done = subprocess.run(
+            [sys.executable, "-m", *launcher, *options],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
         assert done.returncode == 0, done.stderr
     one, two = (torch.load(tmp_path / str(n) / "training_state.pt", weights_only=True)["model"] for n in (1, 2))
     for key, value in one.items():
@@ -306,5 +364,10 @@ def test_results_survive_a_torn_line_and_the_best_is_by_rsum(tmp_path: Path) -> 
     (tmp_path / "mine.txt").touch()
     moved = make_room(tmp_path)
     assert moved is not None
-    assert sorted(p.name for p in moved.iterdir()) == ["model_epoch_1.pt", "model_epoch_2.pt", "model_epoch_3.pt", "results.jsonl"]
+    assert sorted(p.name for p in moved.iterdir()) == [
+        "model_epoch_1.pt",
+        "model_epoch_2.pt",
+        "model_epoch_3.pt",
+        "results.jsonl",
+    ]
     assert (tmp_path / "mine.txt").exists()

@@ -20,8 +20,17 @@ def write_tiny_encoder(folder: Path) -> None:
     from transformers import BertConfig, BertModel, BertTokenizerFast
 
     folder.mkdir(parents=True)
-    letters = [letter for letter in "abcdefghijklmnopqrstuvwxyz0123456789.,"]
-    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, *letters, *(f"##{letter}" for letter in letters)]
+    letters = list("abcdefghijklmnopqrstuvwxyz0123456789.,")
+    vocabulary = [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        "[MASK]",
+        *WORDS,
+        *letters,
+        *(f"##{letter}" for letter in letters),
+    ]
     bare = folder.with_name(f"{folder.name}-bare")
     bare.mkdir()
     (bare / "vocab.txt").write_text("\n".join(dict.fromkeys(vocabulary)))

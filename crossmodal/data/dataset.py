@@ -171,9 +171,7 @@ def _assign_splits(
         named = {name: split for name, split in given.items() if split}
     else:
         named = _lists_beside(dataset, beside) or _draw_splits(dataset, ratios, seed)
-    return Dataset(
-        tuple(replace(image, split=named[image.name]) for image in dataset.images if image.name in named)
-    )
+    return Dataset(tuple(replace(image, split=named[image.name]) for image in dataset.images if image.name in named))
 
 
 def _lists_beside(dataset: Dataset, folder: Path) -> dict[str, str]:

@@ -67,7 +67,9 @@ def download(name: str, to: Path, archives: Sequence[Path] | None = None, bars: 
     """
     captions, images = to / "captions.txt", to / "flickr30k_images"
     if captions.exists():
-        raise CrossmodalError(f"{captions} is there already; move it away first, so that nothing of yours is overwritten.")
+        raise CrossmodalError(
+            f"{captions} is there already; move it away first, so that nothing of yours is overwritten."
+        )
     for archive in archives or ():
         if not archive.is_file():
             raise CrossmodalError(f"The archive {archive} is not there.")
@@ -78,8 +80,8 @@ def download(name: str, to: Path, archives: Sequence[Path] | None = None, bars: 
         rows, splits = _find_captions(Path(texts), files)
     for split, names in splits.items():
         write_text(to / f"{split}.txt", "".join(f"{name}\n" for name in names))
-    with whole_file(captions) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
+    with whole_file(captions) as temporary, temporary.open("w", newline="", encoding="utf-8") as table:
+        writer = csv.writer(table)
         writer.writerow(("image", "caption"))
         writer.writerows(rows)
     return captions, images
@@ -105,11 +107,15 @@ def fetch(source: Source, folder: Path, bars: Bars = silent) -> Path:
             digest = digest or served
             break
         except urllib.error.HTTPError as error:
-            raise CrossmodalError(f"{source.url} answers {error.code} ({error.reason}); if you have the archive, give it with --archive.") from error
+            raise CrossmodalError(
+                f"{source.url} answers {error.code} ({error.reason}); if you have the archive, give it with --archive."
+            ) from error
         except (urllib.error.URLError, HTTPException, ConnectionError, TimeoutError) as error:
             problem = str(error)
     else:
-        raise CrossmodalError(f"{source.url} cannot be fetched ({problem}); try again later, it goes on from where it is, or give the archive with --archive.")
+        raise CrossmodalError(
+            f"{source.url} cannot be fetched ({problem}); try again later, it goes on from where it is, or give the archive with --archive."
+        )
     if digest and _sha256(part) != digest:
         part.unlink()
         raise CrossmodalError(f"{source.name} was fetched with a wrong checksum and removed; try again.")
@@ -120,7 +126,9 @@ def fetch(source: Source, folder: Path, bars: Bars = silent) -> Path:
 def _fetch_rest(url: str, part: Path, bars: Bars) -> str | None:
     """Append what is missing of `url` to `part`; return the digest that the server names, if any."""
     have = part.stat().st_size if part.exists() else 0
-    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-", "User-Agent": "crossmodal"} if have else {"User-Agent": "crossmodal"})
+    request = urllib.request.Request(
+        url, headers={"Range": f"bytes={have}-", "User-Agent": "crossmodal"} if have else {"User-Agent": "crossmodal"}
+    )
     try:
         answer = urllib.request.urlopen(request, timeout=TIMEOUT)
     except urllib.error.HTTPError as error:
@@ -133,7 +141,9 @@ def _fetch_rest(url: str, part: Path, bars: Bars) -> str | None:
         length = answer.headers.get("Content-Length")
         total = have + int(length) if length else 0
         if total and shutil.disk_usage(part.parent).free < total - have:
-            raise CrossmodalError(f"{part.parent} has too little space: {(total - have) / 1e9:.1f} GB are needed for {part.stem}; free some and try again.")
+            raise CrossmodalError(
+                f"{part.parent} has too little space: {(total - have) / 1e9:.1f} GB are needed for {part.stem}; free some and try again."
+            )
         with part.open("ab" if have else "wb") as file, bars(f"Fetching {part.stem}", total, "B") as advance:
             advance(have)
             while block := answer.read(BLOCK):
@@ -169,7 +179,9 @@ def _disk_errors(folder: Path) -> Iterator[None]:
     except (urllib.error.URLError, ConnectionError, TimeoutError):
         raise
     except OSError as error:
-        raise CrossmodalError(f"{folder} cannot be written ({error.strerror or error}); free some space and try again, it goes on from there.") from error
+        raise CrossmodalError(
+            f"{folder} cannot be written ({error.strerror or error}); free some space and try again, it goes on from there."
+        ) from error
 
 
 def _unpack(archive: Path, images: Path, texts: Path, bars: Bars) -> None:
@@ -197,20 +209,23 @@ def _unpack(archive: Path, images: Path, texts: Path, bars: Bars) -> None:
 
 def _members(archive: Path, bars: Bars) -> Iterator[tuple[str, int, IO[bytes]]]:
     if zipfile.is_zipfile(archive):
-        with zipfile.ZipFile(archive) as file, bars(f"Unpacking {archive.name}", len(file.infolist()), "file") as advance:
+        with (
+            zipfile.ZipFile(archive) as file,
+            bars(f"Unpacking {archive.name}", len(file.infolist()), "file") as advance,
+        ):
             for member in file.infolist():
                 advance(1)
                 if not member.is_dir():
                     with file.open(member) as content:
                         yield member.filename, member.file_size, content
         return
-    with tarfile.open(archive) as file, bars(f"Unpacking {archive.name}", 0, "file") as advance:
-        for member in file:
+    with tarfile.open(archive) as tar, bars(f"Unpacking {archive.name}", 0, "file") as advance:
+        for entry in tar:
             advance(1)
-            content = file.extractfile(member) if member.isfile() else None
-            if content:
-                with content:
-                    yield member.name, member.size, content
+            packed = tar.extractfile(entry) if entry.isfile() else None
+            if packed:
+                with packed:
+                    yield entry.name, entry.size, packed
 
 
 def _find_captions(texts: Path, files: Sequence[Path]) -> tuple[list[tuple[str, str]], dict[str, list[str]]]:
@@ -235,7 +250,9 @@ def _find_captions(texts: Path, files: Sequence[Path]) -> tuple[list[tuple[str, 
             best = rows
             splits |= {split: list(names) for split, names in own_splits.items()}
     if not best:
-        raise CrossmodalError(f"There is no caption file in {', '.join(file.name for file in files)}; give the archive with the captions too, after --archive.")
+        raise CrossmodalError(
+            f"There is no caption file in {', '.join(file.name for file in files)}; give the archive with the captions too, after --archive."
+        )
     return best, splits
 
 

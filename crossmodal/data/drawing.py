@@ -54,7 +54,9 @@ class Canvas:
         """Draw a line through the points."""
         self.draw.line([(x * SCALE, y * SCALE) for x, y in points], fill=fill, width=max(1, round(width * SCALE)))
 
-    def arc(self, x: float, y: float, rx: float, ry: float, start: float, end: float, fill: Colour, width: float) -> None:
+    def arc(
+        self, x: float, y: float, rx: float, ry: float, start: float, end: float, fill: Colour, width: float
+    ) -> None:
         """Draw a part of an ellipse's edge, angles in degrees."""
         corners = ((x - rx) * SCALE, (y - ry) * SCALE, (x + rx) * SCALE, (y + ry) * SCALE)
         self.draw.arc(corners, start, end, fill=fill, width=max(1, round(width * SCALE)))

@@ -25,9 +25,33 @@ def _wheels(d: Canvas, xs: tuple[float, ...], y: float, r: float) -> None:
 
 
 def _car(d: Canvas, x: float, y: float, s: float, c: Colour) -> None:
-    d.shape([(x - s * 0.3, y - s * 0.3), (x - s * 0.2, y - s * 0.55), (x + s * 0.2, y - s * 0.55), (x + s * 0.34, y - s * 0.3)], c)
-    d.shape([(x - s * 0.22, y - s * 0.32), (x - s * 0.15, y - s * 0.49), (x - s * 0.01, y - s * 0.49), (x - s * 0.01, y - s * 0.32)], GLASS)
-    d.shape([(x + s * 0.03, y - s * 0.32), (x + s * 0.03, y - s * 0.49), (x + s * 0.16, y - s * 0.49), (x + s * 0.25, y - s * 0.32)], GLASS)
+    d.shape(
+        [
+            (x - s * 0.3, y - s * 0.3),
+            (x - s * 0.2, y - s * 0.55),
+            (x + s * 0.2, y - s * 0.55),
+            (x + s * 0.34, y - s * 0.3),
+        ],
+        c,
+    )
+    d.shape(
+        [
+            (x - s * 0.22, y - s * 0.32),
+            (x - s * 0.15, y - s * 0.49),
+            (x - s * 0.01, y - s * 0.49),
+            (x - s * 0.01, y - s * 0.32),
+        ],
+        GLASS,
+    )
+    d.shape(
+        [
+            (x + s * 0.03, y - s * 0.32),
+            (x + s * 0.03, y - s * 0.49),
+            (x + s * 0.16, y - s * 0.49),
+            (x + s * 0.25, y - s * 0.32),
+        ],
+        GLASS,
+    )
     d.box(x - s * 0.5, y - s * 0.33, s, s * 0.24, c, s * 0.07)
     d.box(x - s * 0.5, y - s * 0.16, s, s * 0.05, _deep(c))
     _wheels(d, (x - s * 0.28, x + s * 0.28), y - s * 0.08, s * 0.11)
@@ -80,7 +104,14 @@ def _cat(d: Canvas, x: float, y: float, s: float, c: Colour) -> None:
     d.oval(x, y - s * 0.26, s * 0.22, s * 0.28, c)
     head = y - s * 0.62
     for side in (-1, 1):
-        d.shape([(x + side * s * 0.17, head), (x + side * s * 0.15, head - s * 0.28), (x + side * s * 0.02, head - s * 0.14)], c)
+        d.shape(
+            [
+                (x + side * s * 0.17, head),
+                (x + side * s * 0.15, head - s * 0.28),
+                (x + side * s * 0.02, head - s * 0.14),
+            ],
+            c,
+        )
     d.oval(x, head, s * 0.18, s * 0.16, c)
     for side in (-1, 1):
         d.oval(x + side * s * 0.07, head - s * 0.02, s * 0.03, s * 0.04, (180, 210, 90))
@@ -92,7 +123,15 @@ def _horse(d: Canvas, x: float, y: float, s: float, c: Colour) -> None:
     for leg in (-0.3, -0.2, 0.14, 0.24):
         d.box(x + s * leg, y - s * 0.4, s * 0.07, s * 0.4, _deep(c), 1)
     d.oval(x, y - s * 0.48, s * 0.36, s * 0.17, c)
-    d.shape([(x + s * 0.2, y - s * 0.5), (x + s * 0.38, y - s * 0.92), (x + s * 0.5, y - s * 0.86), (x + s * 0.36, y - s * 0.42)], c)
+    d.shape(
+        [
+            (x + s * 0.2, y - s * 0.5),
+            (x + s * 0.38, y - s * 0.92),
+            (x + s * 0.5, y - s * 0.86),
+            (x + s * 0.36, y - s * 0.42),
+        ],
+        c,
+    )
     d.oval(x + s * 0.5, y - s * 0.84, s * 0.15, s * 0.08, c)
     d.line([(x + s * 0.18, y - s * 0.6), (x + s * 0.36, y - s * 0.95)], _deep(_deep(c)), s * 0.06)
     d.line([(x - s * 0.34, y - s * 0.52), (x - s * 0.44, y - s * 0.24)], _deep(_deep(c)), s * 0.07)
@@ -110,7 +149,10 @@ def _duck(d: Canvas, x: float, y: float, s: float, c: Colour) -> None:
 def _boat(d: Canvas, x: float, y: float, s: float, c: Colour) -> None:
     d.line([(x, y - s * 0.2), (x, y - s)], WOOD, s * 0.04)
     d.shape([(x + s * 0.04, y - s * 0.96), (x + s * 0.04, y - s * 0.28), (x + s * 0.44, y - s * 0.28)], c)
-    d.shape([(x - s * 0.04, y - s * 0.86), (x - s * 0.04, y - s * 0.28), (x - s * 0.32, y - s * 0.28)], mix(c, (255, 255, 255), 0.25))
+    d.shape(
+        [(x - s * 0.04, y - s * 0.86), (x - s * 0.04, y - s * 0.28), (x - s * 0.32, y - s * 0.28)],
+        mix(c, (255, 255, 255), 0.25),
+    )
     d.shape([(x - s * 0.46, y - s * 0.2), (x + s * 0.5, y - s * 0.2), (x + s * 0.34, y), (x - s * 0.34, y)], WOOD)
 
 
@@ -136,8 +178,17 @@ def _balloon(d: Canvas, x: float, y: float, s: float, c: Colour) -> None:
 
 
 def _kite(d: Canvas, x: float, y: float, s: float, c: Colour) -> None:
-    top, left, right, bottom = (x, y - s * 0.8), (x - s * 0.34, y - s * 0.46), (x + s * 0.34, y - s * 0.46), (x, y + s * 0.06)
-    d.line([bottom, (x - s * 0.16, y + s * 0.3), (x + s * 0.02, y + s * 0.5), (x - s * 0.14, y + s * 0.8)], (120, 110, 120), 1.2)
+    top, left, right, bottom = (
+        (x, y - s * 0.8),
+        (x - s * 0.34, y - s * 0.46),
+        (x + s * 0.34, y - s * 0.46),
+        (x, y + s * 0.06),
+    )
+    d.line(
+        [bottom, (x - s * 0.16, y + s * 0.3), (x + s * 0.02, y + s * 0.5), (x - s * 0.14, y + s * 0.8)],
+        (120, 110, 120),
+        1.2,
+    )
     d.shape([top, left, bottom, right], c)
     d.shape([top, left, (x, y - s * 0.46)], mix(c, (255, 255, 255), 0.35))
     d.shape([bottom, right, (x, y - s * 0.46)], mix(c, (255, 255, 255), 0.35))
@@ -235,7 +286,15 @@ def _chair(d: Canvas, x: float, y: float, s: float, c: Colour) -> None:
 def _lamp(d: Canvas, x: float, y: float, s: float, c: Colour) -> None:
     d.oval(x, y - s * 0.02, s * 0.17, s * 0.04, DARK)
     d.line([(x, y), (x, y - s * 0.8)], DARK, s * 0.04)
-    d.shape([(x - s * 0.13, y - s * 1.05), (x + s * 0.13, y - s * 1.05), (x + s * 0.25, y - s * 0.72), (x - s * 0.25, y - s * 0.72)], c)
+    d.shape(
+        [
+            (x - s * 0.13, y - s * 1.05),
+            (x + s * 0.13, y - s * 1.05),
+            (x + s * 0.25, y - s * 0.72),
+            (x - s * 0.25, y - s * 0.72),
+        ],
+        c,
+    )
     d.box(x - s * 0.22, y - s * 0.74, s * 0.44, s * 0.03, (255, 240, 180))
 
 

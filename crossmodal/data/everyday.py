@@ -13,9 +13,36 @@ PEOPLE = (
     "an old woman", "a couple", "a family", "two children", "two friends", "a group of people", "a teenager",
     "a man in a red shirt", "a woman in a white dress", "a boy in a blue jacket", "a girl in pink",
 )  # fmt: skip
-ADULTS = ("a man", "a woman", "a young man", "a young woman", "two friends", "a group of people", "a man with a beard", "a woman with long hair")
-CHILDREN = ("a little boy", "a little girl", "two children", "a toddler", "three kids", "a boy in a striped shirt", "a girl with a ponytail")
-DOGS = ("a brown dog", "a black dog", "a white dog", "a black and white dog", "two dogs", "a small dog", "a large dog", "a puppy", "three dogs")
+ADULTS = (
+    "a man",
+    "a woman",
+    "a young man",
+    "a young woman",
+    "two friends",
+    "a group of people",
+    "a man with a beard",
+    "a woman with long hair",
+)
+CHILDREN = (
+    "a little boy",
+    "a little girl",
+    "two children",
+    "a toddler",
+    "three kids",
+    "a boy in a striped shirt",
+    "a girl with a ponytail",
+)
+DOGS = (
+    "a brown dog",
+    "a black dog",
+    "a white dog",
+    "a black and white dog",
+    "two dogs",
+    "a small dog",
+    "a large dog",
+    "a puppy",
+    "three dogs",
+)
 # Subjects, what they do, and where: singular and plural forms are avoided by "-ing".
 SCENES: tuple[tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]], ...] = (
     (PEOPLE, ("walking", "standing", "sitting on a bench", "taking a photo", "laughing"), ("in the park", "on a city street", "on the beach", "in front of a building", "by the river")),

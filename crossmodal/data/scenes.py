@@ -39,7 +39,9 @@ KINDS = {
     "cactus": Kind(("cactus", "cactus", "prickly plant"), ("growing", "standing", "upright"), ("green",), most=4),
     "flower": Kind(("flower", "flower", "blossom"), ("growing", "in bloom", "blooming")),
     "cup": Kind(("cup", "mug", "coffee cup"), ("standing", "in a row", "ready to use")),
-    "apple": Kind(("apple", "apple", "piece of fruit"), ("lying there", "ready to eat", "set out"), ("red", "green", "yellow")),
+    "apple": Kind(
+        ("apple", "apple", "piece of fruit"), ("lying there", "ready to eat", "set out"), ("red", "green", "yellow")
+    ),
     "bottle": Kind(("bottle", "bottle", "glass bottle"), ("standing", "lined up", "in view")),
     "chair": Kind(("chair", "chair", "wooden chair"), ("standing", "empty", "in place"), most=3),
     "lamp": Kind(("lamp", "floor lamp", "lamp"), ("standing", "lighting the room", "switched on"), most=2),

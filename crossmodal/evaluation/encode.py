@@ -26,17 +26,23 @@ def image_features(model: DualEncoder, photos: Photos, indices: Sequence[int], b
         for inputs in photos.clean(indices, IMAGES_AT_ONCE):
             with torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
                 inputs = inputs.to(model.device, non_blocking=True)
-                features = model.image_tower.trunk(inputs.to(model.logit_scale.dtype)) if photos.hidden else model.image_tower(inputs)
+                features = (
+                    model.image_tower.trunk(inputs.to(model.logit_scale.dtype))
+                    if photos.hidden
+                    else model.image_tower(inputs)
+                )
             parts.append(features.float().cpu())
             advance(len(inputs))
     return torch.cat(parts)
 
 
 @torch.inference_mode()
-def encode_captions(model: DualEncoder, captions: Sequence[str], bars: Bars = silent, title: str = "Encoding captions") -> Tensor:
+def encode_captions(
+    model: DualEncoder, captions: Sequence[str], bars: Bars = silent, title: str = "Encoding captions"
+) -> Tensor:
     """Return unit vectors [len(captions), D]; each different sentence goes through the tower once."""
     model.eval()
-    distinct = {caption: None for caption in captions}
+    distinct = dict.fromkeys(captions)
     row = {caption: number for number, caption in enumerate(distinct)}
     parts = []
     with bars(title, len(distinct), "caption") as advance:
@@ -47,13 +53,17 @@ def encode_captions(model: DualEncoder, captions: Sequence[str], bars: Bars = si
 
 
 @torch.inference_mode()
-def encode_images(model: DualEncoder, photos: Photos, indices: Sequence[int], bars: Bars = silent, title: str = "Encoding photos") -> Tensor:
+def encode_images(
+    model: DualEncoder, photos: Photos, indices: Sequence[int], bars: Bars = silent, title: str = "Encoding photos"
+) -> Tensor:
     """Return unit vectors [len(indices), D]."""
     features = image_features(model, photos, indices, bars, title)
     return torch.cat([model.project_image(part.to(model.device)).cpu() for part in features.split(4096)])
 
 
-def encode_dataset(model: DualEncoder, dataset: Dataset, data: Mapping[str, Any], workers: int, bars: Bars = silent) -> Embeddings:
+def encode_dataset(
+    model: DualEncoder, dataset: Dataset, data: Mapping[str, Any], workers: int, bars: Bars = silent
+) -> Embeddings:
     """Encode all images and captions of a data set whose pictures are read from their files."""
     photos = DecodedPhotos(dataset, model.image_tower.preprocessing, augment=False, seed=0, workers=workers, pin=False)
     images = encode_images(model, photos, range(len(dataset)), bars)

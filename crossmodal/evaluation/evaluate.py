@@ -47,7 +47,14 @@ def evaluate(
     return metrics_of_split(embeddings, "all"), about
 
 
-def embed(checkpoint: Path | None, captions: Path | None, images: Path | None, skip_bad: bool = False, bars: Bars = silent, say: Say = print) -> tuple[Path, Path]:
+def embed(
+    checkpoint: Path | None,
+    captions: Path | None,
+    images: Path | None,
+    skip_bad: bool = False,
+    bars: Bars = silent,
+    say: Say = print,
+) -> tuple[Path, Path]:
     """Write a checkpoint's embedding files anew, of all images and captions; return their places."""
     path = checkpoint_of(checkpoint or default_run())
     epoch = epoch_of(path)
@@ -57,7 +64,9 @@ def embed(checkpoint: Path | None, captions: Path | None, images: Path | None, s
     captions, images = _places(captions, images, content["data"])
     dataset = _read(captions, images, skip_bad, content, bars, say)
     data = {"captions": str(captions.resolve()), "images": str(images.resolve()), **kept, **note}
-    save_embeddings(path.parent, epoch, content["fingerprint"], encode_dataset(model, dataset, data, worker_count(), bars))
+    save_embeddings(
+        path.parent, epoch, content["fingerprint"], encode_dataset(model, dataset, data, worker_count(), bars)
+    )
     return image_path(path.parent, epoch), text_path(path.parent, epoch)
 
 
@@ -68,11 +77,21 @@ def _places(captions: Path | None, images: Path | None, data: dict[str, Any]) ->
     if captions is not None and images is not None:
         return captions, images
     if not {"captions", "images"} <= data.keys() or not Path(data["captions"]).is_file():
-        raise CheckpointError("The data that this model was trained on are not here; say which to use with --captions and --images.")
+        raise CheckpointError(
+            "The data that this model was trained on are not here; say which to use with --captions and --images."
+        )
     return Path(data["captions"]), Path(data["images"])
 
 
-def _read(captions: Path, images: Path, skip_bad: bool, content: dict[str, Any], bars: Bars, say: Say, with_splits: bool = True) -> Dataset:
+def _read(
+    captions: Path,
+    images: Path,
+    skip_bad: bool,
+    content: dict[str, Any],
+    bars: Bars,
+    say: Say,
+    with_splits: bool = True,
+) -> Dataset:
     # The split that the run drew is drawn again from its seed and shares.
     ratios, seed = content["data"].get("ratios", DRAWN_RATIOS), content["recipe"]["seed"]
     checked = read_dataset(captions, images, ratios, seed, bars, with_splits=with_splits)

@@ -59,7 +59,9 @@ def load_model(checkpoint: Path) -> tuple[DualEncoder, dict[str, Any]]:
     return DualEncoder.load(checkpoint, choose_device())
 
 
-def open_embeddings(checkpoint: Path, fingerprint: str, model: DualEncoder, sample: Path = SAMPLE, bars: Bars = silent) -> Embeddings:
+def open_embeddings(
+    checkpoint: Path, fingerprint: str, model: DualEncoder, sample: Path = SAMPLE, bars: Bars = silent
+) -> Embeddings:
     """Read a checkpoint's tensors; the shipped one's are made of the drawn sample at first, and kept.
 
     Raises CheckpointError, with the command that makes them, for another checkpoint without tensors.
@@ -78,7 +80,9 @@ def open_embeddings(checkpoint: Path, fingerprint: str, model: DualEncoder, samp
     return embeddings
 
 
-def open_service(checkpoint: Path | None = None, split: str = "all", images: Path | None = None, bars: Bars = silent) -> SearchService:
+def open_service(
+    checkpoint: Path | None = None, split: str = "all", images: Path | None = None, bars: Bars = silent
+) -> SearchService:
     """Open a checkpoint (by default the best of the default run) with its tensors, ready to search."""
     path = checkpoint_of(checkpoint or default_run())
     model, content = load_model(path)

@@ -49,7 +49,9 @@ class CaptionList:
 class SearchService:
     """Searches one split of a run's embeddings with the model that made them."""
 
-    def __init__(self, model: DualEncoder, embeddings: Embeddings, split: str = "all", images: Path | None = None) -> None:
+    def __init__(
+        self, model: DualEncoder, embeddings: Embeddings, split: str = "all", images: Path | None = None
+    ) -> None:
         """`images` is the folder of the pictures, by default the one they were encoded from.
 
         Raises CrossmodalError for a split that has no image.

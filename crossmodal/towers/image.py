@@ -61,13 +61,15 @@ class ImageTower(nn.Module):
         self.preprocessing = preprocessing
         self.frozen_stages = frozen_stages
         try:
-            self.net = timm.create_model(name, pretrained=False, num_classes=0)
+            self.net: Any = timm.create_model(name, pretrained=False, num_classes=0)
         except RuntimeError as error:
             raise CrossmodalError(f"The image tower {name} is not known to timm; see timm.list_models().") from error
         if frozen_stages and not (hasattr(self.net, "conv_stem") and frozen_stages < len(self.net.blocks)):
             stages = len(self.net.blocks) - 1 if hasattr(self.net, "conv_stem") else 0
             raise CrossmodalError(f"{name} has {stages} stages that can be frozen, not {frozen_stages}.")
         self.features: int = self.net.num_features
+        self.mean: Tensor
+        self.std: Tensor
         self.register_buffer("mean", torch.tensor(preprocessing.mean).view(1, 3, 1, 1) * 255, persistent=False)
         self.register_buffer("std", torch.tensor(preprocessing.std).view(1, 3, 1, 1) * 255, persistent=False)
         for part in self._stem_parts():
@@ -131,7 +133,9 @@ class ImageTower(nn.Module):
         return ImageTower(values["name"], Preprocessing(**preprocessing), values["frozen_stages"])
 
 
-def image_tower(name: str, resize: str, frozen_stages: int = 0, folder: Path | None = None, pretrained: bool = True) -> ImageTower:
+def image_tower(
+    name: str, resize: str, frozen_stages: int = 0, folder: Path | None = None, pretrained: bool = True
+) -> ImageTower:
     """Build a tower by its timm name, with its published weights.
 
     Raises WeightsError when they cannot be had, CrossmodalError for an unknown name.

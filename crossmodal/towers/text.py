@@ -27,7 +27,7 @@ class TextTower(nn.Module):
 
         self.config = dict(config)
         options = {key: value for key, value in self.config.items() if key != "model_type"}
-        self.net = AutoModel.from_config(AutoConfig.for_model(self.config["model_type"], **options))
+        self.net: Any = AutoModel.from_config(AutoConfig.for_model(self.config["model_type"], **options))
         if getattr(self.net, "pooler", None) is not None:
             self.net.pooler = None  # its output is not used; mean pooling reads the tokens
         self.features: int = self.net.config.hidden_size
@@ -86,9 +86,13 @@ def text_tower(name: str, folder: Path | None = None) -> TextTower:
     except Exception as error:  # the library lets through errors of every library below it
         raise WeightsError(f"{found} cannot be read as a sentence encoder ({error}).") from error
     if getattr(pooling, "pooling_mode", None) not in ("mean", ("mean",), ["mean"]):
-        raise WeightsError(f"{found} pools by {getattr(pooling, 'pooling_mode', '?')}; the text tower pools by the mean.")
+        raise WeightsError(
+            f"{found} pools by {getattr(pooling, 'pooling_mode', '?')}; the text tower pools by the mean."
+        )
     config = json.loads(encoder.config.to_json_string(use_diff=True))
-    config = {key: value for key, value in config.items() if key not in ("architectures", "transformers_version", "dtype")}
+    config = {
+        key: value for key, value in config.items() if key not in ("architectures", "transformers_version", "dtype")
+    }
     tower = TextTower(config, backend.to_str())
     published_weights = {key: value for key, value in encoder.state_dict().items() if not key.startswith("pooler.")}
     tower.net.load_state_dict(published_weights)

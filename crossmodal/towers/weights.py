@@ -66,7 +66,11 @@ def _in_folder(folder: Path | None, name: str, file: str) -> Path:
     if not folder.is_dir():
         raise WeightsError("no such folder")
     short = name.split("/")[-1]
-    for candidate in (folder / name / file, folder / short / file, *(folder / f"{short}{end}" for end in (".safetensors", ".pth"))):
+    for candidate in (
+        folder / name / file,
+        folder / short / file,
+        *(folder / f"{short}{end}" for end in (".safetensors", ".pth")),
+    ):
         if candidate.is_file() or (not file and candidate.is_dir()):
             return candidate
     raise WeightsError(f"nothing named {short} in it")

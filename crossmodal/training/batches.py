@@ -45,7 +45,9 @@ def plan_epoch(dataset: Dataset, batch_size: int, captions_per_image: int, seed:
     for step in range(steps):
         low, high = share_bounds(len(order), step, steps)
         images = order[low:high]
-        chosen = [_in_turn(dataset.images[index].captions, captions_per_image, f"{seed} {index}", epoch) for index in images]
+        chosen = [
+            _in_turn(dataset.images[index].captions, captions_per_image, f"{seed} {index}", epoch) for index in images
+        ]
         captions = tuple(caption for texts in chosen for caption in texts)
         rows = tuple(row for row, texts in enumerate(chosen) for _ in texts)
         batches.append(Batch(tuple(images), captions, rows))

@@ -35,7 +35,9 @@ def gather_rows(own: Tensor, sizes: list[int]) -> Tensor:
     parts = [torch.empty_like(padded) for _ in sizes]
     dist.all_gather(parts, padded)
     rank = dist.get_rank()
-    return torch.cat([own if index == rank else part[:size] for index, (part, size) in enumerate(zip(parts, sizes, strict=True))])
+    return torch.cat(
+        [own if index == rank else part[:size] for index, (part, size) in enumerate(zip(parts, sizes, strict=True))]
+    )
 
 
 def add_gradients(parameters: Iterable[nn.Parameter]) -> None:

@@ -5,6 +5,7 @@ these they only have to follow. It takes seconds, since no tower runs.
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from crossmodal.data.dataset import Dataset
@@ -18,7 +19,9 @@ LEARNING_RATE = 1e-3
 WEIGHT_DECAY = 0.05
 
 
-def train_projections(model: DualEncoder, dataset: Dataset, images: Tensor, texts: Tensor, epochs: int, seed: int, bars: Bars) -> None:
+def train_projections(
+    model: DualEncoder, dataset: Dataset, images: Tensor, texts: Tensor, epochs: int, seed: int, bars: Bars
+) -> None:
     """Train both projections and the temperature in place.
 
     images [N, F] and texts [M, G] are the towers' features of the data set's images and captions.
@@ -38,12 +41,15 @@ def train_projections(model: DualEncoder, dataset: Dataset, images: Tensor, text
         for batch in batches:
             rows = torch.tensor(batch.image_of_caption)
             indices = [batch.images[row] for row in batch.image_of_caption]
-            chosen = [first_caption[index] + position[index][caption] for index, caption in zip(indices, batch.captions, strict=True)]
+            chosen = [
+                first_caption[index] + position[index][caption]
+                for index, caption in zip(indices, batch.captions, strict=True)
+            ]
             image_features = standardised[list(batch.images)].to(model.device)
             text_embeds = model.text_projection(texts[chosen].to(model.device))
             image_embeds = model.image_projection(image_features)
-            normalised = (torch.nn.functional.normalize(embeds, dim=-1) for embeds in (image_embeds, text_embeds))
-            loss = symmetric_cross_entropy(*normalised, rows.to(model.device), model.logit_scale)
+            image_embeds, text_embeds = F.normalize(image_embeds, dim=-1), F.normalize(text_embeds, dim=-1)
+            loss = symmetric_cross_entropy(image_embeds, text_embeds, rows.to(model.device), model.logit_scale)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -56,5 +62,5 @@ def train_projections(model: DualEncoder, dataset: Dataset, images: Tensor, text
 @torch.no_grad()
 def _fold_in(projection: torch.nn.Linear, mean: Tensor, std: Tensor) -> None:
     """Let a projection of (x - mean) / std read x itself."""
-    projection.weight /= std
-    projection.bias -= projection.weight @ mean
+    projection.weight.div_(std)
+    projection.bias.sub_(projection.weight @ mean)

@@ -17,7 +17,10 @@ def make_optimizer(model: DualEncoder, recipe: Recipe) -> torch.optim.AdamW:
     parts: list[tuple[list[nn.Parameter], float]] = [
         (list(model.image_tower.parameters()), recipe.image_lr_scale),
         (list(model.text_tower.parameters()), recipe.text_lr_scale),
-        ([*model.image_projection.parameters(), *model.text_projection.parameters(), model.logit_scale], recipe.projection_lr_scale),
+        (
+            [*model.image_projection.parameters(), *model.text_projection.parameters(), model.logit_scale],
+            recipe.projection_lr_scale,
+        ),
     ]
     groups = []
     for parameters, scale in parts:

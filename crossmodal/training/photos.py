@@ -41,7 +41,13 @@ class Photos(Protocol):
 class _Decoded(TorchDataset[Tensor]):
     """Decodes the pictures of one batch, in a worker; an item is a whole batch."""
 
-    def __init__(self, images: Sequence[CaptionedImage], batches: Sequence[Sequence[int]], prepare: Preprocessing, view: str | None) -> None:
+    def __init__(
+        self,
+        images: Sequence[CaptionedImage],
+        batches: Sequence[Sequence[int]],
+        prepare: Preprocessing,
+        view: str | None,
+    ) -> None:
         self.images, self.batches, self.prepare, self.view = images, batches, prepare, view
 
     def __len__(self) -> int:
@@ -81,14 +87,21 @@ class DecodedPhotos:
 
     hidden = False
 
-    def __init__(self, dataset: Dataset, prepare: Preprocessing, augment: bool, seed: int, workers: int, pin: bool) -> None:
+    def __init__(
+        self, dataset: Dataset, prepare: Preprocessing, augment: bool, seed: int, workers: int, pin: bool
+    ) -> None:
         self._images, self._prepare, self._augment, self._seed = dataset.images, prepare, augment, seed
         self._workers, self._pin = workers, pin
 
     def _load(self, batches: Sequence[Sequence[int]], view: str | None) -> Iterator[Tensor]:
         decoded = _Decoded(self._images, batches, self._prepare, view)
-        ahead = {"prefetch_factor": 4} if self._workers else {}
-        yield from DataLoader(decoded, batch_size=None, num_workers=self._workers, pin_memory=self._pin, **ahead)
+        yield from DataLoader(
+            decoded,
+            batch_size=None,
+            num_workers=self._workers,
+            pin_memory=self._pin,
+            prefetch_factor=4 if self._workers else None,
+        )
 
     def epoch(self, batches: Sequence[Sequence[int]], epoch: int) -> Iterator[Tensor]:
         """Yield uint8 [N, 3, S, S], each picture decoded once."""
@@ -107,7 +120,9 @@ class StemPhotos:
 
     hidden = True
 
-    def __init__(self, dataset: Dataset, tower: ImageTower, source: DecodedPhotos, views: int, seed: int, bars: Bars) -> None:
+    def __init__(
+        self, dataset: Dataset, tower: ImageTower, source: DecodedPhotos, views: int, seed: int, bars: Bars
+    ) -> None:
         self._seed, self._views = seed, views
         everything = range(len(dataset))
         trained = [index for index, image in enumerate(dataset.images) if image.split == "train"]
@@ -133,8 +148,13 @@ class StemPhotos:
             if not self._augmented:
                 yield self._clean[list(images)]
                 continue
-            picks = [(random.Random(f"view {self._seed} {index}").randrange(self._views) + epoch) % self._views for index in images]
-            yield torch.stack([self._augmented[view][self._row[index]] for view, index in zip(picks, images, strict=True)])
+            picks = [
+                (random.Random(f"view {self._seed} {index}").randrange(self._views) + epoch) % self._views
+                for index in images
+            ]
+            yield torch.stack(
+                [self._augmented[view][self._row[index]] for view, index in zip(picks, images, strict=True)]
+            )
 
     def clean(self, indices: Sequence[int], at_once: int) -> Iterator[Tensor]:
         """Yield fp16 [N, C, H, W]."""
@@ -155,7 +175,9 @@ def _stem_of(tower: ImageTower, pixels: Iterator[Tensor], count: int, title: str
         for batch in pixels:
             hidden = tower.stem(batch.to(tower.mean.device)).half().cpu()
             if kept is None:
-                kept = torch.empty((count, *hidden.shape[1:]), dtype=torch.half).contiguous(memory_format=torch.channels_last)
+                kept = torch.empty((count, *hidden.shape[1:]), dtype=torch.half).contiguous(
+                    memory_format=torch.channels_last
+                )
             kept[row : row + len(hidden)] = hidden
             row += len(hidden)
             advance(len(hidden))

@@ -43,7 +43,7 @@ def best_epoch(folder: Path) -> int | None:
     """Return the epoch with the highest validation rsum that has a checkpoint, else the last one."""
     epochs = epochs_in(folder)
     rated = [record for record in results_of(folder) if record["epoch"] in epochs and "rsum" in record]
-    return max(rated, key=lambda record: record["rsum"])["epoch"] if rated else (epochs or [None])[-1]
+    return max(rated, key=lambda record: record["rsum"])["epoch"] if rated else max(epochs, default=None)
 
 
 def make_room(folder: Path) -> Path | None:

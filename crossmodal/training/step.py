@@ -31,7 +31,9 @@ class StepPlan:
         return self.shares[self.rank]
 
 
-def compute_gradient(model: DualEncoder, plan: StepPlan, inputs: Tensor, hidden: bool, chunk_size: int, bf16: bool, seed: int) -> float:
+def compute_gradient(
+    model: DualEncoder, plan: StepPlan, inputs: Tensor, hidden: bool, chunk_size: int, bf16: bool, seed: int
+) -> float:
     """Leave the gradient of the whole batch's loss in the parameters; return the loss.
 
     `inputs` are the own images: pixels uint8 [N, 3, S, S], or the stem's output where `hidden`.
@@ -55,9 +57,13 @@ def compute_gradient(model: DualEncoder, plan: StepPlan, inputs: Tensor, hidden:
         assert images.grad is not None and texts.grad is not None
         image_grads = images.grad.split([len(part[0]) for part in parts])
         text_grads = texts.grad.split([len(part[1]) for part in parts])
-        for number, (chunk, gradients) in enumerate(zip(chunks, zip(image_grads, text_grads, strict=True), strict=True)):
+        for number, (chunk, gradients) in enumerate(
+            zip(chunks, zip(image_grads, text_grads, strict=True), strict=True)
+        ):
             embeds = _embed(model, *chunk, hidden, bf16, seed + number)
-            needed = [(embed, gradient) for embed, gradient in zip(embeds, gradients, strict=True) if embed.requires_grad]
+            needed = [
+                (embed, gradient) for embed, gradient in zip(embeds, gradients, strict=True) if embed.requires_grad
+            ]
             torch.autograd.backward([embed for embed, _ in needed], [gradient for _, gradient in needed])
     if len(plan.shares) > 1 and model.logit_scale.grad is not None:
         # Each process has the whole gradient of the temperature; the sum must be one of them.
@@ -72,7 +78,8 @@ def _chunks(batch: Batch, inputs: Tensor, chunk_size: int) -> list[tuple[Tensor,
         return [(inputs, batch.captions)]
     parts = -(-count // chunk_size)
     bounds = [share.image_of_caption for share in (batch.share(part, parts) for part in range(parts))]
-    chunks, row, text = [], 0, 0
+    chunks: list[tuple[Tensor, Sequence[str]]] = []
+    row, text = 0, 0
     for part, rows in enumerate(bounds):
         size = count * (part + 1) // parts - count * part // parts
         chunks.append((inputs[row : row + size], batch.captions[text : text + len(rows)]))
@@ -80,7 +87,9 @@ def _chunks(batch: Batch, inputs: Tensor, chunk_size: int) -> list[tuple[Tensor,
     return chunks
 
 
-def _embed(model: DualEncoder, inputs: Tensor, captions: Sequence[str], hidden: bool, bf16: bool, seed: int) -> tuple[Tensor, Tensor]:
+def _embed(
+    model: DualEncoder, inputs: Tensor, captions: Sequence[str], hidden: bool, bf16: bool, seed: int
+) -> tuple[Tensor, Tensor]:
     torch.manual_seed(seed)  # the same dropout in both passes of gradient caching, and after a resume
     device = model.device
     with torch.autocast(device.type, torch.bfloat16, enabled=bf16):

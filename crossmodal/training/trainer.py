@@ -1,14 +1,11 @@
 """The training loop: steps, epochs, what is written after each, and going on after an interruption."""
 
-import contextlib
 import hashlib
 import json
-import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import psutil
@@ -24,6 +21,7 @@ from crossmodal.search.tensors import model_path, save_embeddings
 from crossmodal.training.batches import plan_epoch
 from crossmodal.training.distributed import any_process, gather_rows, share_bounds, sizes_of_shares
 from crossmodal.training.head_start import train_projections
+from crossmodal.training.interrupt import StopWish
 from crossmodal.training.optimizer import learning_rate, make_optimizer, set_learning_rate
 from crossmodal.training.photos import CACHE_SHARE, DecodedPhotos, Photos, StemPhotos
 from crossmodal.training.run_folder import add_result, save_state
@@ -63,7 +61,9 @@ class Progress:
 class Trainer:
     """Trains a model on a data set by its recipe, and writes an epoch's files after each epoch."""
 
-    def __init__(self, model: DualEncoder, dataset: Dataset, extra: Dataset, data: Mapping[str, Any], setting: Setting) -> None:
+    def __init__(
+        self, model: DualEncoder, dataset: Dataset, extra: Dataset, data: Mapping[str, Any], setting: Setting
+    ) -> None:
         """`extra` is trained on beside the train split, and neither validated nor written."""
         self.model, self.setting, self.data, self.recipe = model, setting, dict(data), model.recipe
         self.written = len(dataset)
@@ -73,14 +73,14 @@ class Trainer:
         self.optimizer = make_optimizer(model, self.recipe)
         self.progress = Progress()
         self.bf16 = model.device.type == "cuda"
-        self._stop = False
-        self._photos: Photos | None = None
+        self._stop = StopWish(self._say)
+        self._photos: Photos
 
     # --- the run ---
 
     def run(self) -> Progress:
         """Train to the end or to the first signal; raises Interrupted after the state is saved."""
-        with self._signals():
+        with self._stop:
             self._photos = self._choose_photos()
             if self.progress.epoch == 0:
                 if self.recipe.head_start_epochs and self.progress.step == 0:
@@ -102,7 +102,9 @@ class Trainer:
     def _choose_photos(self) -> Photos:
         recipe, tower = self.recipe, self.model.image_tower
         pin = self.model.device.type == "cuda"
-        decoded = DecodedPhotos(self.dataset, tower.preprocessing, bool(recipe.augment), recipe.seed, self.setting.workers, pin)
+        decoded = DecodedPhotos(
+            self.dataset, tower.preprocessing, bool(recipe.augment), recipe.seed, self.setting.workers, pin
+        )
         if not recipe.frozen_stages:
             return decoded
         views = recipe.views if recipe.augment else 0
@@ -116,21 +118,31 @@ class Trainer:
         return StemPhotos(self.dataset, tower, decoded, views, recipe.seed, self.setting.bars) if fits else decoded
 
     def _head_start(self) -> None:
-        assert self._photos is not None
         images = image_features(self.model, self._photos, self.train_rows, self.setting.bars, "Features of photos")
         with torch.inference_mode():
             captions = self.train_set.captions
-            texts = torch.cat([self.model.text_tower(captions[start : start + 512]).cpu() for start in range(0, len(captions), 512)])
+            texts = torch.cat(
+                [self.model.text_tower(captions[start : start + 512]).cpu() for start in range(0, len(captions), 512)]
+            )
         images, texts = images.clone(), texts.clone()  # inference tensors cannot be trained on
-        train_projections(self.model, self.train_set, images, texts, self.recipe.head_start_epochs, self.recipe.seed, self.setting.bars)
+        train_projections(
+            self.model,
+            self.train_set,
+            images,
+            texts,
+            self.recipe.head_start_epochs,
+            self.recipe.seed,
+            self.setting.bars,
+        )
         self._finish_epoch(0)
 
     def _train_epoch(self) -> None:
-        assert self._photos is not None
         recipe, progress, setting = self.recipe, self.progress, self.setting
         batches = plan_epoch(self.train_set, recipe.batch_size, recipe.captions_per_image, recipe.seed, progress.epoch)
         plans = [StepPlan.of(batch, setting.rank, setting.processes) for batch in batches]
-        inputs = iter(self._photos.epoch([self._rows(plan.own.images) for plan in plans[progress.step :]], progress.epoch))
+        inputs = iter(
+            self._photos.epoch([self._rows(plan.own.images) for plan in plans[progress.step :]], progress.epoch)
+        )
         parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         started = saved = time.monotonic()
         waited = 0.0
@@ -144,8 +156,12 @@ class Trainer:
                 waited += time.monotonic() - before
                 set_learning_rate(self.optimizer, learning_rate(recipe, progress.epoch - 1 + (step + 1) / len(plans)))
                 self.optimizer.zero_grad(set_to_none=True)
-                seed = int.from_bytes(hashlib.sha256(f"{recipe.seed} {progress.epoch} {step}".encode()).digest()[:6], "big")
-                loss = compute_gradient(self.model, plans[step], pictures, self._photos.hidden, recipe.chunk_size, self.bf16, seed)
+                seed = int.from_bytes(
+                    hashlib.sha256(f"{recipe.seed} {progress.epoch} {step}".encode()).digest()[:6], "big"
+                )
+                loss = compute_gradient(
+                    self.model, plans[step], pictures, self._photos.hidden, recipe.chunk_size, self.bf16, seed
+                )
                 torch.nn.utils.clip_grad_norm_(parameters, recipe.clip_norm)
                 self.optimizer.step()
                 self.model.clamp_logit_scale()
@@ -167,7 +183,6 @@ class Trainer:
 
     def _finish_epoch(self, epoch: int) -> None:
         """Validate the weights as they are stored, and write the epoch's files."""
-        assert self._photos is not None
         self._stop_if_asked()
         setting, started = self.setting, time.monotonic()
         trained = {key: value.clone() for key, value in self.model.state_dict().items()}
@@ -175,9 +190,13 @@ class Trainer:
             # What is measured and encoded below is what a reader of the checkpoint will have.
             self.model.load_state_dict(self.model.stored_weights())
             shown = Dataset(self.dataset.images[: self.written])
-            images = self._in_shares(self.written, lambda low, high: encode_images(self.model, self._photos, range(low, high), setting.bars))
+            images = self._in_shares(
+                self.written, lambda low, high: encode_images(self.model, self._photos, range(low, high), setting.bars)
+            )
             captions = shown.captions
-            texts = self._in_shares(len(captions), lambda low, high: encode_captions(self.model, captions[low:high], setting.bars))
+            texts = self._in_shares(
+                len(captions), lambda low, high: encode_captions(self.model, captions[low:high], setting.bars)
+            )
             embeddings = as_embeddings(shown, images, texts, self.data)
             split = "val" if "val" in embeddings.splits else "train"
             metrics = metrics_of_split(embeddings, split)
@@ -253,28 +272,11 @@ class Trainer:
 
     def _stop_if_asked(self) -> bool:
         """Save the state and raise Interrupted when a signal came, in all processes at the same step."""
-        if any_process(self._stop, self.model.device):
+        if any_process(self._stop.wished, self.model.device):
             if self.progress.epoch:
                 self._save_state()
             raise Interrupted
         return False
-
-    @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
-        def ask_to_stop(number: int, frame: FrameType | None) -> None:
-            self._stop = True
-            self._say("Finishing this step, then saving; once more to stop at once.")
-            for name in handlers:
-                signal.signal(name, handlers[name])
-
-        handlers = {name: signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM)}
-        for name in handlers:
-            signal.signal(name, ask_to_stop)
-        try:
-            yield
-        finally:
-            for name in handlers:
-                signal.signal(name, handlers[name])
 
     def _say(self, text: str) -> None:
         if self.setting.rank == 0:
