@@ -10,6 +10,7 @@ import html
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -309,15 +310,16 @@ def page() -> None:
             unsafe_allow_html=True,
         )
     service = cached_service(path, changed, split, SETTINGS.images)
-    texts, photos, learned = st.tabs(["Text → photos", "Photo → captions", "What was learned"])
-    for tab, show in (
-        (texts, lambda: text_tab(service)),
-        (photos, lambda: photo_tab(service, path, changed)),
-        (learned, lambda: learned_tab(service, path.parent)),
-    ):
+    tabs = st.tabs(["Text → photos", "Photo → captions", "What was learned"])
+    contents = (
+        partial(text_tab, service),
+        partial(photo_tab, service, path, changed),
+        partial(learned_tab, service, path.parent),
+    )
+    for tab, content in zip(tabs, contents, strict=True):
         with tab:
             try:
-                show()
+                content()
             except CrossmodalError as error:
                 st.error(str(error))
 

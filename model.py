@@ -21,7 +21,7 @@ RECIPES = {
             resize="squash",
             batch_size=128,
             captions_per_image=2,
-            head_start_epochs=12,
+            head_start_epochs=15,
             # From projections that fit already, the towers move gently.
             image_lr_scale=0.2,
             text_lr_scale=0.1,

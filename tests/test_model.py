@@ -57,10 +57,16 @@ def test_frozen_stages_split_the_tower_and_change_nothing(weights: Path, recipe:
         DualEncoder.from_recipe(replace(recipe, frozen_stages=9), weights)
 
 
-def test_batch_norm_is_held_in_training(model: DualEncoder) -> None:
+def test_batch_norm_is_held_in_training(recipe: Recipe, weights: Path) -> None:
+    model = DualEncoder.from_recipe(recipe, weights)
+    pixels = torch.randint(0, 256, (4, 3, 160, 160), dtype=torch.uint8)
+    as_built = model.image_tower.stem(pixels), model.image_tower(pixels)
     before = {key: value.clone() for key, value in model.state_dict().items() if "running" in key}
     model.train()
-    model.encode_image(torch.randint(0, 256, (4, 3, 160, 160), dtype=torch.uint8))
+    model.encode_image(pixels)
+    model.eval()
+    assert torch.equal(model.image_tower.stem(pixels), as_built[0])
+    assert torch.equal(model.image_tower(pixels), as_built[1])
     assert all(torch.equal(model.state_dict()[key], value) for key, value in before.items())
 
 

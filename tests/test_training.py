@@ -17,6 +17,7 @@ import torch
 import training_script
 from crossmodal.data.dataset import CaptionedImage, Dataset, read_dataset
 from crossmodal.dual_encoder import DualEncoder
+from crossmodal.evaluation.evaluate import evaluate
 from crossmodal.files import append_line
 from crossmodal.progress import silent
 from crossmodal.recipe import Recipe, Stage
@@ -190,6 +191,10 @@ def test_a_run_writes_its_files_and_says_how_to_go_on(
         == DualEncoder.load(tmp_path / "model_epoch_2.pt")[1]["fingerprint"]
     )
     assert [record["epoch"] for record in results_of(tmp_path)] == [0, 1, 2]
+    # The checkpoint, read anew, gives the figures that the run wrote for it.
+    captions, pictures = collection
+    figures, _ = evaluate(tmp_path / "model_epoch_2.pt", captions, pictures, split="val", say=lambda text: None)
+    assert figures == pytest.approx({key: results_of(tmp_path)[-1][key] for key in figures}, abs=1e-3)
     printed = capsys.readouterr().out
     assert "best" in printed
     assert "streamlit run app.py" in printed

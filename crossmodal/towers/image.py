@@ -74,6 +74,7 @@ class ImageTower(nn.Module):
         self.register_buffer("std", torch.tensor(preprocessing.std).view(1, 3, 1, 1) * 255, persistent=False)
         for part in self._stem_parts():
             part.requires_grad_(False)
+        self.train()  # a new module is in training mode without being told, and BatchNorm is to be held from the start
 
     def _stem_parts(self) -> list[nn.Module]:
         if not self.frozen_stages:
