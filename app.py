@@ -6,15 +6,13 @@ streamlit run app.py -- --checkpoints DIR --images DIR
 
 import argparse
 import hashlib
-import html
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec
 
-import altair as alt
 import pandas as pd
 import streamlit as st
 
@@ -22,30 +20,19 @@ from crossmodal.data.everyday import everyday_scenes
 from crossmodal.data.pictures import load_picture
 from crossmodal.dual_encoder import DualEncoder
 from crossmodal.errors import CrossmodalError
+from crossmodal.evaluation.charts import heat_map, loss_curve, recall_curves
 from crossmodal.progress import Advance
+from crossmodal.search.cards import PASTE, STYLE, caption_bars, note, photo_grid
 from crossmodal.search.runs import default_run, load_model, open_embeddings
 from crossmodal.search.service import CaptionList, ImageHit, SearchService
 from crossmodal.search.tensors import Embeddings, model_path
 from crossmodal.search.thumbnails import data_url
 from crossmodal.training.run_folder import best_epoch, epochs_in, results_of, runs_in
 
+P = ParamSpec("P")
 ROOT = Path(__file__).resolve().parent
+PICTURE_FILES = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"]
 EXAMPLES = ("two dogs in the snow", "a red car on a street", "a boat on a lake at sunset", "children playing in a park")
-STYLE = """<style>
-.block-container {padding-top: 2.6rem; max-width: 1180px}
-.cm-note {padding: .55rem .9rem; border-radius: .6rem; background: rgba(240,160,40,.16); font-size: .9rem; margin-bottom: .4rem}
-.cm-grid {display: grid; grid-template-columns: repeat(auto-fill, minmax(190px, 1fr)); gap: .9rem; margin: .4rem 0 1rem}
-.cm-card {margin: 0; border-radius: .7rem; overflow: hidden; background: rgba(128,128,128,.11); display: flex; flex-direction: column}
-.cm-card img {width: 100%; aspect-ratio: 4/3; object-fit: cover; display: block}
-.cm-card figcaption {padding: .55rem .7rem .7rem; font-size: .82rem; line-height: 1.35}
-.cm-score {float: right; margin-left: .5rem; font-variant-numeric: tabular-nums; opacity: .65; font-size: .78rem}
-.cm-card details {margin-top: .3rem; opacity: .8} .cm-card summary {cursor: pointer}
-.cm-card ul {margin: .25rem 0 0; padding-left: 1.1rem}
-.cm-list {list-style: none; margin: .4rem 0 1rem; padding: 0}
-.cm-list li {position: relative; padding: .5rem .8rem; margin: 0 0 .35rem; border-radius: .5rem; background: rgba(128,128,128,.09); overflow: hidden}
-.cm-list i {position: absolute; inset: 0 auto 0 0; background: rgba(46,125,210,.20)} .cm-list span {position: relative}
-@media (max-width: 640px) {.cm-grid {grid-template-columns: repeat(2, 1fr); gap: .55rem}}
-</style>"""
 
 
 def options() -> argparse.Namespace:
@@ -100,7 +87,7 @@ def cached_list(path: Path, changed: float, digest: str, _service: SearchService
 
 @st.cache_data(max_entries=5000, show_spinner=False)
 def cached_thumbnail(path: Path) -> str | None:
-    """Return a small picture for an <img>, or None where the file cannot be shown."""
+    """Return a small picture, or None where the file cannot be shown."""
     return data_url(path)
 
 
@@ -145,31 +132,30 @@ def side_bar(settings: argparse.Namespace) -> tuple[Path, float, str]:
     return path, changed, split
 
 
-def card(hit: ImageHit) -> str:
-    """Return one photo that was found, as HTML."""
-    url = cached_thumbnail(hit.path)
-    first = html.escape(hit.captions[0] if hit.captions else hit.name)
-    picture = (
-        f'<img src="{url}" alt="{first}" loading="lazy">' if url else f"<p>{html.escape(hit.name)} cannot be shown.</p>"
-    )
-    others = "".join(f"<li>{html.escape(caption)}</li>" for caption in hit.captions[1:])
-    more = (
-        f"<details><summary>{len(hit.captions) - 1} more captions</summary><ul>{others}</ul></details>"
-        if others
-        else ""
-    )
-    return f'<figure class="cm-card">{picture}<figcaption><span class="cm-score">{hit.score:.2f}</span>{first}{more}</figcaption></figure>'
-
-
 def show_images(hits: list[ImageHit]) -> None:
     """Show photos as a grid, with score and captions."""
     if hits and not any(hit.path.is_file() for hit in hits):
         st.warning(
             f"The pictures are not in {hits[0].path.parent}; say where they are with: streamlit run app.py -- --images DIR"
         )
-    st.markdown(f'<div class="cm-grid">{"".join(map(card, hits))}</div>', unsafe_allow_html=True)
+    st.markdown(photo_grid(hits, [cached_thumbnail(hit.path) for hit in hits]), unsafe_allow_html=True)
 
 
+def tab_content(content: Callable[P, None]) -> Callable[P, None]:
+    """Run a tab alone when something in it changes, and say there what went wrong."""
+
+    @st.fragment
+    @wraps(content)
+    def shown(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            content(*args, **kwargs)
+        except CrossmodalError as error:
+            st.error(str(error))
+
+    return shown
+
+
+@tab_content
 def text_tab(service: SearchService) -> None:
     """Look up photos for a sentence."""
     query = st.text_input("What should be in the photo?", key="query", placeholder=EXAMPLES[0])
@@ -192,9 +178,10 @@ def text_tab(service: SearchService) -> None:
         )
 
 
+@tab_content
 def photo_tab(service: SearchService, path: Path, changed: float) -> None:
     """Look up captions and similar photos for a photo."""
-    upload = st.file_uploader("Drop or paste a photo", type=["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"])
+    upload = st.file_uploader("Drop or paste a photo", type=PICTURE_FILES, key="photo")
     choices = ["Everyday scenes", "The gallery's own captions", "A text file of mine"]
     source = (
         st.segmented_control("Match with", choices, default=choices[0], help="A text file holds one caption a line.")
@@ -218,13 +205,7 @@ def photo_tab(service: SearchService, path: Path, changed: float) -> None:
     query = service.query(picture=picture)
     left, right = st.columns([2, 3], gap="large")
     left.image(picture, caption=upload.name, width="stretch")
-    hits = service.find_captions(query, 10, among)
-    best = max(0.01, max(hit.score for hit in hits))
-    items = "".join(
-        f'<li><i style="width:{100 * max(0, hit.score) / best:.0f}%"></i><span class="cm-score">{hit.score:.2f}</span><span>{html.escape(hit.caption)}</span></li>'
-        for hit in hits
-    )
-    right.markdown(f'<ul class="cm-list">{items}</ul>', unsafe_allow_html=True)
+    right.markdown(caption_bars(service.find_captions(query, 10, among)), unsafe_allow_html=True)
     st.subheader("Similar photos")
     show_images(service.find_images(query, 10))
 
@@ -240,88 +221,42 @@ def own_captions() -> list[str] | None:
         raise CrossmodalError(f"{file.name} is not UTF-8 text; save it as UTF-8 and try again.") from error
 
 
+@tab_content
 def learned_tab(service: SearchService, run: Path) -> None:
     """Show curves over epochs, and the similarities of a sample of pairs."""
-    records = pd.DataFrame(results_of(run))
+    records = results_of(run)
     if len(records) > 1:
         left, right = st.columns(2)
-        recalls = {
-            f"{way}_r{k}": f"{name} R@{k}"
-            for way, name in (("t2i", "text → photo"), ("i2t", "photo → text"))
-            for k in (1, 5, 10)
-        }
-        curves = records.rename(columns=recalls).melt("epoch", list(recalls.values()), "figure", "per cent")
-        line = (
-            alt.Chart(curves)
-            .mark_line(point=True)
-            .encode(
-                x=alt.X("epoch:Q", axis=alt.Axis(tickMinStep=1)),
-                y=alt.Y("per cent:Q", scale=alt.Scale(zero=False)),
-                color="figure:N",
-                tooltip=["figure", "epoch", "per cent"],
-            )
-        )
         left.markdown("**Recall on the validation photos**")
-        left.altair_chart(line.interactive(), width="stretch")
+        left.altair_chart(recall_curves(records), width="stretch")
         right.markdown("**Training loss**")
-        losses = (
-            alt.Chart(records.dropna(subset=["loss"]))
-            .mark_line(point=True)
-            .encode(
-                x=alt.X("epoch:Q", axis=alt.Axis(tickMinStep=1)),
-                y=alt.Y("loss:Q", scale=alt.Scale(zero=False)),
-                tooltip=["epoch", "loss"],
-            )
-        )
-        right.altair_chart(losses.interactive(), width="stretch")
+        right.altair_chart(loss_curve(records), width="stretch")
     else:
         st.caption("This run has no results.jsonl with several epochs, so there are no curves to show.")
     st.markdown(
         "**Similarity of photos and captions**: a light diagonal means that each photo is closest to its own caption."
     )
-    matrix, names, captions = service.similarities(30)
-    cells = [
-        {"photo": row, "caption": column, "similarity": round(matrix[row, column].item(), 3), "name": names[row], "text": captions[column]}
-        for row in range(len(names)) for column in range(len(captions))
-    ]  # fmt: skip
-    heat = (
-        alt.Chart(pd.DataFrame(cells))
-        .mark_rect()
-        .encode(
-            x=alt.X("caption:O", axis=alt.Axis(labels=False, ticks=False)),
-            y=alt.Y("photo:O", axis=alt.Axis(labels=False, ticks=False)),
-            color=alt.Color("similarity:Q", scale=alt.Scale(scheme="viridis")),
-            tooltip=["similarity", "name", "text"],
-        )
-    )
-    st.altair_chart(heat.properties(height=520), width="stretch")
+    st.altair_chart(heat_map(*service.similarities(30)), width="stretch")
 
 
 def page() -> None:
     """Lay out the page."""
     st.set_page_config("Photos and sentences", "🔎", layout="wide")
     st.markdown(STYLE, unsafe_allow_html=True)
+    st.html(PASTE, unsafe_allow_javascript=True)
     st.title("Photos and sentences")
     path, changed, split = side_bar(SETTINGS)
-    note = cached_embeddings(path, changed).data.get("note")
-    if note:
-        st.markdown(
-            f'<div class="cm-note">✏️ {html.escape(note)} Train on photos of yours to search those.</div>',
-            unsafe_allow_html=True,
-        )
+    drawn = cached_embeddings(path, changed).data.get("note")
+    if drawn:
+        st.markdown(note(f"{drawn} Train on photos of yours to search those."), unsafe_allow_html=True)
     service = cached_service(path, changed, split, SETTINGS.images)
-    tabs = st.tabs(["Text → photos", "Photo → captions", "What was learned"])
-    contents = (
-        partial(text_tab, service),
-        partial(photo_tab, service, path, changed),
-        partial(learned_tab, service, path.parent),
-    )
-    for tab, content in zip(tabs, contents, strict=True):
-        with tab:
-            try:
-                content()
-            except CrossmodalError as error:
-                st.error(str(error))
+    texts, photos, learned = st.tabs(["Text → photos", "Photo → captions", "What was learned"])
+    with texts:
+        text_tab(service)
+    with photos:
+        photo_tab(service, path, changed)
+    with learned:
+        learned_tab(service, path.parent)
 
 
 SETTINGS = options()
