@@ -113,7 +113,7 @@ def test_the_head_start_learns_and_reads_features_as_they_are(model: DualEncoder
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(40, model.image_tower.features, generator=generator) * 3 + 5
     texts = torch.randn(40, model.text_tower.features, generator=generator).repeat_interleave(5, 0)
-    train_projections(model, dataset, images, texts, 20, 0, silent)
+    train_projections(model, dataset, images, texts, 40, 0, silent)
     with torch.no_grad():
         projected = (
             model.project_image(images) @ torch.nn.functional.normalize(model.text_projection(texts[::5]), dim=1).T

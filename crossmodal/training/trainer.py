@@ -10,6 +10,7 @@ from typing import Any
 
 import psutil
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from crossmodal.data.dataset import Dataset
@@ -71,24 +72,25 @@ class Trainer:
         self.train_rows = [index for index, image in enumerate(self.dataset.images) if image.split == "train"]
         self.train_set = self.dataset.split("train")
         self.optimizer = make_optimizer(model, self.recipe)
+        self._trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self.progress = Progress()
         self.bf16 = model.device.type == "cuda"
         self._stop = StopWish(self._say)
-        self._photos: Photos
+        self.photos: Photos
 
     # --- the run ---
 
     def run(self) -> Progress:
         """Train to the end or to the first signal; raises Interrupted after the state is saved."""
         with self._stop:
-            self._photos = self._choose_photos()
+            self.open_photos()
             if self.progress.epoch == 0:
                 if self.recipe.head_start_epochs and self.progress.step == 0:
                     self._head_start()
                 self.progress.epoch = 1
                 self._save_state()
             while self.progress.epoch <= self.recipe.epochs and not self._out_of_patience():
-                self._train_epoch()
+                self.train_epoch()
                 self._finish_epoch(self.progress.epoch)
                 self.progress = Progress(self.progress.epoch + 1, 0, self.progress.best_epoch, self.progress.best_rsum)
                 self._save_state()
@@ -99,14 +101,16 @@ class Trainer:
         best = self.progress.best_epoch
         return best >= 0 and self.progress.epoch - 1 - best >= self.recipe.patience
 
-    def _choose_photos(self) -> Photos:
+    def open_photos(self) -> None:
+        """Choose how pictures are read; what the frozen stages give is computed here."""
         recipe, tower = self.recipe, self.model.image_tower
         pin = self.model.device.type == "cuda"
         decoded = DecodedPhotos(
             self.dataset, tower.preprocessing, bool(recipe.augment), recipe.seed, self.setting.workers, pin
         )
+        self.photos = decoded
         if not recipe.frozen_stages:
-            return decoded
+            return
         views = recipe.views if recipe.augment else 0
         needed, free = StemPhotos.bytes_needed(self.dataset, tower, views), psutil.virtual_memory().available
         fits = needed * self.setting.processes < CACHE_SHARE * free
@@ -115,10 +119,11 @@ class Trainer:
             f"({views} views each) takes {needed / 1e9:.1f} GB of memory"
             + ("." if fits else f", more than {CACHE_SHARE:.0%} of what is free, so it is computed anew in each step.")
         )
-        return StemPhotos(self.dataset, tower, decoded, views, recipe.seed, self.setting.bars) if fits else decoded
+        if fits:
+            self.photos = StemPhotos(self.dataset, tower, decoded, views, recipe.seed, self.setting.bars)
 
     def _head_start(self) -> None:
-        images = image_features(self.model, self._photos, self.train_rows, self.setting.bars, "Features of photos")
+        images = image_features(self.model, self.photos, self.train_rows, self.setting.bars, "Features of photos")
         with torch.inference_mode():
             captions = self.train_set.captions
             texts = torch.cat(
@@ -136,14 +141,13 @@ class Trainer:
         )
         self._finish_epoch(0)
 
-    def _train_epoch(self) -> None:
+    def train_epoch(self) -> None:
+        """Do the steps of the epoch that are left, and show how it goes."""
         recipe, progress, setting = self.recipe, self.progress, self.setting
         batches = plan_epoch(self.train_set, recipe.batch_size, recipe.captions_per_image, recipe.seed, progress.epoch)
         plans = [StepPlan.of(batch, setting.rank, setting.processes) for batch in batches]
-        inputs = iter(
-            self._photos.epoch([self._rows(plan.own.images) for plan in plans[progress.step :]], progress.epoch)
-        )
-        parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        left = [self._rows(plan.own.images) for plan in plans[progress.step :]]
+        inputs = iter(self.photos.epoch(left, progress.epoch))
         started = saved = time.monotonic()
         waited = 0.0
         total = sum(len(batch.images) for batch in batches)
@@ -154,26 +158,32 @@ class Trainer:
                 before = time.monotonic()
                 pictures = next(inputs)
                 waited += time.monotonic() - before
-                set_learning_rate(self.optimizer, learning_rate(recipe, progress.epoch - 1 + (step + 1) / len(plans)))
-                self.optimizer.zero_grad(set_to_none=True)
-                seed = int.from_bytes(
-                    hashlib.sha256(f"{recipe.seed} {progress.epoch} {step}".encode()).digest()[:6], "big"
-                )
-                loss = compute_gradient(
-                    self.model, plans[step], pictures, self._photos.hidden, recipe.chunk_size, self.bf16, seed
-                )
-                torch.nn.utils.clip_grad_norm_(parameters, recipe.clip_norm)
-                self.optimizer.step()
-                self.model.clamp_logit_scale()
+                loss = self.train_step(plans[step], pictures, step, len(plans))
                 progress.losses.append(loss)
                 progress.step = step + 1
                 bar.update(len(batches[step].images))
-                elapsed = time.monotonic() - started
-                bar.set_postfix(loss=f"{loss:.3f}", waiting=f"{waited / elapsed:.0%}")
-                if self._stop_if_asked() or elapsed - (saved - started) > STATE_EVERY:
+                now = time.monotonic()
+                bar.set_postfix(loss=f"{loss:.3f}", waiting=f"{waited / (now - started):.0%}")
+                self._stop_if_asked()
+                if now - saved > STATE_EVERY:
                     self._save_state()
                     saved = time.monotonic()
         progress.seconds += time.monotonic() - started
+
+    def train_step(self, plan: StepPlan, inputs: Tensor, step: int, steps: int) -> float:
+        """Do one step of the current epoch's `steps`; return the loss.
+
+        `inputs` are the own images of the plan, as the photos give them.
+        """
+        recipe, epoch = self.recipe, self.progress.epoch
+        set_learning_rate(self.optimizer, learning_rate(recipe, epoch - 1 + (step + 1) / steps))
+        self.optimizer.zero_grad(set_to_none=True)
+        seed = int.from_bytes(hashlib.sha256(f"{recipe.seed} {epoch} {step}".encode()).digest()[:6], "big")
+        loss = compute_gradient(self.model, plan, inputs, self.photos.hidden, recipe.chunk_size, self.bf16, seed)
+        torch.nn.utils.clip_grad_norm_(self._trained, recipe.clip_norm)
+        self.optimizer.step()
+        self.model.clamp_logit_scale()
+        return loss
 
     def _rows(self, images: Sequence[int]) -> list[int]:
         """Turn positions in the train split into positions in the whole set."""
@@ -191,7 +201,7 @@ class Trainer:
             self.model.load_state_dict(self.model.stored_weights())
             shown = Dataset(self.dataset.images[: self.written])
             images = self._in_shares(
-                self.written, lambda low, high: encode_images(self.model, self._photos, range(low, high), setting.bars)
+                self.written, lambda low, high: encode_images(self.model, self.photos, range(low, high), setting.bars)
             )
             captions = shown.captions
             texts = self._in_shares(
@@ -210,7 +220,7 @@ class Trainer:
         if setting.rank == 0:
             self._record(epoch, split, metrics, time.monotonic() - started)
 
-    def _in_shares(self, count: int, encode: Callable[[int, int], torch.Tensor]) -> torch.Tensor:
+    def _in_shares(self, count: int, encode: Callable[[int, int], Tensor]) -> Tensor:
         """Let each process encode its share of the rows, and return all of them."""
         low, high = share_bounds(count, self.setting.rank, self.setting.processes)
         own = encode(low, high).to(self.model.device if self.setting.processes > 1 else "cpu")
@@ -270,13 +280,12 @@ class Trainer:
         known = ("epoch", "step", "best_epoch", "best_rsum", "losses", "seconds")
         self.progress = Progress(**{key: state[key] for key in known})
 
-    def _stop_if_asked(self) -> bool:
+    def _stop_if_asked(self) -> None:
         """Save the state and raise Interrupted when a signal came, in all processes at the same step."""
         if any_process(self._stop.wished, self.model.device):
             if self.progress.epoch:
                 self._save_state()
             raise Interrupted
-        return False
 
     def _say(self, text: str) -> None:
         if self.setting.rank == 0:

@@ -1,0 +1,1 @@
+"""Benchmarks: ratios within one run; each module's first lines say how to run it."""
