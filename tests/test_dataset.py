@@ -82,11 +82,15 @@ def test_official_lists_are_honoured(tmp_path: Path) -> None:
 
 
 def test_a_list_of_names_must_be_there_and_known(tmp_path: Path) -> None:
-    captions, images = collection(tmp_path, 2)
-    dataset = read_dataset(captions, images).dataset
-    assert [image.name for image in dataset.only(["1.jpg"]).images] == ["1.jpg"]
+    captions, images = collection(tmp_path, 3)
+    (images / "2.jpg").unlink()
+    checked = read_dataset(captions, images, names=["1.jpg"])
+    assert [image.name for image in checked.dataset.images] == ["1.jpg"]
+    assert not checked.bad  # the picture that is not there belongs to none of the named
+    assert checked.rows == len(checked.dataset.captions)
     with pytest.raises(CrossmodalError, match="the first is 7.jpg"):
-        dataset.only(["1.jpg", "7.jpg"])
+        read_dataset(captions, images, names=["1.jpg", "7.jpg"])
+    assert {row.image for row in read_dataset(captions, images, names=["1.jpg", "2.jpg"]).bad} == {"2.jpg"}
     with pytest.raises(CrossmodalError, match="cannot be read"):
         read_names(tmp_path / "none.txt")
 

@@ -1,7 +1,7 @@
 """A captioned photo collection: images in a fixed order, their captions, their splits; checked."""
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -42,17 +42,6 @@ class Dataset:
         """Return the images of one split, or all of them for "all"."""
         return Dataset(tuple(image for image in self.images if name in ("all", image.split)))
 
-    def only(self, names: Iterable[str]) -> "Dataset":
-        """Return the named images; raises CrossmodalError for names that are not there."""
-        wanted = set(names)
-        absent = sorted(wanted - {image.name for image in self.images})
-        if absent:
-            raise CrossmodalError(
-                f"{len(absent)} of the {len(wanted)} listed images have no usable row in the caption file, "
-                f"the first is {absent[0]}; mend the list or the captions."
-            )
-        return Dataset(tuple(image for image in self.images if image.name in wanted))
-
     @property
     def captions(self) -> list[str]:
         """All captions, image by image."""
@@ -83,20 +72,23 @@ def read_dataset(
     seed: int = 0,
     bars: Bars = silent,
     check: bool = True,
-    with_splits: bool = True,
+    names: Collection[str] | None = None,
 ) -> Checked:
     """Read a caption file with its folder of pictures; decode each picture once to check it.
 
     Splits come from the file (Karpathy), else from the lists beside it, else from a seeded draw by
-    image with the ratios train, val, test. Images that the lists leave out are left out. Without
-    `with_splits` every image is kept, as train.
+    image with the ratios train, val, test. Images that the lists leave out are left out. With `names`
+    the rows of other images are passed over unchecked, and all that are named are kept, as train.
 
-    Raises CaptionsError when the folder is absent or no row is left.
+    Raises CaptionsError when the folder is absent, no row is left, or a named image has none.
     """
     images = Path(images)
     if not images.is_dir():
         raise CaptionsError(f"The folder of pictures {images} is not there; give its place with --images.")
     file = read_captions(captions)
+    if names is not None:
+        file = _only(file, set(names))
+        _refuse_if_absent(set(names), file)
     good, bad = _check(file, images, bars) if check else (file.rows, [])
     bad = sorted([*file.bad, *bad], key=lambda row: _number(row.where))
     total = len(file.rows) + len(file.bad)
@@ -109,9 +101,26 @@ def read_dataset(
         grouped.setdefault(row.image, []).append(row.caption)
         splits[row.image] = row.split
     dataset = Dataset(tuple(CaptionedImage(name, images / name, tuple(texts)) for name, texts in grouped.items()))
-    if not with_splits:
+    if names is not None:
         return Checked(dataset, tuple(bad), total)
     return Checked(_assign_splits(dataset, splits, Path(captions).parent, ratios, seed), tuple(bad), total)
+
+
+def _only(file: CaptionFile, names: set[str]) -> CaptionFile:
+    return replace(
+        file,
+        rows=tuple(row for row in file.rows if row.image in names),
+        bad=tuple(row for row in file.bad if row.image in names),
+    )
+
+
+def _refuse_if_absent(names: set[str], file: CaptionFile) -> None:
+    absent = sorted(names - {row.image for row in (*file.rows, *file.bad)})
+    if absent:
+        raise CaptionsError(
+            f"{len(absent)} of the {len(names)} listed images have no row in {file.path}, the first is {absent[0]}; "
+            "mend the list or the captions."
+        )
 
 
 def _number(where: str) -> tuple[int, ...]:

@@ -1,6 +1,6 @@
 """A checkpoint against a captioned collection: figures by the protocol, or its embedding files."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +33,10 @@ def evaluate(
     path = checkpoint_of(checkpoint or default_run())
     model, content = load_model(path)
     captions, images = _places(captions, images, content["data"])
-    dataset = _read(captions, images, skip_bad, content, bars, say, with_splits=split_file is None)
-    if split_file is not None:
-        chosen, name = dataset.only(read_names(split_file)), str(split_file)
+    names = read_names(split_file) if split_file else None
+    dataset = _read(captions, images, skip_bad, content, bars, say, names)
+    if split_file:
+        chosen, name = dataset, str(split_file)
     else:
         name = split or next((there for there in ("test", "val") if len(dataset.split(there))), "all")
         chosen = dataset.split(name)
@@ -90,11 +91,11 @@ def _read(
     content: dict[str, Any],
     bars: Bars,
     say: Say,
-    with_splits: bool = True,
+    names: Collection[str] | None = None,
 ) -> Dataset:
     # The split that the run drew is drawn again from its seed and shares.
     ratios, seed = content["data"].get("ratios", DRAWN_RATIOS), content["recipe"]["seed"]
-    checked = read_dataset(captions, images, ratios, seed, bars, with_splits=with_splits)
+    checked = read_dataset(captions, images, ratios, seed, bars, names=names)
     for row in checked.bad:
         say(f"  {row}")
     refuse_if_many_bad(checked, captions, skip_bad)
