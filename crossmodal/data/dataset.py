@@ -115,7 +115,7 @@ def _only(file: CaptionFile, names: set[str]) -> CaptionFile:
 
 
 def _refuse_if_absent(names: set[str], file: CaptionFile) -> None:
-    absent = sorted(names - {row.image for row in (*file.rows, *file.bad)})
+    absent = sorted(names - {row.image for row in file.rows} - {row.image for row in file.bad})
     if absent:
         raise CaptionsError(
             f"{len(absent)} of the {len(names)} listed images have no row in {file.path}, the first is {absent[0]}; "
