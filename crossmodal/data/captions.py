@@ -1,6 +1,7 @@
 """Readers of caption files, told apart by what is inside the file."""
 
 import csv
+import io
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -64,7 +65,7 @@ def read_captions(path: Path) -> CaptionFile:
     if text.lstrip()[:1] in ("{", "["):
         kind, rows = _read_json(path, text)
     else:
-        kind, rows = _read_lines(path, text.splitlines())
+        kind, rows = _read_lines(path, text.split("\n"))  # splitlines would also cut a caption at U+2028 and its like
     good, bad = _sort_out(rows)
     return CaptionFile(path, kind, tuple(good), tuple(bad))
 
@@ -134,10 +135,14 @@ def _read_csv(lines: list[str], columns: list[str]) -> Iterator[CaptionRow | Bad
         where, start = f"line {start + 1}", end
         if not record.strip():
             continue
-        if record.count('"') % 2:
+        if _quote_is_open(record):
             yield BadRow(where, record.split(",")[0], "a quotation mark is opened and not closed")
             continue
-        fields = next(csv.reader(record.splitlines(keepends=True)))
+        try:
+            fields = next(csv.reader(io.StringIO(record)))
+        except csv.Error as error:
+            yield BadRow(where, record.split(",")[0][:80], str(error))
+            continue
         if len(fields) > len(columns) == caption_column + 1:
             # An unquoted comma inside the caption, which is the last column: nothing is ambiguous.
             fields = [*fields[:caption_column], ",".join(fields[caption_column:])]
@@ -153,12 +158,21 @@ def _end_of_record(lines: list[str], start: int) -> int:
     A following line that looks like a row of its own ends the search, so that one stray quotation
     mark costs one row and not the rest of the file.
     """
-    quotes = lines[start].count('"')
     end = start + 1
-    while quotes % 2 and end < min(len(lines), start + 20) and not PICTURE_NAME.search(lines[end][:200]):
-        quotes += lines[end].count('"')
+    while _quote_is_open("\n".join(lines[start:end])):
+        if end >= min(len(lines), start + 20) or PICTURE_NAME.search(lines[end][:200]):
+            return start + 1
         end += 1
-    return end if quotes % 2 == 0 else start + 1
+    return end
+
+
+def _quote_is_open(record: str) -> bool:
+    """Say whether a quoted field runs past the end; a quotation mark within a plain field is just text."""
+    try:
+        next(csv.reader(io.StringIO(record), strict=True), None)
+    except csv.Error as error:
+        return "unexpected end" in str(error)
+    return False
 
 
 def _read_results(lines: list[str], has_header: bool) -> Iterator[CaptionRow | BadRow]:
@@ -217,12 +231,16 @@ def _read_list(entries: list[Any]) -> Iterator[CaptionRow | BadRow]:
 
 
 def _read_coco(images: list[Any], annotations: list[Any]) -> Iterator[CaptionRow | BadRow]:
-    names = {image["id"]: _text(image, "file_name") for image in images if isinstance(image, dict) and "id" in image}
+    names = {
+        image["id"]: _text(image, "file_name")
+        for image in images
+        if isinstance(image, dict) and isinstance(image.get("id"), (int, str))
+    }
     for number, annotation in enumerate(annotations, start=1):
         where = f"annotation {number}"
         caption = _text(annotation, "caption")
         image_id = annotation.get("image_id") if isinstance(annotation, dict) else None
-        image = names.get(image_id)
+        image = names.get(image_id) if isinstance(image_id, (int, str)) else None
         if image is None or caption is None:
             yield BadRow(where, image or "", f"no image with the id {image_id}" if image is None else "no caption")
         else:
@@ -237,7 +255,8 @@ def _read_karpathy(images: list[Any]) -> Iterator[CaptionRow | BadRow]:
             continue
         folder = _text(image, "filepath")  # COCO's file keeps train2014/ and val2014/ apart
         split = SPLIT_NAMES.get(str(image.get("split")))
-        for sentence_number, sentence in enumerate(image.get("sentences") or [], start=1):
+        sentences = image.get("sentences")
+        for sentence_number, sentence in enumerate(sentences if isinstance(sentences, list) else [], start=1):
             where = f"image {number}, sentence {sentence_number}"
             caption = _text(sentence, "raw")
             if caption is None:

@@ -133,10 +133,13 @@ def _check(file: CaptionFile, folder: Path, bars: Bars) -> tuple[list[CaptionRow
 
     def reason(name: str) -> str | None:
         path = folder / name
-        if not path.resolve().is_relative_to(folder.resolve()):
-            return "the image name leads out of the folder of pictures"
-        if not path.is_file():
-            return f"no such file in {folder}"
+        try:
+            if not path.resolve().is_relative_to(folder.resolve()):
+                return "the image name leads out of the folder of pictures"
+            if not path.is_file():
+                return f"no such file in {folder}"
+        except (OSError, ValueError):  # too long, or with a zero byte
+            return "the image name cannot be a file's name"
         try:
             load_picture(path, at_least=32, name="the picture")
         except PictureError as error:
