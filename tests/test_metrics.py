@@ -58,3 +58,10 @@ def test_ties_count_against_the_model() -> None:
     same = torch.ones(4, 3)
     metrics = retrieval_metrics(same, same, [0, 1, 2, 3])
     assert metrics["t2i_r1"] == 0 and metrics["i2t_medr"] == 4
+
+
+def test_a_model_that_gives_no_numbers_is_last() -> None:
+    broken = torch.full((4, 3), float("nan"))
+    metrics = retrieval_metrics(broken, broken, [0, 1, 2, 3])
+    assert metrics["t2i_medr"] == metrics["i2t_medr"] == 4
+    assert metrics["t2i_r1"] == 0

@@ -236,6 +236,7 @@ def test_early_stopping(collection: tuple[Path, Path], weights: Path, tmp_path: 
         (["--split", "0.5", "0.5", "0.5"], "add up to 1"),
         (["--resume"], "start a run without --resume"),
         (["--epochs", "0"], "greater than 0"),
+        (["--lr", "1e30", "--clip-norm", "1e30"], "train again with a smaller --lr"),
     ],
 )
 def test_bad_options_are_one_sentence(

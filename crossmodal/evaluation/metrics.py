@@ -36,7 +36,8 @@ def ranks_of(images: Tensor, texts: Tensor, caption_to_image: Sequence[int]) -> 
 def _best_rank(scores: Tensor, right: Tensor) -> Tensor:
     """Return 1 + how many wrong items score as high as the best right one or higher, a row each."""
     best = scores.masked_fill(~right, float("-inf")).amax(1, keepdim=True)
-    return 1 + ((scores >= best) & ~right).sum(1)
+    # Not "scores >= best": a NaN is neither, and a model that gives NaN would be perfect.
+    return 1 + (~(scores < best) & ~right).sum(1)
 
 
 def _right_in_first(scores: Tensor, right: Tensor, k: int) -> Tensor:

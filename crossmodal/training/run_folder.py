@@ -39,6 +39,16 @@ def add_result(folder: Path, record: dict[str, Any]) -> None:
     append_line(Path(folder) / RESULTS, record)
 
 
+def summary(record: dict[str, Any]) -> str:
+    """Return an epoch's record in one line."""
+    name = f"Epoch {record['epoch']}" if record["epoch"] else "Head start"
+    loss = "" if record["loss"] is None else f"loss {record['loss']:.3f}, "
+    t2i, i2t = ("/".join(f"{record[f'{way}_r{k}']:.1f}" for k in (1, 5, 10)) for way in ("t2i", "i2t"))
+    return (
+        f"{name}: {loss}{record['split']} rsum {record['rsum']:.1f}, text to image R@1/5/10 {t2i}, image to text {i2t}"
+    )
+
+
 def best_epoch(folder: Path) -> int | None:
     """Return the epoch with the highest validation rsum that has a checkpoint, else the last one."""
     epochs = epochs_in(folder)

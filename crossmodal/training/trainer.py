@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from tqdm import tqdm
 
 from crossmodal.data.dataset import Dataset
 from crossmodal.dual_encoder import DualEncoder
-from crossmodal.errors import CheckpointError
+from crossmodal.errors import CheckpointError, CrossmodalError
 from crossmodal.evaluation.encode import as_embeddings, encode_captions, encode_images, image_features, metrics_of_split
 from crossmodal.progress import Bars, silent
 from crossmodal.search.tensors import model_path, save_embeddings
@@ -25,7 +26,7 @@ from crossmodal.training.head_start import train_projections
 from crossmodal.training.interrupt import StopWish
 from crossmodal.training.optimizer import learning_rate, make_optimizer, set_learning_rate
 from crossmodal.training.photos import CACHE_SHARE, DecodedPhotos, Photos, StemPhotos
-from crossmodal.training.run_folder import add_result, save_state
+from crossmodal.training.run_folder import add_result, save_state, summary
 from crossmodal.training.step import StepPlan, compute_gradient
 
 STATE_EVERY = 600.0  # seconds between states within an epoch, so that a kill costs at most that
@@ -180,6 +181,11 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         seed = int.from_bytes(hashlib.sha256(f"{recipe.seed} {epoch} {step}".encode()).digest()[:6], "big")
         loss = compute_gradient(self.model, plan, inputs, self.photos.hidden, recipe.chunk_size, self.bf16, seed)
+        if not math.isfinite(loss):
+            raise CrossmodalError(
+                f"The loss is no longer a number in epoch {epoch}, step {step + 1}; train again with a smaller --lr. "
+                "What earlier epochs wrote is untouched."
+            )
         torch.nn.utils.clip_grad_norm_(self._trained, recipe.clip_norm)
         self.optimizer.step()
         self.model.clamp_logit_scale()
@@ -242,13 +248,7 @@ class Trainer:
         add_result(self.setting.folder, record)
         if self.setting.log:
             self.setting.log({key: value for key, value in record.items() if isinstance(value, (int, float))}, epoch)
-        name = f"Epoch {epoch}" if epoch else "Head start"
-        loss = f"loss {record['loss']:.3f}, " if losses else ""
-        self._say(
-            f"{name}: {loss}{split} rsum {metrics['rsum']:.1f}, text to image R@1/5/10 "
-            f"{metrics['t2i_r1']:.1f}/{metrics['t2i_r5']:.1f}/{metrics['t2i_r10']:.1f}, image to text "
-            f"{metrics['i2t_r1']:.1f}/{metrics['i2t_r5']:.1f}/{metrics['i2t_r10']:.1f}"
-        )
+        self._say(summary(record))
 
     # --- state ---
 
