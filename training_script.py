@@ -10,6 +10,7 @@ Without captions.txt it trains on drawings that it makes itself, to show the who
 """
 
 import argparse
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import fields, replace
@@ -181,7 +182,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return train(options)
     except CrossmodalError as error:
         print(error, file=sys.stderr)
-        return 1
+    except torch.OutOfMemoryError:
+        print(
+            "The GPU has too little memory for a batch: give a smaller --chunk-size than --batch-size, which computes the "
+            "same gradient in less memory.",
+            file=sys.stderr,
+        )
+    except OSError as error:
+        print(f"{error.filename or 'The disk'} cannot be used ({error.strerror or error}).", file=sys.stderr)
+    return 1
 
 
 def train(options: argparse.Namespace) -> int:
@@ -201,7 +210,7 @@ def train(options: argparse.Namespace) -> int:
         if moved:
             say(f"The earlier run in {options.output} is kept in {moved}.")
         options.output.mkdir(parents=True, exist_ok=True)
-    workers = worker_count() if options.workers is None else options.workers
+    workers = worker_count() if options.workers is None else max(0, options.workers)
     say(
         f"Recipe {model.recipe.name} on {device}, {model.recipe.epochs} epochs at most, batches of {model.recipe.batch_size} images."
     )
@@ -210,7 +219,7 @@ def train(options: argparse.Namespace) -> int:
     trainer = Trainer(model.to(device), dataset, extra, data, setting)
     if state:
         trainer.restore(state)
-    again = " ".join(["python training_script.py --resume", *given_again(options)])
+    again = shlex.join(["python", "training_script.py", "--resume", *given_again(options)])
     try:
         trainer.run()
     except Interrupted:
@@ -251,7 +260,7 @@ def show_results(folder: Path) -> None:
         )
         mark = "  best" if record["epoch"] == best else ""
         say(f"{record['epoch']:5d} {loss} {record['rsum']:7.1f}   {'     '.join(ways)}{mark}")
-    where = "" if folder.resolve() == OUTPUT else f" -- --checkpoints {folder}"
+    where = "" if folder.resolve() == OUTPUT else f" -- --checkpoints {shlex.quote(str(folder))}"
     say(f"\nLook at epoch {best} with: streamlit run app.py{where}")
 
 

@@ -1,6 +1,7 @@
 """Opening a run: its checkpoint with its tensors; the sample's tensors where a model comes without."""
 
 import contextlib
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ def checkpoint_of(path: Path) -> Path:
 
 def rebuild_command(checkpoint: Path) -> str:
     """Return the command that makes a checkpoint's tensors anew."""
-    return f"python -m crossmodal embed --checkpoint {checkpoint}"
+    return f"python -m crossmodal embed --checkpoint {shlex.quote(str(checkpoint))}"
 
 
 def epoch_of(checkpoint: Path) -> int:
