@@ -129,6 +129,3 @@ def test_cached_stages_equal_decoded_pictures(weights: Path, recipe: Recipe, col
     views = [next(iter(cached.epoch([train], epoch))) for epoch in (1, 2, 3)]
     assert torch.equal(views[0], views[2])
     assert not torch.equal(views[0], views[1])
-
-
-# --- whole runs ---
