@@ -5,6 +5,7 @@ import torch
 
 from crossmodal.errors import CrossmodalError
 from crossmodal.towers.scratch import MAX_TOKENS, ScratchTextTower, make_vocabulary, sinusoids, words_of
+from crossmodal.towers.text import text_from_plain
 
 CAPTIONS = ["A dog runs.", "The dog's ball, a ball!", "a cat"]
 
@@ -26,7 +27,7 @@ def test_a_sentence_has_the_same_features_in_any_company(encoder: str) -> None:
     # Cut after MAX_TOKENS, and word order matters.
     assert torch.equal(tower(["dog " * MAX_TOKENS])[0], tower(["dog " * (MAX_TOKENS - 1)])[0])
     assert not torch.allclose(tower(["dog cat a"])[0], tower(["cat dog a"])[0], atol=1e-3)
-    again = ScratchTextTower.from_plain(tower.plain())
+    again = text_from_plain(tower.plain())
     again.load_state_dict(tower.state_dict())
     assert torch.equal(again.eval()(sentences), together)
 

@@ -3,7 +3,7 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -64,11 +64,6 @@ class ScratchTextTower(nn.Module):
     def plain(self) -> dict[str, Any]:
         """Return what rebuilds the tower without its weights, as plain values."""
         return {"encoder": self.encoder, "vocabulary": self.vocabulary}
-
-    @staticmethod
-    def from_plain(values: Mapping[str, Any]) -> "ScratchTextTower":
-        """Rebuild a tower from `plain`, with random weights."""
-        return ScratchTextTower(values["encoder"], values["vocabulary"])
 
 
 class BiLSTM(nn.Module):

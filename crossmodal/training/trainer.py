@@ -17,18 +17,28 @@ from tqdm import tqdm
 from crossmodal.data.dataset import Dataset
 from crossmodal.dual_encoder import DualEncoder
 from crossmodal.errors import CheckpointError, CrossmodalError
-from crossmodal.evaluation.encode import as_embeddings, encode_captions, encode_images, image_features, metrics_of_split
+from crossmodal.evaluation.encode import (
+    as_embeddings,
+    encode_captions,
+    encode_images,
+    image_features,
+    metrics_of_split,
+    text_features,
+)
 from crossmodal.progress import Bars, silent
 from crossmodal.search.tensors import model_path, save_embeddings
+from crossmodal.towers.text import PretrainedTextTower
 from crossmodal.training.batches import plan_epoch
 from crossmodal.training.distributed import any_process, gather_rows, share_bounds, sizes_of_shares
+from crossmodal.training.features import kept
 from crossmodal.training.head_start import train_projections
 from crossmodal.training.interrupt import StopWish
-from crossmodal.training.optimizer import learning_rate, make_optimizer, set_learning_rate
+from crossmodal.training.optimizer import freeze_towers, learning_rate, make_optimizer, set_learning_rate
 from crossmodal.training.photos import CACHE_SHARE, DecodedPhotos, Photos, StemPhotos
 from crossmodal.training.run_folder import add_result, save_state, summary
 from crossmodal.training.step import StepPlan, compute_gradient
 
+FEATURES = "features"  # the folder, inside that of the run, of what frozen towers give
 STATE_EVERY = 600.0  # seconds between states within an epoch, so that a kill costs at most that
 
 
@@ -85,6 +95,7 @@ class Trainer:
         """Train to the end or to the first signal; raises Interrupted after the state is saved."""
         with self._stop:
             self.open_photos()
+            self._remember_texts()
             if self.progress.epoch == 0:
                 if self.recipe.head_start_epochs and self.progress.step == 0:
                     self._head_start()
@@ -121,15 +132,23 @@ class Trainer:
             + ("." if fits else f", more than {CACHE_SHARE:.0%} of what is free, so it is computed anew in each step.")
         )
         if fits:
-            self.photos = StemPhotos(self.dataset, tower, decoded, views, recipe.seed, self.setting.bars)
+            features = self.setting.folder / FEATURES
+            self.photos = StemPhotos(self.dataset, tower, decoded, views, recipe.seed, self.setting.bars, features)
+
+    def _remember_texts(self) -> None:
+        """Read all captions once with a text tower that is never trained."""
+        tower = self.model.text_tower
+        if isinstance(tower, PretrainedTextTower) and self.recipe.always_frozen("text"):
+            captions = list(dict.fromkeys(self.dataset.captions))
+            bars = self.setting.bars
+            features = kept(
+                self.setting.folder / FEATURES, tower, captions, lambda: text_features(self.model, captions, bars)
+            )
+            tower.remembered = dict(zip(captions, features, strict=True))
 
     def _head_start(self) -> None:
         images = image_features(self.model, self.photos, self.train_rows, self.setting.bars, "Features of photos")
-        with torch.inference_mode():
-            captions = self.train_set.captions
-            texts = torch.cat(
-                [self.model.text_tower(captions[start : start + 512]).cpu() for start in range(0, len(captions), 512)]
-            )
+        texts = text_features(self.model, self.train_set.captions, self.setting.bars)
         images, texts = images.clone(), texts.clone()  # inference tensors cannot be trained on
         train_projections(
             self.model,
@@ -145,6 +164,7 @@ class Trainer:
     def train_epoch(self) -> None:
         """Do the steps of the epoch that are left, and show how it goes."""
         recipe, progress, setting = self.recipe, self.progress, self.setting
+        freeze_towers(self.model, recipe, progress.epoch)
         batches = plan_epoch(self.train_set, recipe.batch_size, recipe.captions_per_image, recipe.seed, progress.epoch)
         plans = [StepPlan.of(batch, setting.rank, setting.processes) for batch in batches]
         left = [self._rows(plan.own.images) for plan in plans[progress.step :]]

@@ -1,0 +1,104 @@
+"""Every recipe end to end on tiny towers: trains, resumes, evaluates, and is searched."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+import training_script
+from crossmodal.dual_encoder import DualEncoder
+from crossmodal.errors import CrossmodalError
+from crossmodal.evaluation.evaluate import evaluate
+from crossmodal.recipe import Recipe, Stage
+from crossmodal.search.runs import open_service
+from crossmodal.training.run_folder import results_of
+from model import RECIPES
+from tests.tiny import TINY_IMAGE, TINY_TEXT
+
+
+def tiny(recipe: Recipe) -> Recipe:
+    """The recipe with towers small enough for a test; a text tower from scratch stays what it is."""
+    text = recipe.text_tower if recipe.text_tower.startswith("scratch:") else TINY_TEXT
+    return replace(
+        recipe,
+        image_tower=TINY_IMAGE,
+        text_tower=text,
+        frozen_stages=min(recipe.frozen_stages, 1),
+        batch_size=8,
+        head_start_epochs=min(recipe.head_start_epochs, 1),
+    )
+
+
+@pytest.mark.parametrize("name", sorted(RECIPES))
+def test_every_recipe_trains_resumes_and_is_searched(
+    name: str, collection: tuple[Path, Path], weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    captions, images = collection
+    monkeypatch.setitem(training_script.RECIPES, name, tiny(RECIPES[name]))
+    data = ["--captions", str(captions), "--images", str(images), "--output", str(tmp_path), "--workers", "0"]
+    assert training_script.main([*data, "--recipe", name, "--weights", str(weights), "--epochs", "2"]) == 0
+    first = [record["epoch"] for record in results_of(tmp_path)]
+    assert first[-2:] == [1, 2]
+    assert training_script.main([*data, "--resume"]) == 0  # nothing is left to do, and that is no error
+    assert [record["epoch"] for record in results_of(tmp_path)] == first
+    checkpoint = tmp_path / "model_epoch_2.pt"
+    figures, about = evaluate(checkpoint, captions, images, split="val", say=lambda text: None)
+    assert name in about
+    assert figures == pytest.approx({key: results_of(tmp_path)[-1][key] for key in figures}, abs=0.5)
+    service = open_service(checkpoint)
+    assert len(service.find_images(service.query("a red car"), 5)) == 5
+
+
+@pytest.mark.parametrize("loss", ["infonce", "nt-xent", "triplet", "triplet-hard", "sigmoid"])
+def test_every_loss_lowers_itself(
+    loss: str, collection: tuple[Path, Path], weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    captions, images = collection
+    monkeypatch.setitem(training_script.RECIPES, "tiny", replace(tiny(RECIPES["vit-minilm"]), loss=loss))
+    data = ["--captions", str(captions), "--images", str(images), "--output", str(tmp_path), "--workers", "0"]
+    options = ["--recipe", "tiny", "--weights", str(weights), "--epochs", "8", "--lr", "1e-3", "--dropout", "0"]
+    assert training_script.main([*data, *options]) == 0
+    losses = [record["loss"] for record in results_of(tmp_path)]
+    assert losses[-1] < losses[0]
+
+
+def test_stages_freeze_and_release(weights: Path) -> None:
+    from crossmodal.training.optimizer import freeze_towers
+
+    recipe = replace(
+        tiny(RECIPES["efficientnet-bert"]),
+        stages=(Stage(1, 1e-2, frozen=("image", "text")), Stage(1, 1e-5)),
+        frozen_stages=1,
+    )
+    model = DualEncoder.from_recipe(recipe, weights)
+    freeze_towers(model, recipe, 1)
+    assert not any(p.requires_grad for tower in (model.image_tower, model.text_tower) for p in tower.parameters())
+    freeze_towers(model, recipe, 2)
+    assert all(p.requires_grad for p in model.text_tower.parameters())
+    assert all(p.requires_grad for p in model.image_tower.net.blocks[1:].parameters())
+    assert not any(p.requires_grad for p in model.image_tower.net.conv_stem.parameters())
+
+
+@pytest.mark.parametrize("pooling", ["own", "mean", "gpo"])
+def test_poolings(pooling: str, weights: Path) -> None:
+    recipe = replace(tiny(RECIPES["efficientnet-minilm"]), image_pooling=pooling)
+    model = DualEncoder.from_recipe(recipe, weights).eval()
+    pixels = torch.randint(0, 256, (3, 3, 160, 160), dtype=torch.uint8)
+    features = model.image_tower(pixels)
+    assert features.shape == (3, model.image_tower.features)
+    if pooling == "mean":  # an EfficientNet's own pooling is the mean
+        torch.testing.assert_close(
+            features, DualEncoder.from_recipe(replace(recipe, image_pooling="own"), weights).eval().image_tower(pixels)
+        )
+
+
+def test_what_cannot_be_trained_together_is_said(recipe: Recipe) -> None:
+    for changed, words in (
+        ({"loss": "hinge"}, "clip, infonce, nt-xent"),
+        ({"projection": "mlp"}, "--head-start-epochs"),
+        ({"projection": "mlp", "head_start_epochs": 0, "chunk_size": 4}, "--chunk-size cannot be used"),
+        ({"temperature": 0.0}, "0.01 or more"),
+    ):
+        with pytest.raises(CrossmodalError, match=words):
+            replace(recipe, **changed).check()
