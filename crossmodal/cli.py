@@ -51,20 +51,19 @@ def _parser() -> argparse.ArgumentParser:
         _gallery_options(command)
 
     evaluate = commands.add_parser("evaluate", help="recall and ranks of a checkpoint, both ways")
-    evaluate.add_argument("--split-file", type=Path, help="evaluate the images named in this file, one a line")
-    evaluate.add_argument(
-        "--split",
-        choices=("train", "val", "test", "all"),
-        help="evaluate this split (default: test, else val, else all)",
-    )
-    evaluate.add_argument("--json", type=Path, metavar="FILE", help="also save the figures here")
     evaluate.set_defaults(run=_evaluate)
+    compare = commands.add_parser("compare", help="several checkpoints and the baselines in one table")
+    compare.add_argument("checkpoints", type=Path, nargs="+", help="checkpoints, or folders of runs")
+    compare.set_defaults(run=_compare)
+    for command in (evaluate, compare):
+        _choice_of_images(command)
     embed = commands.add_parser("embed", help="make a checkpoint's embedding tensors anew")
     embed.set_defaults(run=_embed)
     for command in (evaluate, embed):
         command.add_argument(
             "--checkpoint", type=Path, help="checkpoint, or folder of a run (default: the newest run's best)"
         )
+    for command in (evaluate, compare, embed):
         command.add_argument("--captions", type=Path, help="caption file (default: that of the run)")
         command.add_argument("--images", type=Path, help="folder of pictures (default: that of the run)")
         command.add_argument(
@@ -86,6 +85,16 @@ def _parser() -> argparse.ArgumentParser:
     draw.add_argument("--seed", type=int, default=7)
     draw.set_defaults(run=_draw)
     return parser
+
+
+def _choice_of_images(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--split-file", type=Path, help="evaluate the images named in this file, one a line")
+    command.add_argument(
+        "--split",
+        choices=("train", "val", "test", "all"),
+        help="evaluate this split (default: test, else val, else all)",
+    )
+    command.add_argument("--json", type=Path, metavar="FILE", help="also save the figures here")
 
 
 def _gallery_options(command: argparse.ArgumentParser) -> None:
@@ -171,6 +180,18 @@ def _evaluate(options: argparse.Namespace) -> None:
     print(table(metrics, about))
     if options.json:
         write_text(options.json, json.dumps(metrics, indent=2) + "\n")
+
+
+def _compare(options: argparse.Namespace) -> None:
+    from crossmodal.evaluation.compare import as_json, compare, table
+    from crossmodal.evaluation.evaluate import Asked
+    from crossmodal.files import write_text
+
+    asked = Asked(options.captions, options.images, options.split_file, options.split, options.skip_bad)
+    rows, of = compare(options.checkpoints, asked, terminal)
+    print(table(rows, of))
+    if options.json:
+        write_text(options.json, as_json(rows, of))
 
 
 def _embed(options: argparse.Namespace) -> None:

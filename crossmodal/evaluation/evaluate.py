@@ -1,6 +1,7 @@
 """A checkpoint against a captioned collection: figures by the protocol, or its embedding files."""
 
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,20 +33,38 @@ def evaluate(
     """
     path = checkpoint_of(checkpoint or default_run())
     model, content = load_model(path)
-    captions, images = _places(captions, images, content["data"])
-    names = read_names(split_file) if split_file else None
-    dataset = _read(captions, images, skip_bad, content, bars, say, names)
-    if split_file:
-        chosen, name = dataset, str(split_file)
+    asked = Asked(captions, images, split_file, split, skip_bad)
+    chosen, of = choose_images(content, asked, bars, say)
+    embeddings = encode_dataset(model, chosen, {}, worker_count(), bars)
+    recipe = model.recipe
+    about = f"{path}, recipe {recipe.name}, seed {recipe.seed}, epoch {content['epoch']}; {of}"
+    return metrics_of_split(embeddings, "all"), about
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a user said of the images to rank; None is the run's own data, or the split chosen by itself."""
+
+    captions: Path | None = None
+    images: Path | None = None
+    split_file: Path | None = None
+    split: str | None = None
+    skip_bad: bool = False
+
+
+def choose_images(content: dict[str, Any], asked: Asked, bars: Bars, say: Say) -> tuple[Dataset, str]:
+    """Return the images that a checkpoint's figures are of, and their description."""
+    captions, images = _places(asked.captions, asked.images, content["data"])
+    names = read_names(asked.split_file) if asked.split_file else None
+    dataset = _read(captions, images, asked.skip_bad, content, bars, say, names)
+    if asked.split_file:
+        chosen, name = dataset, str(asked.split_file)
     else:
-        name = split or next((there for there in ("test", "val") if len(dataset.split(there))), "all")
+        name = asked.split or next((there for there in ("test", "val") if len(dataset.split(there))), "all")
         chosen = dataset.split(name)
     if not len(chosen):
         raise CrossmodalError(f"There is no image in the split {name} of {captions}; choose another with --split.")
-    embeddings = encode_dataset(model, chosen, {}, worker_count(), bars)
-    recipe = model.recipe
-    about = f"{path}, recipe {recipe.name}, seed {recipe.seed}, epoch {content['epoch']}; {captions}, {name}: {len(chosen):,} images, {len(chosen.captions):,} captions"
-    return metrics_of_split(embeddings, "all"), about
+    return chosen, f"{captions}, {name}: {len(chosen):,} images, {len(chosen.captions):,} captions"
 
 
 def embed(
