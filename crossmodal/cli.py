@@ -1,4 +1,4 @@
-"""The command line: python -m crossmodal search, caption, evaluate, embed, download, draw."""
+"""The command line: python -m crossmodal COMMAND; `--help` lists the commands."""
 
 import argparse
 import json
@@ -55,15 +55,19 @@ def _parser() -> argparse.ArgumentParser:
     compare = commands.add_parser("compare", help="several checkpoints and the baselines in one table")
     compare.add_argument("checkpoints", type=Path, nargs="+", help="checkpoints, or folders of runs")
     compare.set_defaults(run=_compare)
+    agreement = commands.add_parser("agreement", help="Kendall's tau-c with human judgements of captions")
+    agreement.add_argument("ratings", type=Path, help="image,caption,rating, or Flickr8k's expert or crowd annotations")
+    agreement.add_argument("--json", type=Path, metavar="FILE", help="also save the figures here")
+    agreement.set_defaults(run=_agreement)
     for command in (evaluate, compare):
         _choice_of_images(command)
     embed = commands.add_parser("embed", help="make a checkpoint's embedding tensors anew")
     embed.set_defaults(run=_embed)
-    for command in (evaluate, embed):
+    for command in (evaluate, agreement, embed):
         command.add_argument(
             "--checkpoint", type=Path, help="checkpoint, or folder of a run (default: the newest run's best)"
         )
-    for command in (evaluate, compare, embed):
+    for command in (evaluate, compare, agreement, embed):
         command.add_argument("--captions", type=Path, help="caption file (default: that of the run)")
         command.add_argument("--images", type=Path, help="folder of pictures (default: that of the run)")
         command.add_argument(
@@ -192,6 +196,21 @@ def _compare(options: argparse.Namespace) -> None:
     print(table(rows, of))
     if options.json:
         write_text(options.json, as_json(rows, of))
+
+
+def _agreement(options: argparse.Namespace) -> None:
+    from crossmodal.evaluation.agreement import agreement
+    from crossmodal.evaluation.evaluate import Asked
+    from crossmodal.files import write_text
+    from crossmodal.search.runs import default_run
+
+    asked = Asked(options.captions, options.images, skip_bad=options.skip_bad)
+    figures = agreement(options.checkpoint or default_run(), options.ratings, asked, terminal)
+    print(
+        f"Kendall's tau-c {figures['tau_c']:.1f} over {figures['judgements']:,} judgements of {figures['images']:,} images"
+    )
+    if options.json:
+        write_text(options.json, json.dumps(figures, indent=2) + "\n")
 
 
 def _embed(options: argparse.Namespace) -> None:
