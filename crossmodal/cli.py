@@ -38,7 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     search = commands.add_parser("search", help="photos for a sentence, a picture, or both")
-    search.add_argument("text", nargs="?", default="", help="what to look for")
+    search.add_argument("text", nargs="*", help="what to look for; several sentences count as their mean")
     search.add_argument("--image", type=Path, help="a picture to look for, beside the text or alone")
     search.set_defaults(run=_search)
     caption = commands.add_parser("caption", help="captions for a photo")
@@ -51,6 +51,9 @@ def _parser() -> argparse.ArgumentParser:
         _gallery_options(command)
 
     evaluate = commands.add_parser("evaluate", help="recall and ranks of a checkpoint, both ways")
+    evaluate.add_argument(
+        "--average-captions", action="store_true", help="also rank each image's captions as one mean vector"
+    )
     evaluate.set_defaults(run=_evaluate)
     compare = commands.add_parser("compare", help="several checkpoints and the baselines in one table")
     compare.add_argument("checkpoints", type=Path, nargs="+", help="checkpoints, or folders of runs")
@@ -122,7 +125,7 @@ def _open(options: argparse.Namespace) -> "SearchService":
 def _search(options: argparse.Namespace) -> None:
     from crossmodal.data.pictures import load_picture
 
-    if not options.text.strip() and options.image is None:
+    if not any(text.strip() for text in options.text) and options.image is None:
         raise CrossmodalError('Say what to look for: python -m crossmodal search "two dogs in the snow".')
     picture = load_picture(options.image) if options.image else None
     service = _open(options)
@@ -180,6 +183,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         options.split,
         options.skip_bad,
         terminal,
+        average_captions=options.average_captions,
     )
     print(table(metrics, about))
     if options.json:

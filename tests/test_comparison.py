@@ -10,8 +10,10 @@ import torch.nn.functional as F
 
 from crossmodal.data.dataset import CaptionedImage, Dataset
 from crossmodal.evaluation.baselines import alignment, bag_of_words, random_ranking, uniformity
+from crossmodal.evaluation.evaluate import average_of_captions
 from crossmodal.evaluation.metrics import ranks_of, retrieval_metrics
 from crossmodal.evaluation.resampling import Ranks, intervals, paired_p, resample
+from crossmodal.search.tensors import Embeddings
 
 
 def some_ranks(seed: int, noise: float = 1.0) -> tuple[Ranks, dict[str, float]]:
@@ -82,3 +84,12 @@ def test_alignment_and_uniformity_by_hand() -> None:
     assert uniformity(torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0]])) == pytest.approx(
         math.log((math.exp(-8) + 2 * math.exp(-4)) / 3), rel=1e-5
     )
+
+
+def test_captions_averaged_by_hand() -> None:
+    texts = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]])
+    of = Embeddings(torch.eye(2), texts, ["a", "b"], ["val"] * 2, ["x", "y", "z"], torch.tensor([0, 0, 1]), {})
+    averaged = average_of_captions(of)
+    half = math.sqrt(0.5)
+    torch.testing.assert_close(averaged.texts, torch.tensor([[half, half], [0.6, 0.8]]))
+    assert averaged.caption_to_image.tolist() == [0, 1]

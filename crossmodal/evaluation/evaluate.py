@@ -1,18 +1,22 @@
 """A checkpoint against a captioned collection: figures by the protocol, or its embedding files."""
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import torch
+import torch.nn.functional as F
 
 from crossmodal.data.dataset import DRAWN_RATIOS, Dataset, read_dataset, read_names, refuse_if_many_bad
 from crossmodal.errors import CheckpointError, CrossmodalError
 from crossmodal.evaluation.encode import encode_dataset, metrics_of_split
 from crossmodal.progress import Bars, silent
 from crossmodal.search.runs import checkpoint_of, default_run, epoch_of, load_model
-from crossmodal.search.tensors import image_path, save_embeddings, text_path
+from crossmodal.search.tensors import Embeddings, image_path, save_embeddings, text_path
 from crossmodal.training.devices import worker_count
 
+AVERAGE = "average_"
 Say = Callable[[str], None]
 
 
@@ -25,10 +29,12 @@ def evaluate(
     skip_bad: bool = False,
     bars: Bars = silent,
     say: Say = print,
+    average_captions: bool = False,
 ) -> tuple[dict[str, float], str]:
     """Return the metrics of a checkpoint on the chosen images, and one line that says what they are of.
 
-    With a split file exactly its images are ranked; else the split asked for; else test where there
+    With `average_captions` there are also those of each image's captions as one vector, their keys
+    led by average_. With a split file exactly its images are ranked; else the split asked for; else test where there
     is one, else val, else all. Raises CrossmodalError when that leaves no image.
     """
     path = checkpoint_of(checkpoint or default_run())
@@ -38,7 +44,20 @@ def evaluate(
     embeddings = encode_dataset(model, chosen, {}, worker_count(), bars)
     recipe = model.recipe
     about = f"{path}, recipe {recipe.name}, seed {recipe.seed}, epoch {content['epoch']}; {of}"
-    return metrics_of_split(embeddings, "all"), about
+    metrics = metrics_of_split(embeddings, "all")
+    if average_captions:
+        averaged = average_of_captions(embeddings)
+        metrics |= {f"{AVERAGE}{key}": value for key, value in metrics_of_split(averaged, "all").items()}
+    return metrics, about
+
+
+def average_of_captions(embeddings: Embeddings) -> Embeddings:
+    """Return the collection with one text an image: the normalised mean of its captions' vectors."""
+    count = len(embeddings.images)
+    sums = torch.zeros(count, embeddings.texts.shape[1]).index_add_(
+        0, embeddings.caption_to_image, embeddings.texts.float()
+    )
+    return replace(embeddings, texts=F.normalize(sums, dim=1), caption_to_image=torch.arange(count))
 
 
 @dataclass(frozen=True)
@@ -131,4 +150,6 @@ def table(metrics: dict[str, float], about: str) -> str:
     lines = [about, f"{'':14}" + "".join(f"{title:>13}" for title, _, _ in columns)]
     for name, way in (("text to image", "t2i"), ("image to text", "i2t")):
         lines.append(f"{name:14}" + "".join(f"{form(metrics[f'{way}_{key}']):>13}" for _, key, form in columns))
-    return "\n".join([*lines, f"rsum {metrics['rsum']:.1f}"])
+    lines.append(f"rsum {metrics['rsum']:.1f}")
+    averaged = {key.removeprefix(AVERAGE): value for key, value in metrics.items() if key.startswith(AVERAGE)}
+    return "\n".join([*lines, table(averaged, "each image's captions as one mean vector")] if averaged else lines)
