@@ -89,6 +89,7 @@ RECIPES = {
             loss="nt-xent",
             temperature=0.1,
             learn_temperature=0,
+            cache="memory",
             captions_per_image=1,
             augment=0,
         ),

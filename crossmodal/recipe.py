@@ -69,6 +69,7 @@ class Recipe:
     )
     views: int = _knob(4, "augmented views of a photo that are kept when the first stages are frozen")
     augment: int = _knob(1, "random crops, and flips where no caption says left or right; 0 is off")
+    cache: str = _choice("where decoded pictures are kept between epochs", "none", "memory", "disk")
     weight_decay: float = _knob(
         0.01, "weight decay of matrices and kernels; biases, norms and the temperature have none"
     )

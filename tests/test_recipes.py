@@ -7,11 +7,15 @@ import pytest
 import torch
 
 import training_script
+from crossmodal.data.dataset import Dataset, read_dataset
 from crossmodal.dual_encoder import DualEncoder
 from crossmodal.errors import CrossmodalError
 from crossmodal.evaluation.evaluate import evaluate
+from crossmodal.progress import silent
 from crossmodal.recipe import Recipe, Stage
 from crossmodal.search.runs import open_service
+from crossmodal.training.cached_photos import CachedPhotos
+from crossmodal.training.photos import DecodedPhotos
 from crossmodal.training.run_folder import results_of
 from model import RECIPES
 from tests.tiny import TINY_IMAGE, TINY_TEXT
@@ -102,3 +106,28 @@ def test_what_cannot_be_trained_together_is_said(recipe: Recipe) -> None:
     ):
         with pytest.raises(CrossmodalError, match=words):
             replace(recipe, **changed).check()
+
+
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_cached_pictures_are_the_decoded_ones(
+    on_disk: bool, collection: tuple[Path, Path], weights: Path, tmp_path: Path
+) -> None:
+    dataset = read_dataset(*collection).dataset
+    prepare = DualEncoder.from_recipe(tiny(RECIPES["compact"]), weights).image_tower.preprocessing
+    decoded = DecodedPhotos(dataset, prepare, augment=False, seed=0, workers=0, pin=False)
+    folder = tmp_path if on_disk else None
+    cached = CachedPhotos(dataset, prepare, decoded, False, 0, silent, folder)
+    batches = [[3, 1], [7]]
+    for found, expected in zip(cached.epoch(batches, 1), decoded.epoch(batches, 1), strict=True):
+        assert torch.equal(found, expected)
+    assert torch.equal(torch.cat(list(cached.clean(range(30), 7))), torch.cat(list(decoded.clean(range(30), 30))))
+    views = CachedPhotos(dataset, prepare, decoded, True, 0, silent, folder)
+    first, second = (next(iter(views.epoch([[3]], epoch))) for epoch in (1, 2))
+    assert first.shape == second.shape == (1, 3, prepare.size, prepare.size)
+    assert not torch.equal(first, second)
+    if on_disk:
+        (file,) = tmp_path.glob("pictures-*.u8")
+        assert file.stat().st_size == CachedPhotos.bytes_needed(dataset, prepare)
+        nothing = DecodedPhotos(Dataset(()), prepare, augment=False, seed=0, workers=0, pin=False)
+        again = CachedPhotos(dataset, prepare, nothing, False, 0, silent, folder)  # decodes nothing
+        assert torch.equal(next(iter(again.clean([5], 1))), next(iter(decoded.clean([5], 1))))

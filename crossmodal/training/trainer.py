@@ -29,6 +29,7 @@ from crossmodal.progress import Bars, silent
 from crossmodal.search.tensors import model_path, save_embeddings
 from crossmodal.towers.text import PretrainedTextTower
 from crossmodal.training.batches import plan_epoch
+from crossmodal.training.cached_photos import CachedPhotos
 from crossmodal.training.distributed import any_process, gather_rows, share_bounds, sizes_of_shares
 from crossmodal.training.features import kept
 from crossmodal.training.head_start import train_projections
@@ -122,6 +123,8 @@ class Trainer:
         )
         self.photos = decoded
         if not recipe.frozen_stages:
+            if recipe.cache != "none":
+                self.photos = self._cached(decoded)
             return
         views = recipe.views if recipe.augment else 0
         needed, free = StemPhotos.bytes_needed(self.dataset, tower, views), psutil.virtual_memory().available
@@ -134,6 +137,22 @@ class Trainer:
         if fits:
             features = self.setting.folder / FEATURES
             self.photos = StemPhotos(self.dataset, tower, decoded, views, recipe.seed, self.setting.bars, features)
+
+    def _cached(self, decoded: DecodedPhotos) -> Photos:
+        """Keep the decoded pictures, and say before what that takes."""
+        recipe, prepare = self.recipe, self.model.image_tower.preprocessing
+        needed = CachedPhotos.bytes_needed(self.dataset, prepare)
+        on_disk = recipe.cache == "disk"
+        self._say(
+            f"The decoded pictures take {needed / 1e9:.1f} GB {'on disk' if on_disk else 'of memory in each process'}."
+        )
+        if not on_disk and needed * self.setting.processes > CACHE_SHARE * psutil.virtual_memory().available:
+            raise CrossmodalError(
+                f"That is more than {CACHE_SHARE:.0%} of the free memory; keep them on disk with --cache disk."
+            )
+        folder = self.setting.folder / FEATURES if on_disk else None
+        augment, bars = bool(recipe.augment), self.setting.bars
+        return CachedPhotos(self.dataset, prepare, decoded, augment, recipe.seed, bars, folder)
 
     def _remember_texts(self) -> None:
         """Read all captions once with a text tower that is never trained."""
