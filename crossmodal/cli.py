@@ -40,14 +40,18 @@ def _parser() -> argparse.ArgumentParser:
     search = commands.add_parser("search", help="photos for a sentence, a picture, or both")
     search.add_argument("text", nargs="*", help="what to look for; several sentences count as their mean")
     search.add_argument("--image", type=Path, help="a picture to look for, beside the text or alone")
+    search.add_argument("--queries", type=Path, metavar="FILE", help="a text file with one sentence a line, instead")
+    search.add_argument("--output", type=Path, metavar="FILE", help="where the answers to --queries go, .csv or .json")
     search.set_defaults(run=_search)
+    demo = commands.add_parser("demo", help="a prompt that takes sentences and photos")
+    demo.set_defaults(run=_demo)
     caption = commands.add_parser("caption", help="captions for a photo")
     caption.add_argument("picture", type=Path)
     caption.add_argument(
         "--among", type=Path, help="a text file with one caption a line; 'everyday' for the list that comes along"
     )
     caption.set_defaults(run=_caption)
-    for command in (search, caption):
+    for command in (search, caption, demo):
         _gallery_options(command)
 
     evaluate = commands.add_parser("evaluate", help="recall and ranks of a checkpoint, both ways")
@@ -125,6 +129,8 @@ def _open(options: argparse.Namespace) -> "SearchService":
 def _search(options: argparse.Namespace) -> None:
     from crossmodal.data.pictures import load_picture
 
+    if options.queries:
+        return _search_all(options)
     if not any(text.strip() for text in options.text) and options.image is None:
         raise CrossmodalError('Say what to look for: python -m crossmodal search "two dogs in the snow".')
     picture = load_picture(options.image) if options.image else None
@@ -140,6 +146,27 @@ def _search(options: argparse.Namespace) -> None:
     else:
         for hit in hits:
             print(f"{hit.score:.3f}  {hit.path}  {hit.captions[0] if hit.captions else ''}")
+
+
+def _search_all(options: argparse.Namespace) -> None:
+    from crossmodal.files import write_text
+    from crossmodal.search.prompt import answer_all, as_file
+
+    if not options.output:
+        raise CrossmodalError("--queries needs --output FILE, a .csv or .json.")
+    as_file([], options.output.suffix)  # refuses another kind before the work is done
+    sentences = [line for line in _sentences(options.queries) if line.strip()]
+    if not sentences:
+        raise CrossmodalError(f"{options.queries} holds no sentence; it should hold one a line.")
+    records = answer_all(_open(options), sentences, options.top_k)
+    write_text(options.output, as_file(records, options.output.suffix))
+    print(f"Wrote {len(records)} answers to {len(sentences)} sentences into {options.output}")
+
+
+def _demo(options: argparse.Namespace) -> None:
+    from crossmodal.search.prompt import prompt
+
+    prompt(_open(options), options.top_k)
 
 
 def _caption(options: argparse.Namespace) -> None:
