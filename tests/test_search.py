@@ -56,6 +56,7 @@ def test_images_come_by_similarity_and_ties_in_file_order() -> None:
     hits = found.find_images(found.query("east"), 4)
     assert [hit.name for hit in hits] == ["e.jpg", "ne.jpg", "ne2.jpg", "n.jpg"]
     assert [round(hit.score, 2) for hit in hits] == [1.0, 0.71, 0.71, 0.0]
+    assert [hit.name for hit in found.find_images(found.query("north"), 2)] == ["n.jpg", "ne.jpg"]
     assert hits[0].captions == ("to the east", "almost east")
     assert hits[0].path == Path("/photos/e.jpg")
 

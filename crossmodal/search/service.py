@@ -140,6 +140,12 @@ class SearchService:
 
 def _best(scores: Tensor, top_k: int) -> tuple[list[float], list[int]]:
     """Return the highest scores and their rows; equal scores in the order of rows."""
-    values, rows = scores.topk(min(max(top_k, 0), len(scores)))
-    order = sorted(range(len(rows)), key=lambda index: (-values[index].item(), rows[index].item()))
-    return [values[index].item() for index in order], [int(rows[index]) for index in order]
+    top_k = min(max(top_k, 0), len(scores))
+    if not top_k:
+        return [], []
+    # topk keeps any of the rows that tie for the last place; here it is the first ones.
+    last = scores.topk(top_k).values[-1]
+    above = (scores > last).nonzero()[:, 0]
+    level = (scores == last).nonzero()[: top_k - len(above), 0]
+    chosen = sorted(torch.cat([above, level]).tolist(), key=lambda row: (-scores[row].item(), row))
+    return [scores[row].item() for row in chosen], chosen
