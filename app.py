@@ -159,14 +159,13 @@ def tab_content(content: Callable[P, None]) -> Callable[P, None]:
 def text_tab(service: SearchService) -> None:
     """Look up photos for a sentence."""
     query = st.text_input("What should be in the photo?", key="query", placeholder=EXAMPLES[0])
-    columns = st.columns(len(EXAMPLES))
-    for column, example in zip(columns, EXAMPLES, strict=True):
-        column.button(
-            example,
-            key=f"example {example}",
-            on_click=lambda text=example: st.session_state.update(query=text),
-            width="stretch",
-        )
+    with st.container(horizontal=True):
+        for example in EXAMPLES:
+            st.button(
+                example,
+                key=f"example {example}",
+                on_click=lambda text=example: st.session_state.update(query=text),
+            )
     top_k = st.slider("How many photos", 1, 50, 10, key="how many photos")
     if "query" in st.session_state and query and not query.strip():
         st.warning("The query is empty; type a few words about the photo you are looking for.")

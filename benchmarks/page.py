@@ -32,22 +32,23 @@ def main() -> None:
     shipped = checkpoint_of(ROOT / "model-checkpoints" / "shipped")
     model, content = load_model(shipped)
     with tempfile.TemporaryDirectory() as folder:
-        sample, large = Path(folder) / "sample", Path(folder) / "large"
+        sample, large, photos = (Path(folder) / name for name in ("sample", "large", "photos"))
         embeddings = open_embeddings(shipped, content["fingerprint"], model, ROOT / "drawn-sample", terminal)
         _, drawn = draw_sample(ROOT / "drawn-sample")
         for run, held in (
             (sample, replace(embeddings, data={"images": str(drawn)})),
             (
                 large,
-                replace(made_up_embeddings(IMAGES, CAPTIONS, model.recipe.joint_size), data={"images": str(large)}),
+                replace(made_up_embeddings(IMAGES, CAPTIONS, model.recipe.joint_size), data={"images": str(photos)}),
             ),
         ):
             run.mkdir()
             fingerprint = model.save(model_path(run, 1), 1, {}, {})
             save_embeddings(run, 1, fingerprint, held)
+        photos.mkdir()
         pictures = sorted(drawn.iterdir())
         for number in range(IMAGES):
-            (large / f"{number:06d}.jpg").symlink_to(pictures[number % len(pictures)])
+            (photos / f"{number:06d}.jpg").symlink_to(pictures[number % len(pictures)])
         del model, embeddings, held
         for title, run in (("drawn sample", sample), (f"{IMAGES:,} photos, {CAPTIONS:,} captions", large)):
             command = [sys.executable, "-m", "benchmarks.page", str(run), str(time.time())]

@@ -12,7 +12,7 @@ from crossmodal.data.dataset import DRAWN_RATIOS, Dataset, read_dataset, read_na
 from crossmodal.errors import CheckpointError, CrossmodalError
 from crossmodal.evaluation.encode import encode_dataset, metrics_of_split
 from crossmodal.progress import Bars, silent
-from crossmodal.search.runs import checkpoint_of, default_run, epoch_of, load_model
+from crossmodal.search.runs import SHIPPED, checkpoint_of, default_run, epoch_of, load_model, sample_embeddings
 from crossmodal.search.tensors import Embeddings, image_path, save_embeddings, text_path
 from crossmodal.training.devices import worker_count
 
@@ -94,10 +94,17 @@ def embed(
     bars: Bars = silent,
     say: Say = print,
 ) -> tuple[Path, Path]:
-    """Write a checkpoint's embedding files anew, of all images and captions; return their places."""
+    """Write a checkpoint's embedding files anew, of all images and captions; return their places.
+
+    The shipped one's are of the drawn sample, unless other data are named.
+    """
     path = checkpoint_of(checkpoint or default_run())
     epoch = epoch_of(path)
     model, content = load_model(path)
+    written = image_path(path.parent, epoch), text_path(path.parent, epoch)
+    if captions is None and path.parent.name == SHIPPED:
+        save_embeddings(path.parent, epoch, content["fingerprint"], sample_embeddings(model, bars=bars))
+        return written
     kept = {"ratios": content["data"].get("ratios", DRAWN_RATIOS)}
     note = {"note": content["data"]["note"]} if captions is None and "note" in content["data"] else {}
     captions, images = _places(captions, images, content["data"])
@@ -106,7 +113,7 @@ def embed(
     save_embeddings(
         path.parent, epoch, content["fingerprint"], encode_dataset(model, dataset, data, worker_count(), bars)
     )
-    return image_path(path.parent, epoch), text_path(path.parent, epoch)
+    return written
 
 
 def _places(captions: Path | None, images: Path | None, data: dict[str, Any]) -> tuple[Path, Path]:

@@ -1,6 +1,7 @@
 """Opening a run: its checkpoint with its tensors; the sample's tensors where a model comes without."""
 
 import contextlib
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ def checkpoint_of(path: Path) -> Path:
 
 def rebuild_command(checkpoint: Path) -> str:
     """Return the command that makes a checkpoint's tensors anew."""
-    return f"python -m crossmodal embed --checkpoint {checkpoint}"
+    return f"python -m crossmodal embed --checkpoint {shlex.quote(str(checkpoint))}"
 
 
 def epoch_of(checkpoint: Path) -> int:
@@ -70,14 +71,19 @@ def open_embeddings(
     absent = not image_path(folder, epoch).exists() and not text_path(folder, epoch).exists()
     if not (absent and folder.name == SHIPPED):
         return load_embeddings(folder, epoch, fingerprint, rebuild_command(checkpoint))
-    captions, images = draw_sample(sample, bars=bars)
-    dataset = read_dataset(captions, images, check=False).dataset
-    data = {"captions": str(captions.resolve()), "images": str(images.resolve()), "note": NOTE}
-    embeddings = encode_dataset(model, dataset, data, workers=0, bars=bars)
+    embeddings = sample_embeddings(model, sample, bars)
     # In a folder that cannot be written they serve this session alone.
     with contextlib.suppress(CrossmodalError):
         save_embeddings(folder, epoch, fingerprint, embeddings)
     return embeddings
+
+
+def sample_embeddings(model: DualEncoder, sample: Path = SAMPLE, bars: Bars = silent) -> Embeddings:
+    """Encode the drawn sample, drawing it first where it is not there."""
+    captions, images = draw_sample(sample, bars=bars)
+    dataset = read_dataset(captions, images, check=False).dataset
+    data = {"captions": str(captions.resolve()), "images": str(images.resolve()), "note": NOTE}
+    return encode_dataset(model, dataset, data, workers=0, bars=bars)
 
 
 def open_service(

@@ -72,8 +72,10 @@ class SearchService:
         self.captions = [embeddings.captions[index] for index in kept.tolist()]
         self._owner = new_row[embeddings.caption_to_image[kept]].tolist()
         self._captions_of: list[list[str]] = [[] for _ in rows]
-        for caption, owner in zip(self.captions, self._owner, strict=True):
+        self._first: dict[int, int] = {}  # each image's first caption
+        for index, (caption, owner) in enumerate(zip(self.captions, self._owner, strict=True)):
             self._captions_of[owner].append(caption)
+            self._first.setdefault(owner, index)
 
     # --- queries ---
 
@@ -131,9 +133,8 @@ class SearchService:
         """Return the similarities [n, n] of evenly spaced images (rows) and their first captions (columns)."""
         count = min(pairs, len(self.names))
         rows = torch.linspace(0, len(self.names) - 1, count).round().long().tolist()
-        first = {owner: index for index, owner in reversed(list(enumerate(self._owner)))}
-        rows = [row for row in rows if row in first]
-        columns = [first[row] for row in rows]
+        rows = [row for row in rows if row in self._first]
+        columns = [self._first[row] for row in rows]
         matrix = self._images[rows] @ self._texts[columns].T
         return matrix, [self.names[row] for row in rows], [self.captions[column] for column in columns]
 
