@@ -74,6 +74,7 @@ class Recipe:
         0.01, "weight decay of matrices and kernels; biases, norms and the temperature have none"
     )
     warmup_epochs: float = _knob(0.5, "epochs over which the learning rate rises from zero")
+    ema: float = _knob(0.0, "decay of the running average of the weights that is validated and stored; 0 is none")
     clip_norm: float = _knob(1.0, "largest norm of the whole gradient")
     patience: int = _knob(5, "epochs without a better validation rsum before training stops")
     seed: int = _knob(0, "seed of the split, the order, the views and the projections")
@@ -142,6 +143,10 @@ class Recipe:
             raise CrossmodalError(
                 "--chunk-size cannot be used where BatchNorm learns from the batch (an mlp projection, a random image "
                 "tower): the chunks would not give the gradient of the whole batch."
+            )
+        if self.ema >= 1:
+            raise CrossmodalError(
+                f"--ema {self.ema} never follows the weights; it should be below 1, for example 0.999."
             )
         if self.clip_norm == 0 or not self.stages or any(s.lr <= 0 or s.epochs < 1 for s in self.stages):
             raise CrossmodalError("--epochs, --lr and --clip-norm should be greater than 0.")

@@ -14,6 +14,7 @@ from crossmodal.evaluation.evaluate import evaluate
 from crossmodal.progress import silent
 from crossmodal.recipe import Recipe, Stage
 from crossmodal.search.runs import open_service
+from crossmodal.training.average import WeightAverage
 from crossmodal.training.cached_photos import CachedPhotos
 from crossmodal.training.photos import DecodedPhotos
 from crossmodal.training.run_folder import results_of
@@ -131,3 +132,57 @@ def test_cached_pictures_are_the_decoded_ones(
         nothing = DecodedPhotos(Dataset(()), prepare, augment=False, seed=0, workers=0, pin=False)
         again = CachedPhotos(dataset, prepare, nothing, False, 0, silent, folder)  # decodes nothing
         assert torch.equal(next(iter(again.clean([5], 1))), next(iter(decoded.clean([5], 1))))
+
+
+def test_the_average_follows_by_hand() -> None:
+    parameter = torch.nn.Parameter(torch.tensor([0.0]))
+    average = WeightAverage([parameter], 0.5)
+    with torch.no_grad():
+        parameter.fill_(11.0)
+    average.follow()  # decay 2 / 11: 0 + (1 - 2 / 11) * 11
+    with average.in_place():
+        assert parameter.item() == pytest.approx(9)
+    assert parameter.item() == 11
+    again = WeightAverage([parameter], 0.5)
+    again.restore(average.state())
+    with torch.no_grad():
+        parameter.fill_(9.0)
+    again.follow()
+    with again.in_place():
+        assert parameter.item() == pytest.approx(9)
+    off = WeightAverage([parameter], 0.0)
+    off.follow()
+    with off.in_place():
+        assert parameter.item() == 9
+
+
+def test_a_run_with_an_average_stores_the_average(
+    recipe: Recipe, collection: tuple[Path, Path], weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(training_script.RECIPES, "tiny", recipe)
+    captions, images = map(str, collection)
+    options = [
+        "--recipe",
+        "tiny",
+        "--weights",
+        str(weights),
+        "--captions",
+        captions,
+        "--images",
+        images,
+        "--workers",
+        "0",
+    ]
+    for name, ema in (("with", "0.9"), ("without", "0")):
+        assert training_script.main([*options, "--output", str(tmp_path / name), "--ema", ema]) == 0
+    stored = {
+        name: DualEncoder.load(tmp_path / name / "model_epoch_2.pt")[0].state_dict() for name in ("with", "without")
+    }
+    start = {
+        name: DualEncoder.load(tmp_path / name / "model_epoch_0.pt")[0].state_dict() for name in ("with", "without")
+    }
+    key = "text_projection.weight"
+    assert torch.equal(start["with"][key], start["without"][key])
+    assert not torch.equal(stored["with"][key], stored["without"][key])
+    moved = {name: (stored[name][key] - start[name][key]).norm() for name in stored}
+    assert 0 < moved["with"] < moved["without"]  # an average lags behind

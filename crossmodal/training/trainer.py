@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 from torch import Tensor
 from tqdm import tqdm
@@ -28,14 +27,15 @@ from crossmodal.evaluation.encode import (
 from crossmodal.progress import Bars, silent
 from crossmodal.search.tensors import model_path, save_embeddings
 from crossmodal.towers.text import PretrainedTextTower
+from crossmodal.training.average import WeightAverage
 from crossmodal.training.batches import plan_epoch
-from crossmodal.training.cached_photos import CachedPhotos
+from crossmodal.training.choice import choose_photos
 from crossmodal.training.distributed import any_process, gather_rows, share_bounds, sizes_of_shares
 from crossmodal.training.features import kept
 from crossmodal.training.head_start import train_projections
 from crossmodal.training.interrupt import StopWish
 from crossmodal.training.optimizer import freeze_towers, learning_rate, make_optimizer, set_learning_rate
-from crossmodal.training.photos import CACHE_SHARE, DecodedPhotos, Photos, StemPhotos
+from crossmodal.training.photos import Photos
 from crossmodal.training.run_folder import add_result, save_state, summary
 from crossmodal.training.step import StepPlan, compute_gradient
 
@@ -85,6 +85,7 @@ class Trainer:
         self.train_set = self.dataset.split("train")
         self.optimizer = make_optimizer(model, self.recipe)
         self._trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self._average = WeightAverage(self._trained, self.recipe.ema)
         self.progress = Progress()
         self.bf16 = model.device.type == "cuda"
         self._stop = StopWish(self._say)
@@ -116,43 +117,16 @@ class Trainer:
 
     def open_photos(self) -> None:
         """Choose how pictures are read; what the frozen stages give is computed here."""
-        recipe, tower = self.recipe, self.model.image_tower
-        pin = self.model.device.type == "cuda"
-        decoded = DecodedPhotos(
-            self.dataset, tower.preprocessing, bool(recipe.augment), recipe.seed, self.setting.workers, pin
+        setting = self.setting
+        self.photos = choose_photos(
+            self.model,
+            self.dataset,
+            setting.folder / FEATURES,
+            setting.workers,
+            setting.processes,
+            setting.bars,
+            self._say,
         )
-        self.photos = decoded
-        if not recipe.frozen_stages:
-            if recipe.cache != "none":
-                self.photos = self._cached(decoded)
-            return
-        views = recipe.views if recipe.augment else 0
-        needed, free = StemPhotos.bytes_needed(self.dataset, tower, views), psutil.virtual_memory().available
-        fits = needed * self.setting.processes < CACHE_SHARE * free
-        self._say(
-            f"The first {recipe.frozen_stages} stages are frozen: their output for {len(self.dataset):,} photos "
-            f"({views} views each) takes {needed / 1e9:.1f} GB of memory"
-            + ("." if fits else f", more than {CACHE_SHARE:.0%} of what is free, so it is computed anew in each step.")
-        )
-        if fits:
-            features = self.setting.folder / FEATURES
-            self.photos = StemPhotos(self.dataset, tower, decoded, views, recipe.seed, self.setting.bars, features)
-
-    def _cached(self, decoded: DecodedPhotos) -> Photos:
-        """Keep the decoded pictures, and say before what that takes."""
-        recipe, prepare = self.recipe, self.model.image_tower.preprocessing
-        needed = CachedPhotos.bytes_needed(self.dataset, prepare)
-        on_disk = recipe.cache == "disk"
-        self._say(
-            f"The decoded pictures take {needed / 1e9:.1f} GB {'on disk' if on_disk else 'of memory in each process'}."
-        )
-        if not on_disk and needed * self.setting.processes > CACHE_SHARE * psutil.virtual_memory().available:
-            raise CrossmodalError(
-                f"That is more than {CACHE_SHARE:.0%} of the free memory; keep them on disk with --cache disk."
-            )
-        folder = self.setting.folder / FEATURES if on_disk else None
-        augment, bars = bool(recipe.augment), self.setting.bars
-        return CachedPhotos(self.dataset, prepare, decoded, augment, recipe.seed, bars, folder)
 
     def _remember_texts(self) -> None:
         """Read all captions once with a text tower that is never trained."""
@@ -178,6 +152,7 @@ class Trainer:
             self.recipe.seed,
             self.setting.bars,
         )
+        self._average = WeightAverage(self._trained, self.recipe.ema)  # of what was trained just now
         self._finish_epoch(0)
 
     def train_epoch(self) -> None:
@@ -228,6 +203,7 @@ class Trainer:
         torch.nn.utils.clip_grad_norm_(self._trained, recipe.clip_norm)
         self.optimizer.step()
         self.model.clamp_logit_scale()
+        self._average.follow()
         return loss
 
     def _rows(self, images: Sequence[int]) -> list[int]:
@@ -239,6 +215,10 @@ class Trainer:
     def _finish_epoch(self, epoch: int) -> None:
         """Validate the weights as they are stored, and write the epoch's files."""
         self._stop_if_asked()
+        with self._average.in_place():
+            self._validate_and_write(epoch)
+
+    def _validate_and_write(self, epoch: int) -> None:
         setting, started = self.setting, time.monotonic()
         trained = {key: value.clone() for key, value in self.model.state_dict().items()}
         try:
@@ -298,7 +278,7 @@ class Trainer:
         save_state(self.setting.folder, {
             "recipe": self.recipe.plain(), "image_tower": self.model.image_tower.plain(),
             "text_tower": self.model.text_tower.plain(), "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(), "data": self.data, "data_hash": data_hash(self.dataset),
+            "optimizer": self.optimizer.state_dict(), "average": self._average.state(), "data": self.data, "data_hash": data_hash(self.dataset),
             "epoch": progress.epoch, "step": progress.step, "losses": progress.losses, "seconds": progress.seconds,
             "best_epoch": progress.best_epoch, "best_rsum": progress.best_rsum,
         })  # fmt: skip
@@ -316,6 +296,7 @@ class Trainer:
             )
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
+        self._average.restore(state["average"])
         known = ("epoch", "step", "best_epoch", "best_rsum", "losses", "seconds")
         self.progress = Progress(**{key: state[key] for key in known})
 
