@@ -1,12 +1,16 @@
 """Every recipe end to end on tiny towers: trains, resumes, evaluates, and is searched."""
 
+import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from streamlit.testing.v1 import AppTest
 
 import training_script
+from crossmodal.data.captions import read_captions
 from crossmodal.data.dataset import Dataset, read_dataset
 from crossmodal.dual_encoder import DualEncoder
 from crossmodal.errors import CrossmodalError
@@ -20,6 +24,8 @@ from crossmodal.training.photos import DecodedPhotos
 from crossmodal.training.run_folder import results_of
 from model import RECIPES
 from tests.tiny import TINY_IMAGE, TINY_TEXT
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def tiny(recipe: Recipe) -> Recipe:
@@ -53,6 +59,34 @@ def test_every_recipe_trains_resumes_and_is_searched(
     assert figures == pytest.approx({key: results_of(tmp_path)[-1][key] for key in figures}, abs=0.5)
     service = open_service(checkpoint)
     assert len(service.find_images(service.query("a red car"), 5)) == 5
+    monkeypatch.setattr(sys, "argv", ["app.py", "--checkpoints", str(tmp_path)])
+    page = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120).run()
+    page.text_input[0].set_value("a red car").run()
+    assert not page.error
+    assert not page.exception
+    assert any("<figure" in part.value for part in page.markdown)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("name", sorted(RECIPES))
+def test_every_recipe_in_full_shape(name: str, flickr8k: Path, tmp_path: Path) -> None:
+    """Two epochs on 24 real photos, with random weights where none are at hand, interrupted after the first."""
+    rows = read_captions(flickr8k / "captions.txt").rows
+    names = list(dict.fromkeys(row.image for row in rows))[:24]
+    listed = [{"file_name": row.image, "caption": row.caption} for row in rows if row.image in names]
+    (tmp_path / "captions.json").write_text(json.dumps(listed))
+    run = tmp_path / "run"
+    data = ["--captions", str(tmp_path / "captions.json"), "--images", str(flickr8k / "images"), "--output", str(run)]
+    options = ["--recipe", name, "--epochs", "2", "--batch-size", "8"]
+    if RECIPES[name].image_tower != RECIPES["compact"].image_tower:
+        options += ["--image-weights", "random"]
+    if "all-MiniLM-L6-v2" not in RECIPES[name].text_tower and not RECIPES[name].text_tower.startswith("scratch:"):
+        options += ["--text-weights", "random"]
+    assert training_script.main([*data, *options]) == 0
+    assert training_script.main([*data, "--resume"]) == 0
+    assert [record["epoch"] for record in results_of(run)][-2:] == [1, 2]
+    figures, _ = evaluate(run / "model_epoch_2.pt", split="all", say=lambda text: None)
+    assert (figures["images"], figures["captions"]) == (24, len(listed))
 
 
 @pytest.mark.parametrize("loss", ["infonce", "nt-xent", "triplet", "triplet-hard", "sigmoid"])
