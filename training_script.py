@@ -28,7 +28,7 @@ from crossmodal.recipe import Recipe
 from crossmodal.towers.image import ImageTower
 from crossmodal.towers.text import needs_captions, text_from_plain
 from crossmodal.training.devices import choose_device, worker_count
-from crossmodal.training.distributed import start_processes
+from crossmodal.training.distributed import share_statistics, start_processes
 from crossmodal.training.run_folder import best_epoch, load_state, make_room, results_of
 from crossmodal.training.trainer import Interrupted, Setting, Trainer
 from model import DEFAULT, RECIPES, WITHOUT_DOWNLOAD
@@ -222,6 +222,8 @@ def train(options: argparse.Namespace) -> int:
     )
     log = tensorboard_log(options.output) if options.tensorboard and rank == 0 else None
     setting = Setting(options.output, rank, processes, workers, bars, log)
+    if processes > 1 and model.recipe.learns_statistics:
+        share_statistics(model, device)
     trainer = Trainer(model.to(device), dataset, extra, data, setting)
     if state:
         trainer.restore(state)

@@ -20,6 +20,7 @@ from crossmodal.recipe import Recipe, Stage
 from crossmodal.search.runs import open_service
 from crossmodal.training.average import WeightAverage
 from crossmodal.training.cached_photos import CachedPhotos
+from crossmodal.training.distributed import share_statistics
 from crossmodal.training.photos import DecodedPhotos
 from crossmodal.training.run_folder import results_of
 from model import RECIPES
@@ -220,3 +221,10 @@ def test_a_run_with_an_average_stores_the_average(
     assert not torch.equal(stored["with"][key], stored["without"][key])
     moved = {name: (stored[name][key] - start[name][key]).norm() for name in stored}
     assert 0 < moved["with"] < moved["without"]  # an average lags behind
+
+
+def test_statistics_are_not_shared_by_processes_on_a_cpu(recipe: Recipe, weights: Path) -> None:
+    model = DualEncoder.from_recipe(replace(recipe, projection="mlp", head_start_epochs=0), weights)
+    assert model.recipe.learns_statistics
+    with pytest.raises(CrossmodalError, match="in one process"):
+        share_statistics(model, torch.device("cpu"))
