@@ -1,7 +1,23 @@
 """The recipes: each system is a few lines here; the parts they are made of are in crossmodal/."""
 
+from typing import Any
+
 from crossmodal.recipe import Recipe, Stage
 
+# What the two recipes with a text tower from scratch share.
+MINICLIP: dict[str, Any] = {
+    "image_tower": "resnet18.a1_in1k",
+    "stages": (Stage(epochs=50, lr=3e-4),),
+    "split": (0.7, 0.15, 0.15),
+    "joint_size": 256,
+    "projection": "mlp",
+    "hidden_size": 512,
+    "batch_size": 32,
+    "captions_per_image": 1,
+    "weight_decay": 1e-4,
+    "warmup_epochs": 5.0,
+    "patience": 10,
+}
 RECIPES = {
     recipe.name: recipe
     for recipe in (
@@ -29,6 +45,53 @@ RECIPES = {
             projection_lr_scale=0.3,
             frozen_stages=3,
             weight_decay=0.05,
+        ),
+        Recipe(
+            name="vit-minilm",
+            image_tower="vit_base_patch16_224.augreg2_in21k_ft_in1k",
+            text_tower="sentence-transformers/all-MiniLM-L6-v2",
+            stages=(Stage(epochs=50, lr=1e-4),),
+            joint_size=512,
+            projection="mlp",
+            hidden_size=512,
+            # Frozen whole: what the towers give is computed once and kept.
+            frozen_stages=-1,
+            text_lr_scale=0.0,
+            augment=0,
+            batch_size=128,
+            captions_per_image=1,
+            weight_decay=1e-4,
+            patience=10,
+        ),
+        Recipe(
+            name="densenet-bert",
+            image_tower="densenet201.tv_in1k",
+            text_tower="bert-base-uncased",
+            stages=(Stage(epochs=5, lr=1e-4),),
+            joint_size=256,
+            text_pooling="cls",
+            captions_per_image=1,
+        ),
+        Recipe(name="miniclip-lstm", text_tower="scratch:bilstm", **MINICLIP),
+        Recipe(name="miniclip-transformer", text_tower="scratch:transformer", **MINICLIP),
+        Recipe(
+            name="efficientnet-bert",
+            image_tower="efficientnet_b0.ra_in1k",
+            text_tower="bert-base-uncased",
+            stages=(
+                Stage(epochs=20, lr=1e-2, end_lr=1e-2, frozen=("image", "text")),
+                Stage(epochs=10, lr=1e-3, end_lr=1e-3, frozen=("image", "text")),
+                Stage(epochs=20, lr=1e-5, end_lr=1e-5),
+            ),
+            joint_size=256,
+            text_pooling="pooler",
+            split=(0.8, 0.1, 0.1),
+            loss="nt-xent",
+            temperature=0.1,
+            learn_temperature=0,
+            cache="memory",
+            captions_per_image=1,
+            augment=0,
         ),
     )
 }

@@ -19,16 +19,16 @@ from typing import Any
 
 import torch
 
-from crossmodal.data.dataset import DRAWN_RATIOS, SPLITS, Checked, Dataset, read_dataset, refuse_if_many_bad
+from crossmodal.data.dataset import SPLITS, Checked, Dataset, read_dataset, refuse_if_many_bad
 from crossmodal.data.sample import NOTE, SEED, draw_sample
 from crossmodal.dual_encoder import DualEncoder
 from crossmodal.errors import CrossmodalError, WeightsError
 from crossmodal.progress import Bars, silent, terminal
 from crossmodal.recipe import Recipe
 from crossmodal.towers.image import ImageTower
-from crossmodal.towers.text import TextTower
+from crossmodal.towers.text import needs_captions, text_from_plain
 from crossmodal.training.devices import choose_device, worker_count
-from crossmodal.training.distributed import start_processes
+from crossmodal.training.distributed import share_statistics, start_processes
 from crossmodal.training.run_folder import best_epoch, load_state, make_room, results_of
 from crossmodal.training.trainer import Interrupted, Setting, Trainer
 from model import DEFAULT, RECIPES, WITHOUT_DOWNLOAD
@@ -59,9 +59,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--split",
         type=float,
         nargs=3,
-        default=DRAWN_RATIOS,
         metavar=("TRAIN", "VAL", "TEST"),
-        help="shares of a drawn split, where the data set has none of its own",
+        help="shares of a drawn split, where the data set has none of its own (default: the recipe's)",
     )
     data.add_argument("--skip-bad", action="store_true", help="go on though more than 1 %% of the rows cannot be used")
     data.add_argument(
@@ -84,7 +83,11 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     knobs.add_argument("--lr", type=float, help="learning rate of the first stage; later ones in proportion")
     for knob in KNOBS:
-        knobs.add_argument(f"--{knob.name.replace('_', '-')}", type=type(knob.default), help=knob.metadata["help"])
+        knobs.add_argument(
+            f"--{knob.name.replace('_', '-')}",
+            type=type(knob.default),
+            help=knob.metadata["help"],
+        )
     return parser.parse_args(arguments)
 
 
@@ -126,7 +129,7 @@ def resumed_model(options: argparse.Namespace, state: dict[str, Any]) -> DualEnc
         raise CrossmodalError(
             f"--resume goes on with the recipe of the run ({recipe.name}); leave out {option}, or start a run without --resume."
         )
-    towers = ImageTower.from_plain(state["image_tower"]), TextTower.from_plain(state["text_tower"])
+    towers = ImageTower.from_plain(state["image_tower"]), text_from_plain(state["text_tower"])
     return DualEncoder(*towers, recipe)
 
 
@@ -135,14 +138,15 @@ def trains_on_drawings(options: argparse.Namespace) -> bool:
     return options.captions is None and options.images is None and not CAPTIONS.exists()
 
 
-def read_data(options: argparse.Namespace, seed: int, bars: Bars) -> tuple[Dataset, Dataset, dict[str, Any]]:
+def read_data(options: argparse.Namespace, recipe: Recipe, bars: Bars) -> tuple[Dataset, Dataset, dict[str, Any]]:
     """Return the data set, the extra drawn scenes, and where the data set lies."""
     captions, images = options.captions or CAPTIONS, options.images or IMAGES
     drawn_only = trains_on_drawings(options)
     if drawn_only:
         say(f"There is no captions.txt, so this trains on the drawn sample. {NOTE}")
         captions, images = draw_sample(SAMPLE, bars=bars)
-    checked = read_dataset(captions, images, options.split, seed, bars)
+    ratios = options.split or recipe.split
+    checked = read_dataset(captions, images, ratios, recipe.seed, bars)
     report(checked, captions)
     refuse_if_many_bad(checked, captions, options.skip_bad)
     extra = Dataset(())
@@ -152,7 +156,7 @@ def read_data(options: argparse.Namespace, seed: int, bars: Bars) -> tuple[Datas
     data = {
         "captions": str(Path(captions).resolve()),
         "images": str(Path(images).resolve()),
-        "ratios": list(options.split),
+        "ratios": list(ratios),
     }
     return checked.dataset, extra, data | ({"note": NOTE} if drawn_only else {})
 
@@ -202,9 +206,11 @@ def train(options: argparse.Namespace) -> int:
     if not state and options.epochs is None and trains_on_drawings(options):
         options.epochs = SAMPLE_EPOCHS
     model = resumed_model(options, state) if state else build_model(options)
-    dataset, extra, data = read_data(options, model.recipe.seed, bars)
+    dataset, extra, data = read_data(options, model.recipe, bars)
     if len(dataset.split("train")) < 2:
         raise CrossmodalError("The train split has fewer than two images; give more photos or another --split.")
+    if not state and needs_captions(model.recipe):
+        model = DualEncoder.from_recipe(model.recipe, options.weights, dataset.split("train").captions)
     if not state and rank == 0:
         moved = make_room(options.output)
         if moved:
@@ -216,6 +222,8 @@ def train(options: argparse.Namespace) -> int:
     )
     log = tensorboard_log(options.output) if options.tensorboard and rank == 0 else None
     setting = Setting(options.output, rank, processes, workers, bars, log)
+    if processes > 1 and model.recipe.learns_statistics:
+        share_statistics(model, device)
     trainer = Trainer(model.to(device), dataset, extra, data, setting)
     if state:
         trainer.restore(state)
@@ -242,7 +250,7 @@ def given_again(options: argparse.Namespace) -> list[str]:
         value = getattr(options, name)
         if value is not None and value != OUTPUT:
             parts += [f"--{name}", str(value)]
-    if tuple(options.split) != DRAWN_RATIOS:
+    if options.split:
         parts += ["--split", *map(str, options.split)]
     parts += ["--with-sample", str(options.with_sample)] if options.with_sample else []
     return parts + (["--skip-bad"] if options.skip_bad else [])

@@ -1,4 +1,4 @@
-"""The command line: python -m crossmodal search, caption, evaluate, embed, download, draw."""
+"""The command line: python -m crossmodal COMMAND; `--help` lists the commands."""
 
 import argparse
 import json
@@ -41,33 +41,43 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     search = commands.add_parser("search", help="photos for a sentence, a picture, or both")
-    search.add_argument("text", nargs="?", default="", help="what to look for")
+    search.add_argument("text", nargs="*", help="what to look for; several sentences count as their mean")
     search.add_argument("--image", type=Path, help="a picture to look for, beside the text or alone")
+    search.add_argument("--queries", type=Path, metavar="FILE", help="a text file with one sentence a line, instead")
+    search.add_argument("--output", type=Path, metavar="FILE", help="where the answers to --queries go, .csv or .json")
     search.set_defaults(run=_search)
+    demo = commands.add_parser("demo", help="a prompt that takes sentences and photos")
+    demo.set_defaults(run=_demo)
     caption = commands.add_parser("caption", help="captions for a photo")
     caption.add_argument("picture", type=Path)
     caption.add_argument(
         "--among", type=Path, help="a text file with one caption a line; 'everyday' for the list that comes along"
     )
     caption.set_defaults(run=_caption)
-    for command in (search, caption):
+    for command in (search, caption, demo):
         _gallery_options(command)
 
     evaluate = commands.add_parser("evaluate", help="recall and ranks of a checkpoint, both ways")
-    evaluate.add_argument("--split-file", type=Path, help="evaluate the images named in this file, one a line")
     evaluate.add_argument(
-        "--split",
-        choices=("train", "val", "test", "all"),
-        help="evaluate this split (default: test, else val, else all)",
+        "--average-captions", action="store_true", help="also rank each image's captions as one mean vector"
     )
-    evaluate.add_argument("--json", type=Path, metavar="FILE", help="also save the figures here")
     evaluate.set_defaults(run=_evaluate)
+    compare = commands.add_parser("compare", help="several checkpoints and the baselines in one table")
+    compare.add_argument("checkpoints", type=Path, nargs="+", help="checkpoints, or folders of runs")
+    compare.set_defaults(run=_compare)
+    agreement = commands.add_parser("agreement", help="Kendall's tau-c with human judgements of captions")
+    agreement.add_argument("ratings", type=Path, help="image,caption,rating, or Flickr8k's expert or crowd annotations")
+    agreement.add_argument("--json", type=Path, metavar="FILE", help="also save the figures here")
+    agreement.set_defaults(run=_agreement)
+    for command in (evaluate, compare):
+        _choice_of_images(command)
     embed = commands.add_parser("embed", help="make a checkpoint's embedding tensors anew")
     embed.set_defaults(run=_embed)
-    for command in (evaluate, embed):
+    for command in (evaluate, agreement, embed):
         command.add_argument(
             "--checkpoint", type=Path, help="checkpoint, or folder of a run (default: the newest run's best)"
         )
+    for command in (evaluate, compare, agreement, embed):
         command.add_argument("--captions", type=Path, help="caption file (default: that of the run)")
         command.add_argument("--images", type=Path, help="folder of pictures (default: that of the run)")
         command.add_argument(
@@ -91,6 +101,16 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _choice_of_images(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--split-file", type=Path, help="evaluate the images named in this file, one a line")
+    command.add_argument(
+        "--split",
+        choices=("train", "val", "test", "all"),
+        help="evaluate this split (default: test, else val, else all)",
+    )
+    command.add_argument("--json", type=Path, metavar="FILE", help="also save the figures here")
+
+
 def _gallery_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--checkpoint", type=Path, help="checkpoint, or folder of a run (default: the newest run's best)"
@@ -112,7 +132,9 @@ def _open(options: argparse.Namespace) -> "SearchService":
 def _search(options: argparse.Namespace) -> None:
     from crossmodal.data.pictures import load_picture
 
-    if not options.text.strip() and options.image is None:
+    if options.queries:
+        return _search_all(options)
+    if not any(text.strip() for text in options.text) and options.image is None:
         raise CrossmodalError('Say what to look for: python -m crossmodal search "two dogs in the snow".')
     picture = load_picture(options.image) if options.image else None
     service = _open(options)
@@ -127,6 +149,27 @@ def _search(options: argparse.Namespace) -> None:
     else:
         for hit in hits:
             print(f"{hit.score:.3f}  {hit.path}  {hit.captions[0] if hit.captions else ''}")
+
+
+def _search_all(options: argparse.Namespace) -> None:
+    from crossmodal.files import write_text
+    from crossmodal.search.prompt import answer_all, as_file
+
+    if not options.output:
+        raise CrossmodalError("--queries needs --output FILE, a .csv or .json.")
+    as_file([], options.output.suffix)  # refuses another kind before the work is done
+    sentences = [line for line in _sentences(options.queries) if line.strip()]
+    if not sentences:
+        raise CrossmodalError(f"{options.queries} holds no sentence; it should hold one a line.")
+    records = answer_all(_open(options), sentences, options.top_k)
+    write_text(options.output, as_file(records, options.output.suffix))
+    print(f"Wrote {len(records)} answers to {len(sentences)} sentences into {options.output}")
+
+
+def _demo(options: argparse.Namespace) -> None:
+    from crossmodal.search.prompt import prompt
+
+    prompt(_open(options), options.top_k)
 
 
 def _caption(options: argparse.Namespace) -> None:
@@ -170,10 +213,38 @@ def _evaluate(options: argparse.Namespace) -> None:
         options.split,
         options.skip_bad,
         terminal,
+        average_captions=options.average_captions,
     )
     print(table(metrics, about))
     if options.json:
         write_text(options.json, json.dumps(metrics, indent=2) + "\n")
+
+
+def _compare(options: argparse.Namespace) -> None:
+    from crossmodal.evaluation.compare import as_json, compare, table
+    from crossmodal.evaluation.evaluate import Asked
+    from crossmodal.files import write_text
+
+    asked = Asked(options.captions, options.images, options.split_file, options.split, options.skip_bad)
+    rows, of = compare(options.checkpoints, asked, terminal)
+    print(table(rows, of))
+    if options.json:
+        write_text(options.json, as_json(rows, of))
+
+
+def _agreement(options: argparse.Namespace) -> None:
+    from crossmodal.evaluation.agreement import agreement
+    from crossmodal.evaluation.evaluate import Asked
+    from crossmodal.files import write_text
+    from crossmodal.search.runs import default_run
+
+    asked = Asked(options.captions, options.images, skip_bad=options.skip_bad)
+    figures = agreement(options.checkpoint or default_run(), options.ratings, asked, terminal)
+    print(
+        f"Kendall's tau-c {figures['tau_c']:.1f} over {figures['judgements']:,} judgements of {figures['images']:,} images"
+    )
+    if options.json:
+        write_text(options.json, json.dumps(figures, indent=2) + "\n")
 
 
 def _embed(options: argparse.Namespace) -> None:

@@ -16,11 +16,11 @@ from crossmodal.errors import CheckpointError
 from crossmodal.files import load_tensors, save_tensors
 from crossmodal.recipe import Recipe
 from crossmodal.towers.image import ImageTower, image_tower
-from crossmodal.towers.text import TextTower, text_tower
+from crossmodal.towers.text import TextTower, text_from_plain, text_tower
 
 FORMAT = "crossmodal-model"
 FORMAT_VERSION = 1
-FIRST_LOGIT_SCALE = math.log(1 / 0.07)  # the log of the inverse temperature, as in CLIP (Radford et al. 2021)
+FIRST_LOGIT_BIAS = -10.0  # most questions of the sigmoid loss are answered no (SigLIP, Zhai et al. 2023)
 MAX_LOGIT_SCALE = math.log(100)
 ADVICE = "train a model with `python training_script.py`, or name another checkpoint."
 
@@ -33,19 +33,23 @@ class DualEncoder(nn.Module):
         # Twice as fast on a CPU, and what tensor cores read.
         self.image_tower = image_tower.to(memory_format=torch.channels_last)
         self.text_tower = text_tower
-        self.image_projection = nn.Linear(self.image_tower.features, recipe.joint_size)
-        self.text_projection = nn.Linear(self.text_tower.features, recipe.joint_size)
-        self.logit_scale = nn.Parameter(torch.tensor(FIRST_LOGIT_SCALE))
+        self.image_projection = _projection(self.image_tower.features, recipe)
+        self.text_projection = _projection(self.text_tower.features, recipe)
+        # The log of the inverse temperature, as in CLIP (Radford et al. 2021).
+        self.logit_scale = nn.Parameter(torch.tensor(-math.log(recipe.temperature)), bool(recipe.learn_temperature))
+        if recipe.loss == "sigmoid":
+            self.logit_bias = nn.Parameter(torch.tensor(FIRST_LOGIT_BIAS))
         self.recipe = recipe
 
     @staticmethod
-    def from_recipe(recipe: Recipe, weights: Path | None = None) -> "DualEncoder":
+    def from_recipe(recipe: Recipe, weights: Path | None = None, captions: Sequence[str] = ()) -> "DualEncoder":
         """Build the towers with their published weights and the projections at random (by the seed).
 
-        Raises WeightsError when weights cannot be had.
+        `captions` are those to train on, of which some text towers make their vocabulary. Raises
+        WeightsError when weights cannot be had.
         """
-        images = image_tower(recipe.image_tower, recipe.resize, recipe.frozen_stages, weights)
-        texts = text_tower(recipe.text_tower, weights)
+        images = image_tower(recipe, weights)
+        texts = text_tower(recipe, weights, captions)
         torch.manual_seed(recipe.seed)
         return DualEncoder(images, texts, recipe)
 
@@ -53,6 +57,10 @@ class DualEncoder(nn.Module):
     def device(self) -> torch.device:
         """Where the model is."""
         return self.logit_scale.device
+
+    def loss_parameters(self) -> list[nn.Parameter]:
+        """Return what the loss itself learns: the temperature, and the bias of the sigmoid loss."""
+        return [self.logit_scale, *([self.logit_bias] if self.recipe.loss == "sigmoid" else [])]
 
     def encode_image(self, pixels: Tensor) -> Tensor:
         """uint8 [N, 3, size, size] -> unit vectors [N, joint_size]."""
@@ -115,7 +123,7 @@ class DualEncoder(nn.Module):
         check_format(content, path, FORMAT, FORMAT_VERSION)
         try:
             recipe = Recipe.from_plain(content["recipe"])
-            towers = ImageTower.from_plain(content["image_tower"]), TextTower.from_plain(content["text_tower"])
+            towers = ImageTower.from_plain(content["image_tower"]), text_from_plain(content["text_tower"])
             model = DualEncoder(*towers, recipe)
             model.load_state_dict(
                 {
@@ -128,6 +136,18 @@ class DualEncoder(nn.Module):
                 f"{path} does not hold a whole model ({str(error).splitlines()[0]}); {ADVICE}"
             ) from error
         return model.to(device).eval(), content
+
+
+def _projection(features: int, recipe: Recipe) -> nn.Module:
+    if recipe.projection == "linear":
+        return nn.Linear(features, recipe.joint_size)
+    return nn.Sequential(
+        nn.Linear(features, recipe.hidden_size),
+        nn.BatchNorm1d(recipe.hidden_size),
+        nn.ReLU(),
+        nn.Dropout(recipe.dropout),
+        nn.Linear(recipe.hidden_size, recipe.joint_size),
+    )
 
 
 def check_format(content: Mapping[str, Any], path: Path, kind: str, version: int) -> None:

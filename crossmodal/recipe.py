@@ -14,11 +14,17 @@ class Stage:
     epochs: int
     lr: float
     end_lr: float = 0.0
+    frozen: tuple[str, ...] = ()  # of "image" and "text", the towers that stay as they are meanwhile
 
 
 def _knob(default: Any, text: str) -> Any:
     """Declare a field that the command line can override; `text` is its help."""
     return field(default=default, metadata={"help": text})
+
+
+def _choice(text: str, *choices: str) -> Any:
+    """Declare a field that is one of some words, the first by default."""
+    return field(default=choices[0], metadata={"help": f"{text}: {', '.join(choices)}", "choices": choices})
 
 
 @dataclass(frozen=True)
@@ -29,8 +35,20 @@ class Recipe:
     image_tower: str
     text_tower: str
     stages: tuple[Stage, ...]
+    split: tuple[float, float, float] = (0.8, 0.1, 0.1)  # train, val, test, where the data set has no split
     joint_size: int = _knob(1024, "dimensions of the joint space")
-    resize: str = _knob("crop", "how a picture becomes a square: crop its middle, or squash it whole")
+    image_weights: str = _choice("weights that the image tower starts with", "published", "random")
+    text_weights: str = _choice("weights that the text tower starts with", "published", "random")
+    image_pooling: str = _choice("how the image tower's grid becomes one vector", "own", "mean", "gpo")
+    text_pooling: str = _choice("how a pretrained text tower's tokens become one vector", "mean", "cls", "pooler")
+    projection: str = _choice("what leads from a tower to the joint space", "linear", "mlp")
+    hidden_size: int = _knob(512, "hidden size of an mlp projection")
+    dropout: float = _knob(0.1, "dropout of an mlp projection")
+    loss: str = _choice("loss", "clip", "infonce", "nt-xent", "triplet", "triplet-hard", "sigmoid")
+    temperature: float = _knob(0.07, "first temperature, by which similarities are divided")
+    learn_temperature: int = _knob(1, "let the temperature be learned; 0 holds it")
+    margin: float = _knob(0.2, "margin of the triplet losses")
+    resize: str = _choice("how a picture becomes a square: its middle, or all of it squeezed", "crop", "squash")
     batch_size: int = _knob(64, "images in a batch; every other image in it is a negative")
     captions_per_image: int = _knob(
         0, "captions that go with an image in one step, taken in turn over the epochs; 0 is all of them"
@@ -45,14 +63,18 @@ class Recipe:
     text_lr_scale: float = _knob(1.0, "the text tower's share of the learning rate; 0 freezes it")
     projection_lr_scale: float = _knob(1.0, "the projections' share of the learning rate")
     frozen_stages: int = _knob(
-        0, "first stages of an EfficientNet that stay as they are; their output is cached where it fits"
+        0,
+        "first stages of an EfficientNet that stay as they are, or -1 for the whole of any image tower; their output is "
+        "cached where it fits",
     )
     views: int = _knob(4, "augmented views of a photo that are kept when the first stages are frozen")
     augment: int = _knob(1, "random crops, and flips where no caption says left or right; 0 is off")
+    cache: str = _choice("where decoded pictures are kept between epochs", "none", "memory", "disk")
     weight_decay: float = _knob(
         0.01, "weight decay of matrices and kernels; biases, norms and the temperature have none"
     )
     warmup_epochs: float = _knob(0.5, "epochs over which the learning rate rises from zero")
+    ema: float = _knob(0.0, "decay of the running average of the weights that is validated and stored; 0 is none")
     clip_norm: float = _knob(1.0, "largest norm of the whole gradient")
     patience: int = _knob(5, "epochs without a better validation rsum before training stops")
     seed: int = _knob(0, "seed of the split, the order, the views and the projections")
@@ -61,6 +83,24 @@ class Recipe:
     def epochs(self) -> int:
         """Epochs over all stages."""
         return sum(stage.epochs for stage in self.stages)
+
+    @property
+    def learns_statistics(self) -> bool:
+        """Whether some BatchNorm takes its statistics from the batches."""
+        return self.projection == "mlp" or self.image_weights == "random"
+
+    def frozen_in(self, epoch: int) -> set[str]:
+        """Return which of the towers, image and text, stay as they are in an epoch, the first being 1."""
+        always = {name for name in ("image", "text") if getattr(self, f"{name}_lr_scale") == 0}
+        for stage in self.stages:
+            epoch -= stage.epochs
+            if epoch <= 0:
+                return always | set(stage.frozen)
+        return always
+
+    def always_frozen(self, tower: str) -> bool:
+        """Whether a tower, image or text, stays as it is in all epochs."""
+        return all(tower in self.frozen_in(epoch) for epoch in range(1, self.epochs + 1))
 
     def with_epochs(self, epochs: int) -> "Recipe":
         """Return the recipe stretched or cut to `epochs`, each stage keeping its share."""
@@ -79,14 +119,35 @@ class Recipe:
 
     def check(self) -> None:
         """Raise CrossmodalError for a value that cannot be trained with."""
-        if self.resize not in ("crop", "squash"):
-            raise CrossmodalError(f"--resize {self.resize} is not known; it is crop or squash.")
-        least = {"joint_size": 1, "batch_size": 2, "views": 1, "patience": 1}
-        for knob in (f for f in fields(self) if "help" in f.metadata and f.name != "resize"):
-            value, low = getattr(self, knob.name), least.get(knob.name, 0)
-            if not low <= value < float("inf"):
-                option = knob.name.replace("_", "-")
+        least = {
+            "joint_size": 1,
+            "hidden_size": 1,
+            "batch_size": 2,
+            "views": 1,
+            "patience": 1,
+            "temperature": 0.01,
+            "frozen_stages": -1,
+        }
+        for knob in (f for f in fields(self) if "help" in f.metadata):
+            value, low, option = getattr(self, knob.name), least.get(knob.name, 0), knob.name.replace("_", "-")
+            choices = knob.metadata.get("choices")
+            if choices and value not in choices:
+                raise CrossmodalError(f"--{option} {value} is not known; there is {', '.join(choices)}.")
+            if not choices and not low <= value < float("inf"):
                 raise CrossmodalError(f"--{option} {value} cannot be trained with; it should be {low} or more.")
+        if self.head_start_epochs and self.projection != "linear":
+            raise CrossmodalError(
+                "--head-start-epochs trains linear projections; set it to 0 or --projection to linear."
+            )
+        if self.chunk_size and self.learns_statistics:
+            raise CrossmodalError(
+                "--chunk-size cannot be used where BatchNorm learns from the batch (an mlp projection, a random image "
+                "tower): the chunks would not give the gradient of the whole batch."
+            )
+        if self.ema >= 1:
+            raise CrossmodalError(
+                f"--ema {self.ema} never follows the weights; it should be below 1, for example 0.999."
+            )
         if self.clip_norm == 0 or not self.stages or any(s.lr <= 0 or s.epochs < 1 for s in self.stages):
             raise CrossmodalError("--epochs, --lr and --clip-norm should be greater than 0.")
 
@@ -97,5 +158,5 @@ class Recipe:
     @staticmethod
     def from_plain(values: Mapping[str, Any]) -> "Recipe":
         """Rebuild a recipe from `plain`."""
-        stages = tuple(Stage(**stage) for stage in values["stages"])
-        return Recipe(**{**values, "stages": stages})
+        stages = tuple(Stage(**{**stage, "frozen": tuple(stage.get("frozen", ()))}) for stage in values["stages"])
+        return Recipe(**{**values, "stages": stages, "split": tuple(values.get("split", (0.8, 0.1, 0.1)))})

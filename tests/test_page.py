@@ -86,7 +86,7 @@ def test_what_is_missing_is_one_sentence(
     page = opened(runs, monkeypatch)
     page.select_slider[0].set_value(1).run()
     assert "python -m crossmodal embed --checkpoint" in page.error[0].value
-    model.text_projection.bias.data += 1
+    next(model.text_projection.parameters()).data += 1
     model.save(model_path(runs, 2), 2, {}, {})
     page = opened(runs, monkeypatch)
     page.select_slider[0].set_value(2).run()

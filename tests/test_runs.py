@@ -106,7 +106,7 @@ def test_early_stopping(collection: tuple[Path, Path], weights: Path, tmp_path: 
     ("more", "words"),
     [
         (["--batch-size", "1"], "--batch-size 1 cannot be trained with"),
-        (["--resize", "stretch"], "crop or squash"),
+        (["--resize", "stretch"], "there is crop, squash"),
         (["--device", "abacus"], "The device abacus is not there; this machine has"),
         (["--split", "0.5", "0.5", "0.5"], "add up to 1"),
         (["--resume"], "start a run without --resume"),

@@ -1,5 +1,7 @@
 """The search service, its files, the command line, and the evaluation."""
 
+import base64
+import io
 import json
 import math
 from collections.abc import Iterator
@@ -14,6 +16,7 @@ from crossmodal.data.dataset import read_dataset
 from crossmodal.dual_encoder import DualEncoder
 from crossmodal.errors import CheckpointError, CrossmodalError
 from crossmodal.evaluation.encode import encode_dataset
+from crossmodal.search.prompt import answer_all, as_file, inline_picture, prompt
 from crossmodal.search.service import SearchService
 from crossmodal.search.tensors import Embeddings, load_embeddings, model_path, save_embeddings
 from crossmodal.search.thumbnails import data_url
@@ -201,3 +204,43 @@ def test_thumbnails_are_small_and_never_raise(tmp_path: Path) -> None:
     (tmp_path / "broken.tif").write_text("no")
     assert data_url(tmp_path / "broken.tif") is None
     assert data_url(tmp_path / "none.jpg") is None
+
+
+def test_the_prompt_takes_sentences_and_photos_and_goes_on_after_an_error(tmp_path: Path) -> None:
+    Image.new("RGB", (20, 20)).save(tmp_path / "photo.png")
+    (tmp_path / "broken.jpg").write_text("no picture")
+    asked = iter(["east", str(tmp_path / "photo.png"), str(tmp_path / "broken.jpg"), ""])
+    said: list[str] = []
+    prompt(service(), 2, lambda text: next(asked), said.append)
+    assert said[1].startswith("1.000  /photos/e.jpg  to the east")
+    assert said[3].startswith("1.000  to the north")
+    assert "broken.jpg is not a picture" in said[5]
+
+
+def test_answers_to_a_file_of_sentences() -> None:
+    records = answer_all(service(), ["east", "north"], 2)
+    assert [(r["query"], r["rank"], r["image"]) for r in records] == [
+        ("east", 1, "e.jpg"), ("east", 2, "ne.jpg"), ("north", 1, "n.jpg"), ("north", 2, "ne.jpg"),
+    ]  # fmt: skip
+    assert json.loads(as_file(records, ".json")) == records
+    assert as_file(records, ".csv").splitlines()[1] == "east,1,e.jpg,/photos/e.jpg,1.0,to the east"
+    with pytest.raises(CrossmodalError, match=r"not \.txt"):
+        as_file(records, ".txt")
+
+
+def test_pictures_in_terminals_that_can(tmp_path: Path) -> None:
+    Image.effect_noise((400, 300), 90).convert("RGB").save(tmp_path / "photo.jpg")
+    path = tmp_path / "photo.jpg"
+    assert inline_picture(path, {"TERM": "xterm"}) is None
+    assert inline_picture(tmp_path / "none.jpg", {"TERM_PROGRAM": "iTerm.app"}) is None
+    iterm = inline_picture(path, {"TERM_PROGRAM": "iTerm.app"})
+    assert iterm is not None
+    assert iterm.startswith("\033]1337;File=inline=1")
+    kitty = inline_picture(path, {"KITTY_WINDOW_ID": "1"})
+    assert kitty is not None
+    parts = kitty.split("\033\\")[:-1]
+    assert len(parts) > 2
+    assert parts[0].startswith("\033_Ga=T,f=100,m=1;")
+    assert parts[-1].startswith("\033_Gm=0;")
+    sent = base64.b64decode("".join(part.split(";", 1)[1] for part in parts))
+    assert Image.open(io.BytesIO(sent)).size == (240, 180)

@@ -118,11 +118,13 @@ def test_views_are_fixed_by_their_key_and_flip_no_left_or_right(model: DualEncod
     assert mirrors(CaptionedImage("a", Path("a"), ("Leftovers on a bright plate.",)))
 
 
-def test_cached_stages_equal_decoded_pictures(weights: Path, recipe: Recipe, collection: tuple[Path, Path]) -> None:
+def test_cached_stages_equal_decoded_pictures(
+    weights: Path, recipe: Recipe, collection: tuple[Path, Path], tmp_path: Path
+) -> None:
     dataset = read_dataset(*collection).dataset
     tower = DualEncoder.from_recipe(replace(recipe, frozen_stages=2), weights).eval().image_tower
     decoded = DecodedPhotos(dataset, tower.preprocessing, augment=True, seed=0, workers=0, pin=False)
-    cached = StemPhotos(dataset, tower, decoded, 2, 0, silent)
+    cached = StemPhotos(dataset, tower, decoded, 2, 0, silent, tmp_path)
     direct = torch.cat([tower.stem(pixels) for pixels in decoded.clean([3, 1], 8)])
     torch.testing.assert_close(torch.cat(list(cached.clean([3, 1], 8))).float(), direct, atol=2e-2, rtol=2e-2)
     train = [index for index, image in enumerate(dataset.images) if image.split == "train"][:2]

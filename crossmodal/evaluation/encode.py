@@ -37,6 +37,18 @@ def image_features(model: DualEncoder, photos: Photos, indices: Sequence[int], b
 
 
 @torch.inference_mode()
+def text_features(model: DualEncoder, captions: Sequence[str], bars: Bars) -> Tensor:
+    """Return the text tower's features [len(captions), F], fp32 on the CPU."""
+    model.eval()
+    parts = []
+    with bars("Features of captions", len(captions), "caption") as advance:
+        for start in range(0, len(captions), 512):
+            parts.append(model.text_tower(captions[start : start + 512]).float().cpu())
+            advance(len(parts[-1]))
+    return torch.cat(parts)
+
+
+@torch.inference_mode()
 def encode_captions(
     model: DualEncoder, captions: Sequence[str], bars: Bars = silent, title: str = "Encoding captions"
 ) -> Tensor:

@@ -1,17 +1,22 @@
 """A checkpoint against a captioned collection: figures by the protocol, or its embedding files."""
 
 from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import torch
+import torch.nn.functional as F
 
 from crossmodal.data.dataset import DRAWN_RATIOS, Dataset, read_dataset, read_names, refuse_if_many_bad
 from crossmodal.errors import CheckpointError, CrossmodalError
 from crossmodal.evaluation.encode import encode_dataset, metrics_of_split
 from crossmodal.progress import Bars, silent
 from crossmodal.search.runs import SHIPPED, checkpoint_of, default_run, epoch_of, load_model, sample_embeddings
-from crossmodal.search.tensors import image_path, save_embeddings, text_path
+from crossmodal.search.tensors import Embeddings, image_path, save_embeddings, text_path
 from crossmodal.training.devices import worker_count
 
+AVERAGE = "average_"
 Say = Callable[[str], None]
 
 
@@ -24,28 +29,61 @@ def evaluate(
     skip_bad: bool = False,
     bars: Bars = silent,
     say: Say = print,
+    average_captions: bool = False,
 ) -> tuple[dict[str, float], str]:
     """Return the metrics of a checkpoint on the chosen images, and one line that says what they are of.
 
-    With a split file exactly its images are ranked; else the split asked for; else test where there
+    With `average_captions` there are also those of each image's captions as one vector, their keys
+    led by average_. With a split file exactly its images are ranked; else the split asked for; else test where there
     is one, else val, else all. Raises CrossmodalError when that leaves no image.
     """
     path = checkpoint_of(checkpoint or default_run())
     model, content = load_model(path)
-    captions, images = _places(captions, images, content["data"])
-    names = read_names(split_file) if split_file else None
-    dataset = _read(captions, images, skip_bad, content, bars, say, names)
-    if split_file:
-        chosen, name = dataset, str(split_file)
+    asked = Asked(captions, images, split_file, split, skip_bad)
+    chosen, of = choose_images(content, asked, bars, say)
+    embeddings = encode_dataset(model, chosen, {}, worker_count(), bars)
+    recipe = model.recipe
+    about = f"{path}, recipe {recipe.name}, seed {recipe.seed}, epoch {content['epoch']}; {of}"
+    metrics = metrics_of_split(embeddings, "all")
+    if average_captions:
+        averaged = average_of_captions(embeddings)
+        metrics |= {f"{AVERAGE}{key}": value for key, value in metrics_of_split(averaged, "all").items()}
+    return metrics, about
+
+
+def average_of_captions(embeddings: Embeddings) -> Embeddings:
+    """Return the collection with one text an image: the normalised mean of its captions' vectors."""
+    count = len(embeddings.images)
+    sums = torch.zeros(count, embeddings.texts.shape[1]).index_add_(
+        0, embeddings.caption_to_image, embeddings.texts.float()
+    )
+    return replace(embeddings, texts=F.normalize(sums, dim=1), caption_to_image=torch.arange(count))
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a user said of the images to rank; None is the run's own data, or the split chosen by itself."""
+
+    captions: Path | None = None
+    images: Path | None = None
+    split_file: Path | None = None
+    split: str | None = None
+    skip_bad: bool = False
+
+
+def choose_images(content: dict[str, Any], asked: Asked, bars: Bars, say: Say) -> tuple[Dataset, str]:
+    """Return the images that a checkpoint's figures are of, and their description."""
+    captions, images = _places(asked.captions, asked.images, content["data"])
+    names = read_names(asked.split_file) if asked.split_file else None
+    dataset = _read(captions, images, asked.skip_bad, content, bars, say, names)
+    if asked.split_file:
+        chosen, name = dataset, str(asked.split_file)
     else:
-        name = split or next((there for there in ("test", "val") if len(dataset.split(there))), "all")
+        name = asked.split or next((there for there in ("test", "val") if len(dataset.split(there))), "all")
         chosen = dataset.split(name)
     if not len(chosen):
         raise CrossmodalError(f"There is no image in the split {name} of {captions}; choose another with --split.")
-    embeddings = encode_dataset(model, chosen, {}, worker_count(), bars)
-    recipe = model.recipe
-    about = f"{path}, recipe {recipe.name}, seed {recipe.seed}, epoch {content['epoch']}; {captions}, {name}: {len(chosen):,} images, {len(chosen.captions):,} captions"
-    return metrics_of_split(embeddings, "all"), about
+    return chosen, f"{captions}, {name}: {len(chosen):,} images, {len(chosen.captions):,} captions"
 
 
 def embed(
@@ -119,4 +157,6 @@ def table(metrics: dict[str, float], about: str) -> str:
     lines = [about, f"{'':14}" + "".join(f"{title:>13}" for title, _, _ in columns)]
     for name, way in (("text to image", "t2i"), ("image to text", "i2t")):
         lines.append(f"{name:14}" + "".join(f"{form(metrics[f'{way}_{key}']):>13}" for _, key, form in columns))
-    return "\n".join([*lines, f"rsum {metrics['rsum']:.1f}"])
+    lines.append(f"rsum {metrics['rsum']:.1f}")
+    averaged = {key.removeprefix(AVERAGE): value for key, value in metrics.items() if key.startswith(AVERAGE)}
+    return "\n".join([*lines, table(averaged, "each image's captions as one mean vector")] if averaged else lines)

@@ -79,14 +79,17 @@ class SearchService:
 
     # --- queries ---
 
-    def query(self, text: str = "", picture: Image.Image | None = None) -> Query:
+    def query(self, text: str | Sequence[str] = "", picture: Image.Image | None = None) -> Query:
         """Turn a sentence, a picture, or both together with equal weight, into a query.
+
+        Several sentences count as one: the normalised mean of their vectors.
 
         Raises CrossmodalError when there is neither.
         """
         parts = []
-        if text.strip():
-            parts.append(next(self.model.encode_sentences([text.strip()]))[0])
+        sentences = [sentence.strip() for sentence in ([text] if isinstance(text, str) else text) if sentence.strip()]
+        if sentences:
+            parts.append(F.normalize(next(self.model.encode_sentences(sentences)).mean(0), dim=0))
         if picture is not None:
             parts.append(self.model.encode_pictures([picture])[0])
         if not parts:

@@ -13,10 +13,13 @@ from PIL import Image
 from torch import Tensor, nn
 
 from crossmodal.errors import CrossmodalError, WeightsError
+from crossmodal.recipe import Recipe
+from crossmodal.towers.pooling import GPO, mean_of_places, places
 from crossmodal.towers.weights import find_image_weights
 
 # On a CPU, what a few pictures leave in each layer stays in its cache: a third faster than 64 at once.
 PICTURES_AT_ONCE = 16
+ALL = -1  # as a number of frozen stages
 
 
 @dataclass(frozen=True)
@@ -51,23 +54,37 @@ class ImageTower(nn.Module):
     """A timm model that gives one feature vector a picture.
 
     `stem` is the frozen first part, `trunk` the rest; without frozen stages the stem only scales
-    the pixels. BatchNorm statistics are held always: a batch of a small set would only blur those
-    that the weights came with, and held statistics keep gradient caching and several processes exact.
+    the pixels. The BatchNorm statistics that pretrained weights came with are held: a batch of a
+    small set would only blur them, and held statistics keep gradient caching and several processes
+    exact. A tower that starts at random has none worth holding, and learns them.
     """
 
-    def __init__(self, name: str, preprocessing: Preprocessing, frozen_stages: int = 0) -> None:
+    def __init__(
+        self,
+        name: str,
+        preprocessing: Preprocessing,
+        frozen_stages: int = 0,
+        pooling: str = "own",
+        holds_statistics: bool = True,
+    ) -> None:
+        """`pooling` is the model's own, or mean or gpo over the places of its last grid."""
         super().__init__()
         self.name = name
         self.preprocessing = preprocessing
         self.frozen_stages = frozen_stages
+        self.pooling = pooling
+        self.holds_statistics = holds_statistics
         try:
             self.net: Any = timm.create_model(name, pretrained=False, num_classes=0)
         except RuntimeError as error:
             raise CrossmodalError(f"The image tower {name} is not known to timm; see timm.list_models().") from error
-        if frozen_stages and not (hasattr(self.net, "conv_stem") and frozen_stages < len(self.net.blocks)):
-            stages = len(self.net.blocks) - 1 if hasattr(self.net, "conv_stem") else 0
+        stages = len(self.net.blocks) - 1 if hasattr(self.net, "conv_stem") else 0
+        if not ALL <= frozen_stages <= stages:
             raise CrossmodalError(f"{name} has {stages} stages that can be frozen, not {frozen_stages}.")
+        if frozen_stages == ALL and pooling == "gpo":
+            raise CrossmodalError("--image-pooling gpo is learned, so the tower cannot be frozen whole.")
         self.features: int = self.net.num_features
+        self.pool: Callable[[Tensor], Tensor] = GPO() if pooling == "gpo" else mean_of_places
         self.mean: Tensor
         self.std: Tensor
         self.register_buffer("mean", torch.tensor(preprocessing.mean).view(1, 3, 1, 1) * 255, persistent=False)
@@ -77,17 +94,24 @@ class ImageTower(nn.Module):
         self.train()  # a new module is in training mode without being told, and BatchNorm is to be held from the start
 
     def _stem_parts(self) -> list[nn.Module]:
-        if not self.frozen_stages:
-            return []
+        if self.frozen_stages <= 0:
+            return [self.net] if self.frozen_stages == ALL else []
         return [self.net.conv_stem, self.net.bn1, *self.net.blocks[: self.frozen_stages]]
 
     def train(self, mode: bool = True) -> "ImageTower":
-        """Set the mode, except for BatchNorm, whose statistics are held."""
+        """Set the mode, except for BatchNorm whose statistics are held."""
         super().train(mode)
-        for module in self.modules():
-            if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                module.eval()
+        for part in [self.net] if self.holds_statistics else self._stem_parts():
+            for module in part.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()
         return self
+
+    def freeze(self, frozen: bool) -> None:
+        """Hold or release all that is not in the stem, which stays as it is."""
+        self.requires_grad_(not frozen)
+        for part in self._stem_parts():
+            part.requires_grad_(False)
 
     def stem(self, pixels: Tensor) -> Tensor:
         """uint8 [N, 3, size, size] -> what the trunk reads (scaled pixels, or the frozen stages' output)."""
@@ -97,26 +121,38 @@ class ImageTower(nn.Module):
         """What the stem gave -> features [N, features]."""
         return self._few_at_once(self._trunk, hidden)
 
-    @staticmethod
-    def _few_at_once(part: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
-        if inputs.device.type != "cpu" or len(inputs) <= PICTURES_AT_ONCE:
+    def _few_at_once(self, part: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
+        whole = self.training and not self.holds_statistics  # the statistics are those of the batch
+        if whole or inputs.device.type != "cpu" or len(inputs) <= PICTURES_AT_ONCE:
             return part(inputs)
         return torch.cat([part(few) for few in inputs.split(PICTURES_AT_ONCE)])
 
     def _stem(self, pixels: Tensor) -> Tensor:
         scaled = (pixels.to(self.mean.dtype) - self.mean) / self.std
         hidden = scaled.contiguous(memory_format=torch.channels_last)
+        if self.frozen_stages == ALL:
+            with torch.no_grad():
+                return self._pooled(self.net.forward_features(hidden))
         with torch.no_grad():
             for part in self._stem_parts():
                 hidden = part(hidden)
         return hidden
 
     def _trunk(self, hidden: Tensor) -> Tensor:
-        if not self.frozen_stages:
-            return self.net(hidden)
-        for stage in self.net.blocks[self.frozen_stages :]:
-            hidden = stage(hidden)
-        return self.net.forward_head(self.net.bn2(self.net.conv_head(hidden)))
+        if self.frozen_stages == ALL:
+            return hidden
+        if self.frozen_stages:
+            for stage in self.net.blocks[self.frozen_stages :]:
+                hidden = stage(hidden)
+            grid = self.net.bn2(self.net.conv_head(hidden))
+        else:
+            grid = self.net.forward_features(hidden)
+        return self._pooled(grid)
+
+    def _pooled(self, grid: Tensor) -> Tensor:
+        if self.pooling == "own":
+            return self.net.forward_head(grid)
+        return self.pool(places(grid, self.net))
 
     def forward(self, pixels: Tensor) -> Tensor:
         """uint8 [N, 3, size, size] -> features [N, features]."""
@@ -124,23 +160,25 @@ class ImageTower(nn.Module):
 
     def plain(self) -> dict[str, Any]:
         """Return what rebuilds the tower without its weights, as plain values."""
-        return {"name": self.name, "frozen_stages": self.frozen_stages, "preprocessing": asdict(self.preprocessing)}
+        return {
+            "name": self.name, "frozen_stages": self.frozen_stages, "pooling": self.pooling,
+            "holds_statistics": self.holds_statistics, "preprocessing": asdict(self.preprocessing),
+        }  # fmt: skip
 
     @staticmethod
     def from_plain(values: Mapping[str, Any]) -> "ImageTower":
         """Rebuild a tower from `plain`, with random weights."""
         preprocessing = dict(values["preprocessing"])
         preprocessing["mean"], preprocessing["std"] = tuple(preprocessing["mean"]), tuple(preprocessing["std"])
-        return ImageTower(values["name"], Preprocessing(**preprocessing), values["frozen_stages"])
+        return ImageTower(**{**values, "preprocessing": Preprocessing(**preprocessing)})
 
 
-def image_tower(
-    name: str, resize: str, frozen_stages: int = 0, folder: Path | None = None, pretrained: bool = True
-) -> ImageTower:
-    """Build a tower by its timm name, with its published weights.
+def image_tower(recipe: Recipe, folder: Path | None = None) -> ImageTower:
+    """Build a recipe's tower by its timm name, with its published weights or, if it says so, random ones.
 
     Raises WeightsError when they cannot be had, CrossmodalError for an unknown name.
     """
+    name, pretrained = recipe.image_tower, recipe.image_weights == "published"
     try:
         published = timm.get_pretrained_cfg(name)
     except RuntimeError:
@@ -149,9 +187,11 @@ def image_tower(
         raise CrossmodalError(f"The image tower {name} is not known to timm; see timm.list_models().")
     config = timm.data.resolve_data_config(pretrained_cfg=published.to_dict())
     preprocessing = Preprocessing(
-        config["input_size"][1], config["mean"], config["std"], config["interpolation"], resize, config["crop_pct"]
-    )
-    tower = ImageTower(name, preprocessing, frozen_stages)
+        config["input_size"][1], config["mean"], config["std"], config["interpolation"], recipe.resize,
+        config["crop_pct"],
+    )  # fmt: skip
+    torch.manual_seed(recipe.seed)
+    tower = ImageTower(name, preprocessing, recipe.frozen_stages, recipe.image_pooling, pretrained)
     if pretrained:
         file = find_image_weights(name, published.hf_hub_id or "", folder)
         # timm fills in the repository's name for ids that end in a slash.

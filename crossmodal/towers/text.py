@@ -6,21 +6,32 @@ from pathlib import Path
 from typing import Any
 
 import tokenizers
+import tokenizers.processors
 import torch
 from torch import Tensor, nn
 
-from crossmodal.errors import WeightsError
+from crossmodal.errors import CrossmodalError, WeightsError
+from crossmodal.recipe import Recipe
+from crossmodal.towers.scratch import MAX_WORDS, ScratchTextTower, make_vocabulary
 from crossmodal.towers.weights import find_text_weights
 
+SCRATCH = "scratch:"
+# What BertConfig needs to know beside its defaults, which are bert-base-uncased's.
+BERT_SHAPES: dict[str, dict[str, int]] = {
+    "bert-base-uncased": {},
+    "all-MiniLM-L6-v2": {"hidden_size": 384, "num_hidden_layers": 6, "intermediate_size": 1536},
+    "all-MiniLM-L12-v2": {"hidden_size": 384, "num_hidden_layers": 12, "intermediate_size": 1536},
+}
 MAX_TOKENS = 64  # of Flickr30k's captions 1 in 1,000 is longer; the rest of those is cut
 # Sentences of like length go through the encoder together, so that little padding is computed.
 SENTENCES_AT_ONCE = 64
 
 
-class TextTower(nn.Module):
-    """A transformer encoder with mean pooling; sentences in, one feature vector each out."""
+class PretrainedTextTower(nn.Module):
+    """A Hugging Face encoder; sentences in, one feature vector each out."""
 
-    def __init__(self, config: Mapping[str, Any], tokenizer: str) -> None:
+    def __init__(self, config: Mapping[str, Any], tokenizer: str, pooling: str = "mean") -> None:
+        """`pooling` is the mean of the tokens, the first token (cls), or the encoder's pooler over it."""
         super().__init__()
         # transformers takes seconds to import, which a user of the image tower alone need not pay.
         from transformers import AutoConfig, AutoModel
@@ -28,8 +39,12 @@ class TextTower(nn.Module):
         self.config = dict(config)
         options = {key: value for key, value in self.config.items() if key != "model_type"}
         self.net: Any = AutoModel.from_config(AutoConfig.for_model(self.config["model_type"], **options))
-        if getattr(self.net, "pooler", None) is not None:
-            self.net.pooler = None  # its output is not used; mean pooling reads the tokens
+        self.pooling = pooling
+        self.remembered: dict[str, Tensor] = {}  # what a tower that is never trained gave before
+        if pooling == "pooler" and getattr(self.net, "pooler", None) is None:
+            raise CrossmodalError(f"A {self.config['model_type']} encoder has no pooler; pool by mean or cls.")
+        if pooling != "pooler" and getattr(self.net, "pooler", None) is not None:
+            self.net.pooler = None  # its output is not used
         self.features: int = self.net.config.hidden_size
         self.tokenizer = tokenizers.Tokenizer.from_str(tokenizer)
         self.tokenizer.no_padding()
@@ -37,6 +52,8 @@ class TextTower(nn.Module):
 
     def forward(self, sentences: Sequence[str]) -> Tensor:
         """Return features [len(sentences), features], in the order given."""
+        if self.remembered and all(sentence in self.remembered for sentence in sentences):
+            return torch.stack([self.remembered[sentence] for sentence in sentences]).to(self.net.device)
         device = next(self.parameters()).device
         tokens = [encoding.ids for encoding in self.tokenizer.encode_batch(list(sentences))]
         order = sorted(range(len(tokens)), key=lambda index: len(tokens[index]))
@@ -54,26 +71,65 @@ class TextTower(nn.Module):
         ids = torch.tensor([row + [pad] * (longest - len(row)) for row in tokens]).to(device, non_blocking=True)
         lengths = torch.tensor([len(row) for row in tokens]).to(device, non_blocking=True)
         mask = (torch.arange(longest, device=device) < lengths[:, None]).long()
-        hidden = self.net(input_ids=ids, attention_mask=mask).last_hidden_state  # [N, T, features]
+        output = self.net(input_ids=ids, attention_mask=mask)
+        if self.pooling == "pooler":
+            return output.pooler_output
+        hidden = output.last_hidden_state  # [N, T, features]
+        if self.pooling == "cls":
+            return hidden[:, 0]
         weights = mask[:, :, None].to(hidden.dtype)
         return (hidden * weights).sum(1) / weights.sum(1).clamp(min=1)
 
     def plain(self) -> dict[str, Any]:
         """Return what rebuilds the tower without its weights, as plain values."""
-        return {"config": self.config, "tokenizer": self.tokenizer.to_str()}
-
-    @staticmethod
-    def from_plain(values: Mapping[str, Any]) -> "TextTower":
-        """Rebuild a tower from `plain`, with random weights."""
-        return TextTower(values["config"], values["tokenizer"])
+        return {"config": self.config, "tokenizer": self.tokenizer.to_str(), "pooling": self.pooling}
 
 
-def text_tower(name: str, folder: Path | None = None) -> TextTower:
-    """Build a tower by its sentence-transformers name, with its published weights.
+TextTower = PretrainedTextTower | ScratchTextTower
 
-    Raises WeightsError when they cannot be had or the encoder does not pool by the mean.
+
+def text_from_plain(values: Mapping[str, Any]) -> TextTower:
+    """Rebuild a tower from its `plain`, with random weights."""
+    return (ScratchTextTower if "vocabulary" in values else PretrainedTextTower)(**values)
+
+
+def needs_captions(recipe: Recipe) -> bool:
+    """Say whether a recipe's text tower makes its vocabulary of the training captions."""
+    return recipe.text_tower.startswith(SCRATCH) or recipe.text_weights == "random"
+
+
+def text_tower(recipe: Recipe, folder: Path | None = None, captions: Sequence[str] = ()) -> TextTower:
+    """Build a recipe's tower: scratch:NAME, or a Hugging Face or sentence-transformers encoder by name.
+
+    `captions` are what a tower without published weights makes its vocabulary of. Raises
+    WeightsError when published weights cannot be had.
     """
-    found = find_text_weights(name, folder)
+    torch.manual_seed(recipe.seed)
+    if recipe.text_tower.startswith(SCRATCH):
+        return ScratchTextTower(recipe.text_tower.removeprefix(SCRATCH), make_vocabulary(captions))
+    if recipe.text_weights == "random":
+        return _random_tower(recipe, captions)
+    return _published_tower(recipe, find_text_weights(recipe.text_tower, folder))
+
+
+def _random_tower(recipe: Recipe, captions: Sequence[str]) -> PretrainedTextTower:
+    """Build a BERT of the named encoder's shape, on word pieces of the captions."""
+    shape = next((shape for name, shape in BERT_SHAPES.items() if recipe.text_tower.endswith(name)), None)
+    if shape is None:
+        raise CrossmodalError(
+            f"The shape of {recipe.text_tower} is not known without its weights; random weights can be had for "
+            f"{', '.join(BERT_SHAPES)}."
+        )
+    tokenizer = tokenizers.BertWordPieceTokenizer()
+    tokenizer.train_from_iterator(captions, vocab_size=MAX_WORDS, show_progress=False)
+    tokenizer.post_processor = tokenizers.processors.BertProcessing(
+        ("[SEP]", tokenizer.token_to_id("[SEP]")), ("[CLS]", tokenizer.token_to_id("[CLS]"))
+    )
+    config = {"model_type": "bert", "vocab_size": tokenizer.get_vocab_size(), **shape}
+    return PretrainedTextTower(config, tokenizer.to_str(), recipe.text_pooling)
+
+
+def _published_tower(recipe: Recipe, found: Path) -> PretrainedTextTower:
     # Only here, where published weights are read: it takes seconds to import.
     from sentence_transformers import SentenceTransformer
     from transformers.utils import logging
@@ -81,19 +137,17 @@ def text_tower(name: str, folder: Path | None = None) -> TextTower:
     logging.disable_progress_bar()  # reading takes no time worth a bar
     try:
         published = SentenceTransformer(str(found), device="cpu", local_files_only=True)
-        encoder, pooling = published[0].auto_model, published[1]
+        encoder = published[0].auto_model
         backend = published.tokenizer.backend_tokenizer
     except Exception as error:  # the library lets through errors of every library below it
         raise WeightsError(f"{found} cannot be read as a sentence encoder ({error}).") from error
-    if getattr(pooling, "pooling_mode", None) not in ("mean", ("mean",), ["mean"]):
-        raise WeightsError(
-            f"{found} pools by {getattr(pooling, 'pooling_mode', '?')}; the text tower pools by the mean."
-        )
     config = json.loads(encoder.config.to_json_string(use_diff=True))
     config = {
         key: value for key, value in config.items() if key not in ("architectures", "transformers_version", "dtype")
     }
-    tower = TextTower(config, backend.to_str())
-    published_weights = {key: value for key, value in encoder.state_dict().items() if not key.startswith("pooler.")}
-    tower.net.load_state_dict(published_weights)
+    tower = PretrainedTextTower(config, backend.to_str(), recipe.text_pooling)
+    with_pooler = recipe.text_pooling == "pooler"
+    tower.net.load_state_dict(
+        {key: value for key, value in encoder.state_dict().items() if with_pooler or not key.startswith("pooler.")}
+    )
     return tower

@@ -8,6 +8,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from crossmodal.errors import CrossmodalError
 from crossmodal.training.batches import share_bounds
 
 # Long, because the others wait while one process writes the tensors of a large set.
@@ -65,3 +66,13 @@ def sizes_of_shares(count: int, processes: int) -> list[int]:
     """Return how many of `count` rows each process has."""
     bounds = [share_bounds(count, part, processes) for part in range(processes)]
     return [high - low for low, high in bounds]
+
+
+def share_statistics(model: nn.Module, device: torch.device) -> None:
+    """Let BatchNorm learn from the batches of all processes; raises CrossmodalError where that cannot be."""
+    if device.type != "cuda":
+        raise CrossmodalError(
+            "This recipe has BatchNorm that learns from the batch, which several processes share on CUDA only; "
+            "train it in one process here."
+        )
+    nn.SyncBatchNorm.convert_sync_batchnorm(model)  # in place, since the model itself is no BatchNorm

@@ -18,7 +18,7 @@ def make_optimizer(model: DualEncoder, recipe: Recipe) -> torch.optim.AdamW:
         (list(model.image_tower.parameters()), recipe.image_lr_scale),
         (list(model.text_tower.parameters()), recipe.text_lr_scale),
         (
-            [*model.image_projection.parameters(), *model.text_projection.parameters(), model.logit_scale],
+            [*model.image_projection.parameters(), *model.text_projection.parameters(), *model.loss_parameters()],
             recipe.projection_lr_scale,
         ),
     ]
@@ -33,6 +33,13 @@ def make_optimizer(model: DualEncoder, recipe: Recipe) -> torch.optim.AdamW:
             if chosen:
                 groups.append({"params": chosen, "weight_decay": decay, "scale": scale})
     return torch.optim.AdamW(groups, lr=0.0, fused=model.device.type == "cuda")
+
+
+def freeze_towers(model: DualEncoder, recipe: Recipe, epoch: int) -> None:
+    """Hold the towers that stay as they are in this epoch, and release the others."""
+    frozen = recipe.frozen_in(epoch)
+    model.image_tower.freeze("image" in frozen)
+    model.text_tower.requires_grad_("text" not in frozen)
 
 
 def learning_rate(recipe: Recipe, epoch: float) -> float:

@@ -3,6 +3,7 @@
 import random
 import re
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Protocol
 
 import torch
@@ -15,7 +16,8 @@ from torchvision.transforms import RandomResizedCrop
 from crossmodal.data.dataset import CaptionedImage, Dataset
 from crossmodal.data.pictures import load_picture
 from crossmodal.progress import Bars
-from crossmodal.towers.image import ImageTower, Preprocessing, to_pixels
+from crossmodal.towers.image import ALL, ImageTower, Preprocessing, to_pixels
+from crossmodal.training.features import files_of, kept
 
 SIDES = re.compile(r"\b(left|right)\b", re.IGNORECASE)
 CROP_AREA = (0.6, 1.0)
@@ -121,14 +123,27 @@ class StemPhotos:
     hidden = True
 
     def __init__(
-        self, dataset: Dataset, tower: ImageTower, source: DecodedPhotos, views: int, seed: int, bars: Bars
+        self,
+        dataset: Dataset,
+        tower: ImageTower,
+        source: DecodedPhotos,
+        views: int,
+        seed: int,
+        bars: Bars,
+        features: Path,
     ) -> None:
+        """What a tower that is frozen whole gives is kept in the folder `features` too."""
         self._seed, self._views = seed, views
         everything = range(len(dataset))
         trained = [index for index, image in enumerate(dataset.images) if image.split == "train"]
         self._row = {index: row for row, index in enumerate(trained)}
+
         # View 0 is the picture as it is, of all images; the others are of those trained on.
-        self._clean = _stem_of(tower, source.clean(everything, 32), len(everything), "Frozen stages", bars)
+        def clean() -> Tensor:
+            return _stem_of(tower, source.clean(everything, 32), len(everything), "Frozen stages", bars)
+
+        whole = tower.frozen_stages == ALL
+        self._clean = kept(features, tower, files_of(dataset.images), clean) if whole else clean()
         self._augmented = [
             _stem_of(tower, source.epoch(_slices(trained, 32), view), len(trained), f"View {view} of {views}", bars)
             for view in range(1, views + 1)
@@ -168,16 +183,16 @@ def _slices(indices: Sequence[int], at_once: int) -> list[Sequence[int]]:
 
 @torch.no_grad()
 def _stem_of(tower: ImageTower, pixels: Iterator[Tensor], count: int, title: str, bars: Bars) -> Tensor:
-    """Return the stem's output of all pictures, fp16 in the memory order of the CPU's fast kernels."""
+    """Return the stem's output of all pictures: grids fp16 in the memory order of the CPU's fast kernels."""
     kept: Tensor | None = None
     row = 0
     with bars(title, count, "photo") as advance:
         for batch in pixels:
-            hidden = tower.stem(batch.to(tower.mean.device)).half().cpu()
+            hidden = tower.stem(batch.to(tower.mean.device)).cpu()
             if kept is None:
-                kept = torch.empty((count, *hidden.shape[1:]), dtype=torch.half).contiguous(
-                    memory_format=torch.channels_last
-                )
+                grid = hidden.dim() == 4  # a whole tower gives vectors, small enough for fp32
+                kept = torch.empty((count, *hidden.shape[1:]), dtype=torch.half if grid else torch.float)
+                kept = kept.contiguous(memory_format=torch.channels_last) if grid else kept
             kept[row : row + len(hidden)] = hidden
             row += len(hidden)
             advance(len(hidden))

@@ -1,6 +1,6 @@
 """One step's gradient: all at once, or by gradient caching, in one process or several."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor
 from crossmodal.dual_encoder import DualEncoder
 from crossmodal.training.batches import Batch
 from crossmodal.training.distributed import add_gradients, gather_rows
-from crossmodal.training.losses import symmetric_cross_entropy
+from crossmodal.training.losses import info_nce, nt_xent, sigmoid, symmetric_cross_entropy, triplet
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,17 @@ class StepPlan:
         return self.shares[self.rank]
 
 
+Loss = Callable[[Tensor, Tensor, Tensor, DualEncoder], Tensor]
+LOSSES: dict[str, Loss] = {
+    "clip": lambda images, texts, rows, model: symmetric_cross_entropy(images, texts, rows, model.logit_scale),
+    "infonce": lambda images, texts, rows, model: info_nce(images, texts, rows, model.logit_scale),
+    "nt-xent": lambda images, texts, rows, model: nt_xent(images, texts, rows, model.logit_scale),
+    "triplet": lambda images, texts, rows, model: triplet(images, texts, rows, model.recipe.margin),
+    "triplet-hard": lambda images, texts, rows, model: triplet(images, texts, rows, model.recipe.margin, hardest=True),
+    "sigmoid": lambda images, texts, rows, model: sigmoid(images, texts, rows, model.logit_scale, model.logit_bias),
+}
+
+
 def compute_gradient(
     model: DualEncoder, plan: StepPlan, inputs: Tensor, hidden: bool, chunk_size: int, bf16: bool, seed: int
 ) -> float:
@@ -42,6 +53,9 @@ def compute_gradient(
     in the memory of a chunk. `seed` decides the dropout.
     """
     model.train()
+    for tower in (model.image_tower, model.text_tower):
+        if not any(parameter.requires_grad for parameter in tower.parameters()):
+            tower.eval()  # no dropout, and no statistics, in what is frozen
     seed += 10007 * plan.rank
     chunks = _chunks(plan.own, inputs, chunk_size)
     if len(chunks) == 1:
@@ -65,9 +79,10 @@ def compute_gradient(
                 (embed, gradient) for embed, gradient in zip(embeds, gradients, strict=True) if embed.requires_grad
             ]
             torch.autograd.backward([embed for embed, _ in needed], [gradient for _, gradient in needed])
-    if len(plan.shares) > 1 and model.logit_scale.grad is not None:
-        # Each process has the whole gradient of the temperature; the sum must be one of them.
-        model.logit_scale.grad /= len(plan.shares)
+    for parameter in model.loss_parameters():
+        if parameter.grad is not None:
+            # Each process has the whole gradient of the temperature; the sum must be one of them.
+            parameter.grad /= len(plan.shares)
     add_gradients(model.parameters())
     return loss.item()
 
@@ -102,4 +117,4 @@ def _loss(model: DualEncoder, plan: StepPlan, images: Tensor, texts: Tensor) -> 
     images = gather_rows(images, [len(share.images) for share in plan.shares])
     texts = gather_rows(texts, [len(share.captions) for share in plan.shares])
     rows = torch.tensor(plan.batch.image_of_caption, device=texts.device)
-    return symmetric_cross_entropy(images, texts, rows, model.logit_scale)
+    return LOSSES[model.recipe.loss](images, texts, rows, model)

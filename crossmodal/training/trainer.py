@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 from torch import Tensor
 from tqdm import tqdm
@@ -17,18 +16,30 @@ from tqdm import tqdm
 from crossmodal.data.dataset import Dataset
 from crossmodal.dual_encoder import DualEncoder
 from crossmodal.errors import CheckpointError, CrossmodalError
-from crossmodal.evaluation.encode import as_embeddings, encode_captions, encode_images, image_features, metrics_of_split
+from crossmodal.evaluation.encode import (
+    as_embeddings,
+    encode_captions,
+    encode_images,
+    image_features,
+    metrics_of_split,
+    text_features,
+)
 from crossmodal.progress import Bars, silent
 from crossmodal.search.tensors import model_path, save_embeddings
+from crossmodal.towers.text import PretrainedTextTower
+from crossmodal.training.average import WeightAverage
 from crossmodal.training.batches import plan_epoch
+from crossmodal.training.choice import choose_photos
 from crossmodal.training.distributed import any_process, gather_rows, share_bounds, sizes_of_shares
+from crossmodal.training.features import kept
 from crossmodal.training.head_start import train_projections
 from crossmodal.training.interrupt import StopWish
-from crossmodal.training.optimizer import learning_rate, make_optimizer, set_learning_rate
-from crossmodal.training.photos import CACHE_SHARE, DecodedPhotos, Photos, StemPhotos
+from crossmodal.training.optimizer import freeze_towers, learning_rate, make_optimizer, set_learning_rate
+from crossmodal.training.photos import Photos
 from crossmodal.training.run_folder import add_result, save_state, summary
 from crossmodal.training.step import StepPlan, compute_gradient
 
+FEATURES = "features"  # the folder, inside that of the run, of what frozen towers give
 STATE_EVERY = 600.0  # seconds between states within an epoch, so that a kill costs at most that
 
 
@@ -74,6 +85,7 @@ class Trainer:
         self.train_set = self.dataset.split("train")
         self.optimizer = make_optimizer(model, self.recipe)
         self._trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self._average = WeightAverage(self._trained, self.recipe.ema)
         self.progress = Progress()
         self.bf16 = model.device.type == "cuda"
         self._stop = StopWish(self._say)
@@ -85,6 +97,7 @@ class Trainer:
         """Train to the end or to the first signal; raises Interrupted after the state is saved."""
         with self._stop:
             self.open_photos()
+            self._remember_texts()
             if self.progress.epoch == 0:
                 if self.recipe.head_start_epochs and self.progress.step == 0:
                     self._head_start()
@@ -104,32 +117,31 @@ class Trainer:
 
     def open_photos(self) -> None:
         """Choose how pictures are read; what the frozen stages give is computed here."""
-        recipe, tower = self.recipe, self.model.image_tower
-        pin = self.model.device.type == "cuda"
-        decoded = DecodedPhotos(
-            self.dataset, tower.preprocessing, bool(recipe.augment), recipe.seed, self.setting.workers, pin
+        setting = self.setting
+        self.photos = choose_photos(
+            self.model,
+            self.dataset,
+            setting.folder / FEATURES,
+            setting.workers,
+            setting.processes,
+            setting.bars,
+            self._say,
         )
-        self.photos = decoded
-        if not recipe.frozen_stages:
-            return
-        views = recipe.views if recipe.augment else 0
-        needed, free = StemPhotos.bytes_needed(self.dataset, tower, views), psutil.virtual_memory().available
-        fits = needed * self.setting.processes < CACHE_SHARE * free
-        self._say(
-            f"The first {recipe.frozen_stages} stages are frozen: their output for {len(self.dataset):,} photos "
-            f"({views} views each) takes {needed / 1e9:.1f} GB of memory"
-            + ("." if fits else f", more than {CACHE_SHARE:.0%} of what is free, so it is computed anew in each step.")
-        )
-        if fits:
-            self.photos = StemPhotos(self.dataset, tower, decoded, views, recipe.seed, self.setting.bars)
+
+    def _remember_texts(self) -> None:
+        """Read all captions once with a text tower that is never trained."""
+        tower = self.model.text_tower
+        if isinstance(tower, PretrainedTextTower) and self.recipe.always_frozen("text"):
+            captions = list(dict.fromkeys(self.dataset.captions))
+            bars = self.setting.bars
+            features = kept(
+                self.setting.folder / FEATURES, tower, captions, lambda: text_features(self.model, captions, bars)
+            )
+            tower.remembered = dict(zip(captions, features, strict=True))
 
     def _head_start(self) -> None:
         images = image_features(self.model, self.photos, self.train_rows, self.setting.bars, "Features of photos")
-        with torch.inference_mode():
-            captions = self.train_set.captions
-            texts = torch.cat(
-                [self.model.text_tower(captions[start : start + 512]).cpu() for start in range(0, len(captions), 512)]
-            )
+        texts = text_features(self.model, self.train_set.captions, self.setting.bars)
         images, texts = images.clone(), texts.clone()  # inference tensors cannot be trained on
         train_projections(
             self.model,
@@ -140,11 +152,13 @@ class Trainer:
             self.recipe.seed,
             self.setting.bars,
         )
+        self._average = WeightAverage(self._trained, self.recipe.ema)  # of what was trained just now
         self._finish_epoch(0)
 
     def train_epoch(self) -> None:
         """Do the steps of the epoch that are left, and show how it goes."""
         recipe, progress, setting = self.recipe, self.progress, self.setting
+        freeze_towers(self.model, recipe, progress.epoch)
         batches = plan_epoch(self.train_set, recipe.batch_size, recipe.captions_per_image, recipe.seed, progress.epoch)
         plans = [StepPlan.of(batch, setting.rank, setting.processes) for batch in batches]
         left = [self._rows(plan.own.images) for plan in plans[progress.step :]]
@@ -189,6 +203,7 @@ class Trainer:
         torch.nn.utils.clip_grad_norm_(self._trained, recipe.clip_norm)
         self.optimizer.step()
         self.model.clamp_logit_scale()
+        self._average.follow()
         return loss
 
     def _rows(self, images: Sequence[int]) -> list[int]:
@@ -200,6 +215,10 @@ class Trainer:
     def _finish_epoch(self, epoch: int) -> None:
         """Validate the weights as they are stored, and write the epoch's files."""
         self._stop_if_asked()
+        with self._average.in_place():
+            self._validate_and_write(epoch)
+
+    def _validate_and_write(self, epoch: int) -> None:
         setting, started = self.setting, time.monotonic()
         trained = {key: value.clone() for key, value in self.model.state_dict().items()}
         try:
@@ -259,7 +278,7 @@ class Trainer:
         save_state(self.setting.folder, {
             "recipe": self.recipe.plain(), "image_tower": self.model.image_tower.plain(),
             "text_tower": self.model.text_tower.plain(), "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(), "data": self.data, "data_hash": data_hash(self.dataset),
+            "optimizer": self.optimizer.state_dict(), "average": self._average.state(), "data": self.data, "data_hash": data_hash(self.dataset),
             "epoch": progress.epoch, "step": progress.step, "losses": progress.losses, "seconds": progress.seconds,
             "best_epoch": progress.best_epoch, "best_rsum": progress.best_rsum,
         })  # fmt: skip
@@ -277,6 +296,7 @@ class Trainer:
             )
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
+        self._average.restore(state["average"])
         known = ("epoch", "step", "best_epoch", "best_rsum", "losses", "seconds")
         self.progress = Progress(**{key: state[key] for key in known})
 

@@ -1,0 +1,130 @@
+"""Agreement with people: Kendall's tau-c between a model's scores and human judgements of captions."""
+
+import csv
+import io
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from crossmodal.data.dataset import Dataset
+from crossmodal.errors import CaptionsError, CrossmodalError
+from crossmodal.evaluation.encode import encode_captions, encode_images
+from crossmodal.evaluation.evaluate import Asked, Say, choose_images
+from crossmodal.progress import Bars, silent
+from crossmodal.search.runs import checkpoint_of, load_model
+from crossmodal.training.devices import worker_count
+from crossmodal.training.photos import DecodedPhotos
+
+FORMATS = (
+    "CSV with the header image,caption,rating; Flickr8k's ExpertAnnotations.txt (image, image#number, three ratings); "
+    "Flickr8k's CrowdFlowerAnnotations.txt (image, image#number, share, yes, no)"
+)
+CAPTION_ID = re.compile(r"^(?P<image>.+)#(?P<number>\d+)$")
+LISTED = 5
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """How well a person said a caption fits an image; higher is better, on the file's own scale."""
+
+    image: str
+    caption: str
+    rating: float
+
+
+def read_judgements(path: Path, captions_of: Mapping[str, Sequence[str]]) -> tuple[list[Judgement], list[str]]:
+    """Read any of FORMATS; return the judgements, and the images or caption ids that are not known.
+
+    Flickr8k's files name a caption by its image and number, which `captions_of` turns into words.
+    Each of the three experts is a judgement of its own, as in the literature; of the crowd's it is
+    the share of yes. Raises CaptionsError for another format.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CaptionsError(f"The ratings {path} cannot be read as text ({error}).") from error
+    lines = [line for line in text.split("\n") if line.strip()]
+    first = lines[0].split("\t") if lines else []
+    if len(first) == 5 and CAPTION_ID.match(first[1]):
+        found, unknown = _annotations(lines, captions_of)
+    elif lines and {"image", "caption", "rating"} <= {name.strip().lower() for name in lines[0].split(",")}:
+        found, unknown = _ratings(path, text, captions_of)
+    else:
+        raise CaptionsError(f"{path} is in no known format of ratings; it should be one of: {FORMATS}.")
+    if not found:
+        raise CaptionsError(f"No judgement in {path} is about an image that is known here.")
+    return found, unknown
+
+
+def _annotations(lines: Sequence[str], captions_of: Mapping[str, Sequence[str]]) -> tuple[list[Judgement], list[str]]:
+    found, unknown = [], []
+    # The experts' ratings are whole numbers from 1 to 4; the crowd's third column is a share, then counts.
+    experts = all(re.fullmatch(r"[1-4]", value.strip()) for line in lines[:50] for value in line.split("\t")[2:5])
+    for line in lines:
+        image, caption_id, *values = (part.strip() for part in line.split("\t"))
+        match = CAPTION_ID.match(caption_id)
+        theirs = captions_of.get(match["image"], ()) if match else ()
+        number = int(match["number"]) if match else 0
+        if image not in captions_of:
+            unknown.append(image)
+        elif number >= len(theirs):
+            unknown.append(caption_id)
+        else:
+            ratings = values[:3] if experts else values[:1]
+            found += [Judgement(image, theirs[number], float(value)) for value in ratings]
+    return found, unknown
+
+
+def _ratings(path: Path, text: str, captions_of: Mapping[str, Sequence[str]]) -> tuple[list[Judgement], list[str]]:
+    found, unknown = [], []
+    reader = csv.DictReader(io.StringIO(text), skipinitialspace=True)
+    reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or ()]
+    for row in reader:
+        try:
+            rating = float(row["rating"])
+        except (TypeError, ValueError):
+            raise CaptionsError(f"{path}, line {reader.line_num}: {row['rating']!r} is no rating.") from None
+        if row["image"] in captions_of:
+            found.append(Judgement(row["image"], row["caption"] or "", rating))
+        else:
+            unknown.append(row["image"])
+    return found, unknown
+
+
+def kendall_tau_c(scores: Sequence[float], ratings: Sequence[float]) -> float:
+    """Return tau-c in per cent (Stuart 1953), which allows for many equal ratings.
+
+    Raises CrossmodalError when all ratings are equal.
+    """
+    from scipy.stats import kendalltau
+
+    if len(set(ratings)) < 2:
+        raise CrossmodalError("All ratings are equal, so there is nothing for the model to agree with.")
+    return 100 * float(kendalltau(scores, ratings, variant="c").statistic)
+
+
+def agreement(checkpoint: Path, ratings: Path, asked: Asked, bars: Bars = silent, say: Say = print) -> dict[str, float]:
+    """Return tau-c (per cent) between a checkpoint's scores and the judgements, and how many there are."""
+    model, content = load_model(checkpoint_of(checkpoint))
+    dataset, _ = choose_images(content, replace(asked, split="all"), bars, say)
+    judgements, unknown = read_judgements(ratings, {image.name: image.captions for image in dataset.images})
+    if unknown:
+        say(unknown_said(unknown))
+    judged = {judgement.image for judgement in judgements}
+    images = [replace(image, captions=()) for image in dataset.images if image.name in judged]
+    photos = DecodedPhotos(Dataset(tuple(images)), model.image_tower.preprocessing, False, 0, worker_count(), pin=False)
+    pictures = dict(zip((i.name for i in images), encode_images(model, photos, range(len(images)), bars), strict=True))
+    texts = encode_captions(model, [judgement.caption for judgement in judgements], bars)
+    scores = [float(pictures[judgement.image] @ text) for judgement, text in zip(judgements, texts, strict=True)]
+    tau = kendall_tau_c(scores, [judgement.rating for judgement in judgements])
+    return {"tau_c": tau, "judgements": len(judgements), "images": len(images), "left_out": len(unknown)}
+
+
+def unknown_said(unknown: Sequence[str]) -> str:
+    """Return how many rows named what is not known, and some of the names."""
+    names = list(dict.fromkeys(unknown))
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return (
+        f"{len(unknown)} judgements are about what is not known here and left out: {', '.join(names[:LISTED])}{more}."
+    )

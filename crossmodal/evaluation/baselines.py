@@ -1,0 +1,80 @@
+"""What a table compares with: random ranking, and bags of words."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from crossmodal.data.dataset import Dataset
+from crossmodal.evaluation.metrics import KS, PRECISION_AT
+
+
+def random_ranking(captions_of: Sequence[int]) -> dict[str, float]:
+    """Return the expected metrics of a random order, in closed form.
+
+    captions_of[i] is how many captions image i has. Of M captions with c right ones, the best is at
+    rank r with probability C(M - r, c - 1) / C(M, c); the medians are those of the ranks' distribution.
+    """
+    images, texts = len(captions_of), sum(captions_of)
+    best_at = torch.zeros(texts, dtype=torch.double)  # how likely the best caption of an image is at rank r + 1
+    for count in set(captions_of):
+        whole = math.log(math.comb(texts, count))
+        share = captions_of.count(count) / images
+        best_at += share * torch.tensor(
+            [
+                math.exp(math.log(math.comb(texts - rank, count - 1)) - whole) if texts - rank >= count - 1 else 0.0
+                for rank in range(1, texts + 1)
+            ],
+            dtype=torch.double,
+        )
+    at = {"i2t": best_at, "t2i": torch.full((images,), 1 / images, dtype=torch.double)}
+    metrics: dict[str, float] = {}
+    for way, likely in at.items():
+        ranks = torch.arange(1, len(likely) + 1, dtype=torch.double)
+        for k in KS:
+            metrics[f"{way}_r{k}"] = 100 * likely[:k].sum().item()
+        metrics[f"{way}_medr"] = float((likely.cumsum(0) >= 0.5 - 1e-12).nonzero()[0].item() + 1)
+        metrics[f"{way}_meanr"] = (likely * ranks).sum().item()
+        metrics[f"{way}_mrr"] = (likely / ranks).sum().item()
+    shown = min(PRECISION_AT, texts)
+    metrics["i2t_p10"] = 100 * shown / PRECISION_AT * sum(captions_of) / images / texts
+    metrics["t2i_p10"] = metrics["t2i_r10"] / PRECISION_AT
+    metrics["rsum"] = sum(metrics[f"{way}_r{k}"] for way in ("i2t", "t2i") for k in KS)
+    return metrics | {"images": images, "captions": texts}
+
+
+def bag_of_words(dataset: Dataset, fitted_on: Sequence[str]) -> tuple[Tensor, Tensor, list[int]]:
+    """Return unit vectors of images and texts from words alone, and the texts' images.
+
+    TF-IDF fitted on captions that are not asked about. An image has no words, so its first caption
+    stands for it and is taken out of the texts: the baseline sees what a person wrote of the photo,
+    which no image tower does. Images with a single caption are left out.
+    """
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    asked = [image for image in dataset.images if len(image.captions) > 1]
+    vectorizer: Any = TfidfVectorizer(sublinear_tf=True).fit(fitted_on)
+
+    def vectors(texts: Sequence[str]) -> Tensor:
+        return torch.from_numpy(vectorizer.transform(texts).toarray()).float()
+
+    owner = [row for row, image in enumerate(asked) for _ in image.captions[1:]]
+    texts = [caption for image in asked for caption in image.captions[1:]]
+    return vectors([image.captions[0] for image in asked]), vectors(texts), owner
+
+
+def alignment(images: Tensor, texts: Tensor, image_of_text: Tensor) -> float:
+    """Mean squared distance of an image and its caption; lower is closer (Wang and Isola 2020)."""
+    return (images.float()[image_of_text] - texts.float()).square().sum(1).mean().item()
+
+
+def uniformity(vectors: Tensor, rows_at_once: int = 1024) -> float:
+    """Log of the mean of exp(-2 d^2) over pairs; lower is more evenly spread (Wang and Isola 2020)."""
+    vectors = vectors.float()
+    total = torch.zeros((), dtype=torch.double)
+    for rows in vectors.split(rows_at_once):
+        total += torch.exp(-2 * (2 - 2 * rows @ vectors.T).clamp(min=0)).double().sum()
+    pairs = len(vectors) * (len(vectors) - 1)
+    return math.log((total.item() - len(vectors)) / pairs)  # less each vector with itself

@@ -1,0 +1,95 @@
+"""Bootstrap, baselines, alignment and uniformity against simulation and against values by hand."""
+
+import math
+import random
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from crossmodal.data.dataset import CaptionedImage, Dataset
+from crossmodal.evaluation.baselines import alignment, bag_of_words, random_ranking, uniformity
+from crossmodal.evaluation.evaluate import average_of_captions
+from crossmodal.evaluation.metrics import ranks_of, retrieval_metrics
+from crossmodal.evaluation.resampling import Ranks, intervals, paired_p, resample
+from crossmodal.search.tensors import Embeddings
+
+
+def some_ranks(seed: int, noise: float = 1.0) -> tuple[Ranks, dict[str, float]]:
+    generator = torch.Generator().manual_seed(seed)
+    owner = torch.arange(60).repeat_interleave(3)
+    images = F.normalize(torch.randn(60, 16, generator=generator), dim=1)
+    texts = F.normalize(images[owner] + noise * torch.randn(180, 16, generator=generator), dim=1)
+    return Ranks(*ranks_of(images, texts, owner.tolist()), owner), retrieval_metrics(images, texts, owner.tolist())
+
+
+def test_intervals_hold_the_figure_and_shrink_with_what_is_asked() -> None:
+    ranks, metrics = some_ranks(0)
+    resampled = resample(ranks)
+    for key, (low, high) in intervals(resampled).items():
+        assert low <= metrics[key] <= high
+        assert resampled[key].mean().item() == pytest.approx(metrics[key], rel=0.05)
+    # For a share p of n images the interval is near 1.96 standard errors to either side.
+    low, high = intervals(resampled)["i2t_r5"]
+    share = metrics["i2t_r5"] / 100
+    assert (high - low) / 2 == pytest.approx(196 * math.sqrt(share * (1 - share) / 60), rel=0.25)
+
+
+def test_paired_difference() -> None:
+    good, bad = resample(some_ranks(0, 0.5)[0])["rsum"], resample(some_ranks(0, 2.0)[0])["rsum"]
+    assert paired_p(good, bad) == 1 / 1000
+    assert paired_p(good, good) == 1
+
+
+def test_random_ranking_against_shuffles() -> None:
+    captions_of = [5, 5, 3, 1, 5, 2]
+    owner = [image for image, count in enumerate(captions_of) for _ in range(count)]
+    rng = random.Random(0)
+    image_ranks, hits = [], []
+    for _ in range(4000):
+        order = rng.sample(owner, len(owner))
+        for image in range(len(captions_of)):
+            image_ranks.append(1 + order.index(image))
+            hits.append(order[:10].count(image))
+    expected = random_ranking(captions_of)
+    for k in (1, 5, 10):
+        assert expected[f"i2t_r{k}"] == pytest.approx(
+            100 * sum(r <= k for r in image_ranks) / len(image_ranks), abs=1.0
+        )
+    assert expected["i2t_meanr"] == pytest.approx(sum(image_ranks) / len(image_ranks), rel=0.02)
+    assert expected["i2t_mrr"] == pytest.approx(sum(1 / r for r in image_ranks) / len(image_ranks), rel=0.02)
+    assert expected["i2t_p10"] == pytest.approx(10 * sum(hits) / len(hits), rel=0.03)
+    assert expected["i2t_medr"] == sorted(image_ranks)[len(image_ranks) // 2]
+    assert expected["t2i_r1"] == pytest.approx(100 / 6)
+    assert expected["t2i_r10"] == pytest.approx(100)
+    assert expected["t2i_meanr"] == pytest.approx(3.5)
+
+
+def test_words_find_the_photo_that_shares_them() -> None:
+    things = ("red dog", "blue boat", "green house")
+    told = [CaptionedImage(f"{t}.jpg", Path(t), (f"a {t}", f"one {t} here", f"the {t}")) for t in things]
+    dataset = Dataset((*told, CaptionedImage("alone.jpg", Path("alone.jpg"), ("a single caption",))))
+    images, texts, owner = bag_of_words(dataset, dataset.captions)
+    assert (len(images), owner) == (3, [0, 0, 1, 1, 2, 2])
+    torch.testing.assert_close(texts.norm(dim=1), torch.ones(6))
+    assert retrieval_metrics(images, texts, owner)["t2i_r1"] == 100
+
+
+def test_alignment_and_uniformity_by_hand() -> None:
+    images = torch.eye(2)
+    assert alignment(images, images, torch.arange(2)) == 0
+    assert alignment(images, images.flip(0), torch.arange(2)) == pytest.approx(2)
+    assert uniformity(images) == pytest.approx(-4)  # one distance, squared 2
+    assert uniformity(torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0]])) == pytest.approx(
+        math.log((math.exp(-8) + 2 * math.exp(-4)) / 3), rel=1e-5
+    )
+
+
+def test_captions_averaged_by_hand() -> None:
+    texts = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]])
+    of = Embeddings(torch.eye(2), texts, ["a", "b"], ["val"] * 2, ["x", "y", "z"], torch.tensor([0, 0, 1]), {})
+    averaged = average_of_captions(of)
+    half = math.sqrt(0.5)
+    torch.testing.assert_close(averaged.texts, torch.tensor([[half, half], [0.6, 0.8]]))
+    assert averaged.caption_to_image.tolist() == [0, 1]

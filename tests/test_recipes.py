@@ -1,0 +1,230 @@
+"""Every recipe end to end on tiny towers: trains, resumes, evaluates, and is searched."""
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from streamlit.testing.v1 import AppTest
+
+import training_script
+from crossmodal.data.captions import read_captions
+from crossmodal.data.dataset import Dataset, read_dataset
+from crossmodal.dual_encoder import DualEncoder
+from crossmodal.errors import CrossmodalError
+from crossmodal.evaluation.evaluate import evaluate
+from crossmodal.progress import silent
+from crossmodal.recipe import Recipe, Stage
+from crossmodal.search.runs import open_service
+from crossmodal.training.average import WeightAverage
+from crossmodal.training.cached_photos import CachedPhotos
+from crossmodal.training.distributed import share_statistics
+from crossmodal.training.photos import DecodedPhotos
+from crossmodal.training.run_folder import results_of
+from model import RECIPES
+from tests.tiny import TINY_IMAGE, TINY_TEXT
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def tiny(recipe: Recipe) -> Recipe:
+    """The recipe with towers small enough for a test; a text tower from scratch stays what it is."""
+    text = recipe.text_tower if recipe.text_tower.startswith("scratch:") else TINY_TEXT
+    return replace(
+        recipe,
+        image_tower=TINY_IMAGE,
+        text_tower=text,
+        frozen_stages=min(recipe.frozen_stages, 1),
+        batch_size=8,
+        head_start_epochs=min(recipe.head_start_epochs, 1),
+    )
+
+
+@pytest.mark.parametrize("name", sorted(RECIPES))
+def test_every_recipe_trains_resumes_and_is_searched(
+    name: str, collection: tuple[Path, Path], weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    captions, images = collection
+    monkeypatch.setitem(training_script.RECIPES, name, tiny(RECIPES[name]))
+    data = ["--captions", str(captions), "--images", str(images), "--output", str(tmp_path), "--workers", "0"]
+    assert training_script.main([*data, "--recipe", name, "--weights", str(weights), "--epochs", "2"]) == 0
+    first = [record["epoch"] for record in results_of(tmp_path)]
+    assert first[-2:] == [1, 2]
+    assert training_script.main([*data, "--resume"]) == 0  # nothing is left to do, and that is no error
+    assert [record["epoch"] for record in results_of(tmp_path)] == first
+    checkpoint = tmp_path / "model_epoch_2.pt"
+    figures, about = evaluate(checkpoint, captions, images, split="val", say=lambda text: None)
+    assert name in about
+    assert figures == pytest.approx({key: results_of(tmp_path)[-1][key] for key in figures}, abs=0.5)
+    service = open_service(checkpoint)
+    assert len(service.find_images(service.query("a red car"), 5)) == 5
+    monkeypatch.setattr(sys, "argv", ["app.py", "--checkpoints", str(tmp_path)])
+    page = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120).run()
+    page.text_input[0].set_value("a red car").run()
+    assert not page.error
+    assert not page.exception
+    assert any("<figure" in part.value for part in page.markdown)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("name", sorted(RECIPES))
+def test_every_recipe_in_full_shape(name: str, flickr8k: Path, tmp_path: Path) -> None:
+    """Two epochs on 24 real photos, with random weights where none are at hand, interrupted after the first."""
+    rows = read_captions(flickr8k / "captions.txt").rows
+    names = list(dict.fromkeys(row.image for row in rows))[:24]
+    listed = [{"file_name": row.image, "caption": row.caption} for row in rows if row.image in names]
+    (tmp_path / "captions.json").write_text(json.dumps(listed))
+    run = tmp_path / "run"
+    data = ["--captions", str(tmp_path / "captions.json"), "--images", str(flickr8k / "images"), "--output", str(run)]
+    options = ["--recipe", name, "--epochs", "2", "--batch-size", "8"]
+    if RECIPES[name].image_tower != RECIPES["compact"].image_tower:
+        options += ["--image-weights", "random"]
+    if "all-MiniLM-L6-v2" not in RECIPES[name].text_tower and not RECIPES[name].text_tower.startswith("scratch:"):
+        options += ["--text-weights", "random"]
+    assert training_script.main([*data, *options]) == 0
+    assert training_script.main([*data, "--resume"]) == 0
+    assert [record["epoch"] for record in results_of(run)][-2:] == [1, 2]
+    figures, _ = evaluate(run / "model_epoch_2.pt", split="all", say=lambda text: None)
+    assert (figures["images"], figures["captions"]) == (24, len(listed))
+
+
+@pytest.mark.parametrize("loss", ["infonce", "nt-xent", "triplet", "triplet-hard", "sigmoid"])
+def test_every_loss_lowers_itself(
+    loss: str, collection: tuple[Path, Path], weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    captions, images = collection
+    monkeypatch.setitem(training_script.RECIPES, "tiny", replace(tiny(RECIPES["vit-minilm"]), loss=loss))
+    data = ["--captions", str(captions), "--images", str(images), "--output", str(tmp_path), "--workers", "0"]
+    options = ["--recipe", "tiny", "--weights", str(weights), "--epochs", "8", "--lr", "1e-3", "--dropout", "0"]
+    assert training_script.main([*data, *options]) == 0
+    losses = [record["loss"] for record in results_of(tmp_path)]
+    assert losses[-1] < losses[0]
+
+
+def test_stages_freeze_and_release(weights: Path) -> None:
+    from crossmodal.training.optimizer import freeze_towers
+
+    recipe = replace(
+        tiny(RECIPES["efficientnet-bert"]),
+        stages=(Stage(1, 1e-2, frozen=("image", "text")), Stage(1, 1e-5)),
+        frozen_stages=1,
+    )
+    model = DualEncoder.from_recipe(recipe, weights)
+    freeze_towers(model, recipe, 1)
+    assert not any(p.requires_grad for tower in (model.image_tower, model.text_tower) for p in tower.parameters())
+    freeze_towers(model, recipe, 2)
+    assert all(p.requires_grad for p in model.text_tower.parameters())
+    assert all(p.requires_grad for p in model.image_tower.net.blocks[1:].parameters())
+    assert not any(p.requires_grad for p in model.image_tower.net.conv_stem.parameters())
+
+
+@pytest.mark.parametrize("pooling", ["own", "mean", "gpo"])
+def test_poolings(pooling: str, weights: Path) -> None:
+    recipe = replace(tiny(RECIPES["efficientnet-minilm"]), image_pooling=pooling)
+    model = DualEncoder.from_recipe(recipe, weights).eval()
+    pixels = torch.randint(0, 256, (3, 3, 160, 160), dtype=torch.uint8)
+    features = model.image_tower(pixels)
+    assert features.shape == (3, model.image_tower.features)
+    if pooling == "mean":  # an EfficientNet's own pooling is the mean
+        torch.testing.assert_close(
+            features, DualEncoder.from_recipe(replace(recipe, image_pooling="own"), weights).eval().image_tower(pixels)
+        )
+
+
+def test_what_cannot_be_trained_together_is_said(recipe: Recipe) -> None:
+    for changed, words in (
+        ({"loss": "hinge"}, "clip, infonce, nt-xent"),
+        ({"projection": "mlp"}, "--head-start-epochs"),
+        ({"projection": "mlp", "head_start_epochs": 0, "chunk_size": 4}, "--chunk-size cannot be used"),
+        ({"temperature": 0.0}, "0.01 or more"),
+    ):
+        with pytest.raises(CrossmodalError, match=words):
+            replace(recipe, **changed).check()
+
+
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_cached_pictures_are_the_decoded_ones(
+    on_disk: bool, collection: tuple[Path, Path], weights: Path, tmp_path: Path
+) -> None:
+    dataset = read_dataset(*collection).dataset
+    prepare = DualEncoder.from_recipe(tiny(RECIPES["compact"]), weights).image_tower.preprocessing
+    decoded = DecodedPhotos(dataset, prepare, augment=False, seed=0, workers=0, pin=False)
+    folder = tmp_path if on_disk else None
+    cached = CachedPhotos(dataset, prepare, decoded, False, 0, silent, folder)
+    batches = [[3, 1], [7]]
+    for found, expected in zip(cached.epoch(batches, 1), decoded.epoch(batches, 1), strict=True):
+        assert torch.equal(found, expected)
+    assert torch.equal(torch.cat(list(cached.clean(range(30), 7))), torch.cat(list(decoded.clean(range(30), 30))))
+    views = CachedPhotos(dataset, prepare, decoded, True, 0, silent, folder)
+    first, second = (next(iter(views.epoch([[3]], epoch))) for epoch in (1, 2))
+    assert first.shape == second.shape == (1, 3, prepare.size, prepare.size)
+    assert not torch.equal(first, second)
+    if on_disk:
+        (file,) = tmp_path.glob("pictures-*.u8")
+        assert file.stat().st_size == CachedPhotos.bytes_needed(dataset, prepare)
+        nothing = DecodedPhotos(Dataset(()), prepare, augment=False, seed=0, workers=0, pin=False)
+        again = CachedPhotos(dataset, prepare, nothing, False, 0, silent, folder)  # decodes nothing
+        assert torch.equal(next(iter(again.clean([5], 1))), next(iter(decoded.clean([5], 1))))
+
+
+def test_the_average_follows_by_hand() -> None:
+    parameter = torch.nn.Parameter(torch.tensor([0.0]))
+    average = WeightAverage([parameter], 0.5)
+    with torch.no_grad():
+        parameter.fill_(11.0)
+    average.follow()  # decay 2 / 11: 0 + (1 - 2 / 11) * 11
+    with average.in_place():
+        assert parameter.item() == pytest.approx(9)
+    assert parameter.item() == 11
+    again = WeightAverage([parameter], 0.5)
+    again.restore(average.state())
+    with torch.no_grad():
+        parameter.fill_(9.0)
+    again.follow()
+    with again.in_place():
+        assert parameter.item() == pytest.approx(9)
+    off = WeightAverage([parameter], 0.0)
+    off.follow()
+    with off.in_place():
+        assert parameter.item() == 9
+
+
+def test_a_run_with_an_average_stores_the_average(
+    recipe: Recipe, collection: tuple[Path, Path], weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(training_script.RECIPES, "tiny", recipe)
+    captions, images = map(str, collection)
+    options = [
+        "--recipe",
+        "tiny",
+        "--weights",
+        str(weights),
+        "--captions",
+        captions,
+        "--images",
+        images,
+        "--workers",
+        "0",
+    ]
+    for name, ema in (("with", "0.9"), ("without", "0")):
+        assert training_script.main([*options, "--output", str(tmp_path / name), "--ema", ema]) == 0
+    stored = {
+        name: DualEncoder.load(tmp_path / name / "model_epoch_2.pt")[0].state_dict() for name in ("with", "without")
+    }
+    start = {
+        name: DualEncoder.load(tmp_path / name / "model_epoch_0.pt")[0].state_dict() for name in ("with", "without")
+    }
+    key = "text_projection.weight"
+    assert torch.equal(start["with"][key], start["without"][key])
+    assert not torch.equal(stored["with"][key], stored["without"][key])
+    moved = {name: (stored[name][key] - start[name][key]).norm() for name in stored}
+    assert 0 < moved["with"] < moved["without"]  # an average lags behind
+
+
+def test_statistics_are_not_shared_by_processes_on_a_cpu(recipe: Recipe, weights: Path) -> None:
+    model = DualEncoder.from_recipe(replace(recipe, projection="mlp", head_start_epochs=0), weights)
+    assert model.recipe.learns_statistics
+    with pytest.raises(CrossmodalError, match="in one process"):
+        share_statistics(model, torch.device("cpu"))
