@@ -85,7 +85,6 @@ RECIPES = {
             ),
             joint_size=256,
             text_pooling="pooler",
-            split=(0.8, 0.1, 0.1),
             loss="nt-xent",
             temperature=0.1,
             learn_temperature=0,

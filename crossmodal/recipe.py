@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
+from crossmodal.data.dataset import DRAWN_RATIOS
 from crossmodal.errors import CrossmodalError
 
 
@@ -35,7 +36,7 @@ class Recipe:
     image_tower: str
     text_tower: str
     stages: tuple[Stage, ...]
-    split: tuple[float, float, float] = (0.8, 0.1, 0.1)  # train, val, test, where the data set has no split
+    split: tuple[float, float, float] = DRAWN_RATIOS  # train, val, test, where the data set has no split
     joint_size: int = _knob(1024, "dimensions of the joint space")
     image_weights: str = _choice("weights that the image tower starts with", "published", "random")
     text_weights: str = _choice("weights that the text tower starts with", "published", "random")
@@ -159,4 +160,4 @@ class Recipe:
     def from_plain(values: Mapping[str, Any]) -> "Recipe":
         """Rebuild a recipe from `plain`."""
         stages = tuple(Stage(**{**stage, "frozen": tuple(stage.get("frozen", ()))}) for stage in values["stages"])
-        return Recipe(**{**values, "stages": stages, "split": tuple(values.get("split", (0.8, 0.1, 0.1)))})
+        return Recipe(**{**values, "stages": stages, "split": tuple(values.get("split", DRAWN_RATIOS))})

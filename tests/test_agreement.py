@@ -36,6 +36,9 @@ def test_what_is_no_rating_is_said(tmp_path: Path) -> None:
     file.write_text("image,caption,rating\na.jpg,x,good\n")
     with pytest.raises(CaptionsError, match="line 2: 'good' is no rating"):
         read_judgements(file, CAPTIONS)
+    file.write_text("a.jpg\tb.jpg#0\t1\t1\t2\na.jpg\n")
+    with pytest.raises(CaptionsError, match="'a.jpg' is no line of ratings"):
+        read_judgements(file, CAPTIONS)
     file.write_text("something else\n")
     with pytest.raises(CaptionsError, match="no known format"):
         read_judgements(file, CAPTIONS)

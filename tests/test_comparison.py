@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 
 from crossmodal.data.dataset import CaptionedImage, Dataset
-from crossmodal.evaluation.baselines import alignment, bag_of_words, random_ranking, uniformity
+from crossmodal.evaluation.baselines import bag_of_words, random_ranking
 from crossmodal.evaluation.evaluate import average_of_captions
-from crossmodal.evaluation.metrics import ranks_of, retrieval_metrics
+from crossmodal.evaluation.metrics import alignment, ranks_of, retrieval_metrics, uniformity
 from crossmodal.evaluation.resampling import Ranks, intervals, paired_p, resample
 from crossmodal.search.tensors import Embeddings
 
@@ -80,6 +80,7 @@ def test_alignment_and_uniformity_by_hand() -> None:
     images = torch.eye(2)
     assert alignment(images, images, torch.arange(2)) == 0
     assert alignment(images, images.flip(0), torch.arange(2)) == pytest.approx(2)
+    assert math.isnan(uniformity(images[:1]))
     assert uniformity(images) == pytest.approx(-4)  # one distance, squared 2
     assert uniformity(torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0]])) == pytest.approx(
         math.log((math.exp(-8) + 2 * math.exp(-4)) / 3), rel=1e-5

@@ -24,6 +24,7 @@ from crossmodal.training.distributed import share_statistics
 from crossmodal.training.photos import DecodedPhotos
 from crossmodal.training.run_folder import results_of
 from model import RECIPES
+from tests.test_runs import arguments
 from tests.tiny import TINY_IMAGE, TINY_TEXT
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -195,21 +196,8 @@ def test_a_run_with_an_average_stores_the_average(
     recipe: Recipe, collection: tuple[Path, Path], weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(training_script.RECIPES, "tiny", recipe)
-    captions, images = map(str, collection)
-    options = [
-        "--recipe",
-        "tiny",
-        "--weights",
-        str(weights),
-        "--captions",
-        captions,
-        "--images",
-        images,
-        "--workers",
-        "0",
-    ]
     for name, ema in (("with", "0.9"), ("without", "0")):
-        assert training_script.main([*options, "--output", str(tmp_path / name), "--ema", ema]) == 0
+        assert training_script.main(arguments(collection, weights, tmp_path / name, "--ema", ema)) == 0
     stored = {
         name: DualEncoder.load(tmp_path / name / "model_epoch_2.pt")[0].state_dict() for name in ("with", "without")
     }

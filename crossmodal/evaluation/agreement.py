@@ -47,7 +47,7 @@ def read_judgements(path: Path, captions_of: Mapping[str, Sequence[str]]) -> tup
     lines = [line for line in text.split("\n") if line.strip()]
     first = lines[0].split("\t") if lines else []
     if len(first) == 5 and CAPTION_ID.match(first[1]):
-        found, unknown = _annotations(lines, captions_of)
+        found, unknown = _annotations(path, lines, captions_of)
     elif lines and {"image", "caption", "rating"} <= {name.strip().lower() for name in lines[0].split(",")}:
         found, unknown = _ratings(path, text, captions_of)
     else:
@@ -57,12 +57,20 @@ def read_judgements(path: Path, captions_of: Mapping[str, Sequence[str]]) -> tup
     return found, unknown
 
 
-def _annotations(lines: Sequence[str], captions_of: Mapping[str, Sequence[str]]) -> tuple[list[Judgement], list[str]]:
+def _annotations(
+    path: Path, lines: Sequence[str], captions_of: Mapping[str, Sequence[str]]
+) -> tuple[list[Judgement], list[str]]:
     found, unknown = [], []
     # The experts' ratings are whole numbers from 1 to 4; the crowd's third column is a share, then counts.
     experts = all(re.fullmatch(r"[1-4]", value.strip()) for line in lines[:50] for value in line.split("\t")[2:5])
     for line in lines:
-        image, caption_id, *values = (part.strip() for part in line.split("\t"))
+        try:
+            image, caption_id, *values = (part.strip() for part in line.split("\t"))
+            if len(values) != 3:
+                raise ValueError
+            ratings = [float(value) for value in (values if experts else values[:1])]
+        except ValueError:
+            raise CaptionsError(f"{path}: {line[:80]!r} is no line of ratings.") from None
         match = CAPTION_ID.match(caption_id)
         theirs = captions_of.get(match["image"], ()) if match else ()
         number = int(match["number"]) if match else 0
@@ -71,8 +79,7 @@ def _annotations(lines: Sequence[str], captions_of: Mapping[str, Sequence[str]])
         elif number >= len(theirs):
             unknown.append(caption_id)
         else:
-            ratings = values[:3] if experts else values[:1]
-            found += [Judgement(image, theirs[number], float(value)) for value in ratings]
+            found += [Judgement(image, theirs[number], rating) for rating in ratings]
     return found, unknown
 
 

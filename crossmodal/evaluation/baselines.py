@@ -63,18 +63,3 @@ def bag_of_words(dataset: Dataset, fitted_on: Sequence[str]) -> tuple[Tensor, Te
     owner = [row for row, image in enumerate(asked) for _ in image.captions[1:]]
     texts = [caption for image in asked for caption in image.captions[1:]]
     return vectors([image.captions[0] for image in asked]), vectors(texts), owner
-
-
-def alignment(images: Tensor, texts: Tensor, image_of_text: Tensor) -> float:
-    """Mean squared distance of an image and its caption; lower is closer (Wang and Isola 2020)."""
-    return (images.float()[image_of_text] - texts.float()).square().sum(1).mean().item()
-
-
-def uniformity(vectors: Tensor, rows_at_once: int = 1024) -> float:
-    """Log of the mean of exp(-2 d^2) over pairs; lower is more evenly spread (Wang and Isola 2020)."""
-    vectors = vectors.float()
-    total = torch.zeros((), dtype=torch.double)
-    for rows in vectors.split(rows_at_once):
-        total += torch.exp(-2 * (2 - 2 * rows @ vectors.T).clamp(min=0)).double().sum()
-    pairs = len(vectors) * (len(vectors) - 1)
-    return math.log((total.item() - len(vectors)) / pairs)  # less each vector with itself

@@ -10,10 +10,10 @@ from torch import Tensor
 from crossmodal.data.captions import read_captions
 from crossmodal.data.dataset import Dataset
 from crossmodal.errors import CrossmodalError
-from crossmodal.evaluation.baselines import alignment, bag_of_words, random_ranking, uniformity
+from crossmodal.evaluation.baselines import bag_of_words, random_ranking
 from crossmodal.evaluation.encode import encode_dataset
 from crossmodal.evaluation.evaluate import Asked, Say, choose_images
-from crossmodal.evaluation.metrics import ranks_of, retrieval_metrics
+from crossmodal.evaluation.metrics import alignment, ranks_of, retrieval_metrics, uniformity
 from crossmodal.evaluation.resampling import Ranks, intervals, paired_p, resample
 from crossmodal.progress import Bars, silent
 from crossmodal.search.runs import checkpoint_of, load_model

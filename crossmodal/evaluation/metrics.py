@@ -1,5 +1,6 @@
 """Retrieval metrics over a whole split, all captions, both ways; ties count against the model."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -66,3 +67,20 @@ def retrieval_metrics(images: Tensor, texts: Tensor, caption_to_image: Sequence[
     metrics["t2i_p10"] = metrics["t2i_r10"] / PRECISION_AT  # one image is right, so 1 of 10 at the most
     metrics["rsum"] = sum(metrics[f"{way}_r{k}"] for way in ("i2t", "t2i") for k in KS)
     return metrics | {"images": len(images), "captions": len(texts)}
+
+
+def alignment(images: Tensor, texts: Tensor, image_of_text: Tensor) -> float:
+    """Mean squared distance of an image and its caption; lower is closer (Wang and Isola 2020)."""
+    return (images.float()[image_of_text] - texts.float()).square().sum(1).mean().item()
+
+
+def uniformity(vectors: Tensor, rows_at_once: int = 1024) -> float:
+    """Log of the mean of exp(-2 d^2) over pairs; lower is more evenly spread (Wang and Isola 2020); nan of one vector."""
+    if len(vectors) < 2:
+        return math.nan
+    vectors = vectors.float()
+    total = torch.zeros((), dtype=torch.double)
+    for rows in vectors.split(rows_at_once):
+        total += torch.exp(-2 * (2 - 2 * rows @ vectors.T).clamp(min=0)).double().sum()
+    pairs = len(vectors) * (len(vectors) - 1)
+    return math.log((total.item() - len(vectors)) / pairs)  # less each vector with itself
