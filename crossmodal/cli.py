@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from crossmodal.errors import CrossmodalError
 from crossmodal.progress import silent, terminal
 
 if TYPE_CHECKING:
+    from crossmodal.evaluation.evaluate import Asked
     from crossmodal.search.service import SearchService
 
 # Each command imports what it needs when it runs: `--help` answers at once, and `download` without torch.
@@ -71,6 +73,10 @@ def _parser() -> argparse.ArgumentParser:
     agreement.set_defaults(run=_agreement)
     for command in (evaluate, compare):
         _choice_of_images(command)
+    for command in (evaluate, compare, agreement):
+        command.add_argument(
+            "--weights", type=Path, help="folder with the weights of published models, looked into first"
+        )
     embed = commands.add_parser("embed", help="make a checkpoint's embedding tensors anew")
     embed.set_defaults(run=_embed)
     for command in (evaluate, agreement, embed):
@@ -201,20 +207,18 @@ def _print_json(content: list[dict[str, Any]]) -> None:
     print(json.dumps(content, ensure_ascii=False, indent=2))
 
 
+def _asked(options: argparse.Namespace) -> "Asked":
+    from crossmodal.evaluation.evaluate import Asked
+
+    given = vars(options)
+    return Asked(**{field.name: given[field.name] for field in fields(Asked) if field.name in given})
+
+
 def _evaluate(options: argparse.Namespace) -> None:
     from crossmodal.evaluation.evaluate import evaluate, table
     from crossmodal.files import write_text
 
-    metrics, about = evaluate(
-        options.checkpoint,
-        options.captions,
-        options.images,
-        options.split_file,
-        options.split,
-        options.skip_bad,
-        terminal,
-        average_captions=options.average_captions,
-    )
+    metrics, about = evaluate(options.checkpoint, _asked(options), terminal, average_captions=options.average_captions)
     print(table(metrics, about))
     if options.json:
         write_text(options.json, json.dumps(metrics, indent=2) + "\n")
@@ -222,11 +226,9 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 def _compare(options: argparse.Namespace) -> None:
     from crossmodal.evaluation.compare import as_json, compare, table
-    from crossmodal.evaluation.evaluate import Asked
     from crossmodal.files import write_text
 
-    asked = Asked(options.captions, options.images, options.split_file, options.split, options.skip_bad)
-    rows, of = compare(options.checkpoints, asked, terminal)
+    rows, of = compare(options.checkpoints, _asked(options), terminal)
     print(table(rows, of))
     if options.json:
         write_text(options.json, as_json(rows, of))
@@ -234,12 +236,10 @@ def _compare(options: argparse.Namespace) -> None:
 
 def _agreement(options: argparse.Namespace) -> None:
     from crossmodal.evaluation.agreement import agreement
-    from crossmodal.evaluation.evaluate import Asked
     from crossmodal.files import write_text
     from crossmodal.search.runs import default_run
 
-    asked = Asked(options.captions, options.images, skip_bad=options.skip_bad)
-    figures = agreement(options.checkpoint or default_run(), options.ratings, asked, terminal)
+    figures = agreement(options.checkpoint or default_run(), options.ratings, _asked(options), terminal)
     print(
         f"Kendall's tau-c {figures['tau_c']:.1f} over {figures['judgements']:,} judgements of {figures['images']:,} images"
     )

@@ -9,12 +9,11 @@ from pathlib import Path
 
 from crossmodal.data.dataset import Dataset
 from crossmodal.errors import CaptionsError, CrossmodalError
-from crossmodal.evaluation.encode import encode_captions, encode_images
+from crossmodal.evaluation.encode import encode_captions, encode_files
 from crossmodal.evaluation.evaluate import Asked, Say, choose_images
 from crossmodal.progress import Bars, silent
-from crossmodal.search.runs import checkpoint_of, load_model
+from crossmodal.search.runs import open_encoder
 from crossmodal.training.devices import worker_count
-from crossmodal.training.photos import DecodedPhotos
 
 FORMATS = (
     "CSV with the header image,caption,rating; Flickr8k's ExpertAnnotations.txt (image, image#number, three ratings); "
@@ -113,15 +112,15 @@ def kendall_tau_c(scores: Sequence[float], ratings: Sequence[float]) -> float:
 
 def agreement(checkpoint: Path, ratings: Path, asked: Asked, bars: Bars = silent, say: Say = print) -> dict[str, float]:
     """Return tau-c (per cent) between a checkpoint's scores and the judgements, and how many there are."""
-    model, content = load_model(checkpoint_of(checkpoint))
+    model, content, _ = open_encoder(checkpoint, asked.weights)
     dataset, _ = choose_images(content, replace(asked, split="all"), bars, say)
     judgements, unknown = read_judgements(ratings, {image.name: image.captions for image in dataset.images})
     if unknown:
         say(unknown_said(unknown))
     judged = {judgement.image for judgement in judgements}
     images = [replace(image, captions=()) for image in dataset.images if image.name in judged]
-    photos = DecodedPhotos(Dataset(tuple(images)), model.image_tower.preprocessing, False, 0, worker_count(), pin=False)
-    pictures = dict(zip((i.name for i in images), encode_images(model, photos, range(len(images)), bars), strict=True))
+    embeds = encode_files(model, Dataset(tuple(images)), worker_count(), bars)
+    pictures = dict(zip((image.name for image in images), embeds, strict=True))
     texts = encode_captions(model, [judgement.caption for judgement in judgements], bars)
     scores = [float(pictures[judgement.image] @ text) for judgement, text in zip(judgements, texts, strict=True)]
     tau = kendall_tau_c(scores, [judgement.rating for judgement in judgements])

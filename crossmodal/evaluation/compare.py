@@ -16,7 +16,7 @@ from crossmodal.evaluation.evaluate import Asked, Say, choose_images
 from crossmodal.evaluation.metrics import alignment, ranks_of, retrieval_metrics, uniformity
 from crossmodal.evaluation.resampling import Ranks, intervals, paired_p, resample
 from crossmodal.progress import Bars, silent
-from crossmodal.search.runs import checkpoint_of, load_model
+from crossmodal.search.runs import open_encoder
 from crossmodal.training.devices import worker_count
 
 SHOWN = ("t2i_r1", "t2i_r5", "t2i_r10", "i2t_r1", "i2t_r5", "i2t_r10", "rsum")
@@ -40,8 +40,8 @@ def compare(checkpoints: Sequence[Path], asked: Asked, bars: Bars = silent, say:
     """
     rows: list[Row] = []
     chosen, of = Dataset(()), ""
-    for path in map(checkpoint_of, checkpoints):
-        model, content = load_model(path)
+    for path in checkpoints:
+        model, content, name = open_encoder(path, asked.weights)
         images, of = choose_images(content, asked, bars, say)
         if not rows:
             chosen = images
@@ -60,7 +60,6 @@ def compare(checkpoints: Sequence[Path], asked: Asked, bars: Bars = silent, say:
             "text_uniformity": uniformity(embeddings.texts),
         }
         resampled = resample(ranks)
-        name = f"{model.recipe.name}, epoch {content['epoch']} ({path})"
         rows.append(Row(name, metrics, intervals(resampled), resampled))
     return rows, of
 
