@@ -65,7 +65,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     evaluate.set_defaults(run=_evaluate)
     compare = commands.add_parser("compare", help="several checkpoints and the baselines in one table")
-    compare.add_argument("checkpoints", type=Path, nargs="+", help="checkpoints, or folders of runs")
+    compare.add_argument(
+        "checkpoints", type=Path, nargs="+", help="checkpoints, runs, folders of runs (all of them), published models"
+    )
     compare.set_defaults(run=_compare)
     agreement = commands.add_parser("agreement", help="Kendall's tau-c with human judgements of captions")
     agreement.add_argument("ratings", type=Path, help="image,caption,rating, or Flickr8k's expert or crowd annotations")
@@ -215,23 +217,27 @@ def _asked(options: argparse.Namespace) -> "Asked":
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from crossmodal.evaluation.evaluate import evaluate, table
+    from crossmodal.evaluation.evaluate import evaluate
+    from crossmodal.evaluation.result import NOTE, table
     from crossmodal.files import write_text
 
-    metrics, about = evaluate(options.checkpoint, _asked(options), terminal, average_captions=options.average_captions)
-    print(table(metrics, about))
+    results = evaluate(options.checkpoint, _asked(options), terminal, average_captions=options.average_captions)
+    print("\n".join([*map(table, results), NOTE]))
     if options.json:
-        write_text(options.json, json.dumps(metrics, indent=2) + "\n")
+        flat = [{"name": result.name, **result.metrics, "intervals": result.intervals} for result in results]
+        averaged = {"average_captions": flat[1]} if options.average_captions else {}
+        write_text(options.json, json.dumps(flat[0] | averaged, indent=2) + "\n")
 
 
 def _compare(options: argparse.Namespace) -> None:
-    from crossmodal.evaluation.compare import as_json, compare, table
+    from crossmodal.evaluation.compare import compare, table
+    from crossmodal.evaluation.result import as_json
     from crossmodal.files import write_text
 
-    rows, of = compare(options.checkpoints, _asked(options), terminal)
-    print(table(rows, of))
+    compared = compare(options.checkpoints, _asked(options), terminal)
+    print(table(compared))
     if options.json:
-        write_text(options.json, as_json(rows, of))
+        write_text(options.json, as_json([*compared.baselines, *compared.systems], compared.of))
 
 
 def _agreement(options: argparse.Namespace) -> None:

@@ -79,9 +79,10 @@ def test_every_recipe_trains_resumes_and_is_searched(
     assert training_script.main([*data, "--resume"]) == 0  # nothing is left to do, and that is no error
     assert [record["epoch"] for record in results_of(tmp_path)] == first
     checkpoint = tmp_path / "model_epoch_2.pt"
-    figures, about = evaluate(checkpoint, Asked(captions, images, split="val"), say=lambda text: None)
-    assert name in about
-    assert figures == pytest.approx({key: results_of(tmp_path)[-1][key] for key in figures}, abs=0.5)
+    (result,) = evaluate(checkpoint, Asked(captions, images, split="val"), say=lambda text: None)
+    assert name in result.name
+    recorded = results_of(tmp_path)[-1]
+    assert result.metrics == pytest.approx({k: recorded.get(k, value) for k, value in result.metrics.items()}, abs=0.5)
     service = open_service(checkpoint)
     assert len(service.find_images(service.query("a red car"), 5)) == 5
     monkeypatch.setattr(sys, "argv", ["app.py", "--checkpoints", str(tmp_path)])
@@ -111,8 +112,8 @@ def test_every_recipe_in_full_shape(name: str, flickr8k: Path, tmp_path: Path, m
         assert training_script.main([*data, *options]) == 130
     assert training_script.main([*data, "--resume"]) == 0
     assert [record["epoch"] for record in results_of(run)][-2:] == [1, 2]
-    figures, _ = evaluate(run / "model_epoch_2.pt", Asked(split="all"), say=lambda text: None)
-    assert (figures["images"], figures["captions"]) == (24, len(listed))
+    (result,) = evaluate(run / "model_epoch_2.pt", Asked(split="all"), say=lambda text: None)
+    assert (result.metrics["images"], result.metrics["captions"]) == (24, len(listed))
 
 
 @pytest.mark.parametrize("loss", ["infonce", "nt-xent", "triplet", "triplet-hard", "sigmoid"])

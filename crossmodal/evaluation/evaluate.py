@@ -10,7 +10,8 @@ import torch.nn.functional as F
 
 from crossmodal.data.dataset import DRAWN_RATIOS, Dataset, read_dataset, read_names, refuse_if_many_bad
 from crossmodal.errors import CheckpointError, CrossmodalError
-from crossmodal.evaluation.encode import encode_dataset, metrics_of_split
+from crossmodal.evaluation.encode import encode_dataset
+from crossmodal.evaluation.result import Result, measure
 from crossmodal.progress import Bars, silent
 from crossmodal.search.runs import (
     SHIPPED,
@@ -24,7 +25,6 @@ from crossmodal.search.runs import (
 from crossmodal.search.tensors import Embeddings, image_path, save_embeddings, text_path
 from crossmodal.training.devices import worker_count
 
-AVERAGE = "average_"
 Say = Callable[[str], None]
 
 
@@ -41,26 +41,26 @@ class Asked:
 
 
 def evaluate(
-    checkpoint: Path | None,
-    asked: Asked,
-    bars: Bars = silent,
-    say: Say = print,
-    average_captions: bool = False,
-) -> tuple[dict[str, float], str]:
-    """Return the metrics of a checkpoint on the chosen images, and one line that says what they are of.
+    checkpoint: Path | None, asked: Asked, bars: Bars = silent, say: Say = print, average_captions: bool = False
+) -> list[Result]:
+    """Return the figures of a checkpoint on the images asked for; their name says what they are of.
 
-    With `average_captions` there are also those of each image's captions as one vector, their keys
-    led by average_. With a split file exactly its images are ranked; else the split asked for; else test where there
-    is one, else val, else all. Raises CrossmodalError when that leaves no image.
+    With `average_captions` a second result has each image's captions as one vector. With a split file
+    exactly its images are ranked; else the split asked for; else test where there is one, else val,
+    else all. Raises CrossmodalError when that leaves no image.
     """
     model, content, about = open_encoder(checkpoint or default_run(), asked.weights)
     chosen, of = choose_images(content, asked, bars, say)
     embeddings = encode_dataset(model, chosen, {}, worker_count(), bars)
-    metrics = metrics_of_split(embeddings, "all")
+    found = [measure_embeddings(f"{about}; {of}", embeddings)]
     if average_captions:
-        averaged = average_of_captions(embeddings)
-        metrics |= {f"{AVERAGE}{key}": value for key, value in metrics_of_split(averaged, "all").items()}
-    return metrics, f"{about}; {of}"
+        found.append(measure_embeddings("each image's captions as one mean vector", average_of_captions(embeddings)))
+    return found
+
+
+def measure_embeddings(name: str, embeddings: Embeddings) -> Result:
+    """Return the figures of a whole collection."""
+    return measure(name, embeddings.images, embeddings.texts, embeddings.caption_to_image)
 
 
 def average_of_captions(embeddings: Embeddings) -> Embeddings:
@@ -146,18 +146,3 @@ def _read(
         say(f"  {row}")
     refuse_if_many_bad(checked, captions, skip_bad)
     return checked.dataset
-
-
-def table(metrics: dict[str, float], about: str) -> str:
-    """Return the figures as a small table with what they are of."""
-    columns: tuple[tuple[str, str, Callable[[float], str]], ...] = (
-        ("R@1", "r1", "{:.1f}".format), ("R@5", "r5", "{:.1f}".format), ("R@10", "r10", "{:.1f}".format),
-        ("P@10", "p10", "{:.1f}".format), ("median rank", "medr", "{:.1f}".format),
-        ("mean rank", "meanr", "{:.1f}".format), ("MRR", "mrr", "{:.3f}".format),
-    )  # fmt: skip
-    lines = [about, f"{'':14}" + "".join(f"{title:>13}" for title, _, _ in columns)]
-    for name, way in (("text to image", "t2i"), ("image to text", "i2t")):
-        lines.append(f"{name:14}" + "".join(f"{form(metrics[f'{way}_{key}']):>13}" for _, key, form in columns))
-    lines.append(f"rsum {metrics['rsum']:.1f}")
-    averaged = {key.removeprefix(AVERAGE): value for key, value in metrics.items() if key.startswith(AVERAGE)}
-    return "\n".join([*lines, table(averaged, "each image's captions as one mean vector")] if averaged else lines)
