@@ -69,13 +69,24 @@ def _parser() -> argparse.ArgumentParser:
         "checkpoints", type=Path, nargs="+", help="checkpoints, runs, folders of runs (all of them), published models"
     )
     compare.set_defaults(run=_compare)
+    report = commands.add_parser("report", help="one HTML file: figures, curves, maps, queries, failures")
+    report.add_argument(
+        "checkpoints",
+        type=Path,
+        nargs="*",
+        help="as for compare (default: the newest run's best); pictures are of the first",
+    )
+    report.add_argument("--output", type=Path, default=Path("report.html"), metavar="FILE", help="default: report.html")
+    report.add_argument("--png", action="store_true", help="charts and grids as PNG files beside it too")
+    report.set_defaults(run=_report)
     agreement = commands.add_parser("agreement", help="Kendall's tau-c with human judgements of captions")
     agreement.add_argument("ratings", type=Path, help="image,caption,rating, or Flickr8k's expert or crowd annotations")
-    agreement.add_argument("--json", type=Path, metavar="FILE", help="also save the figures here")
     agreement.set_defaults(run=_agreement)
-    for command in (evaluate, compare):
+    for command in (evaluate, compare, report):
         _choice_of_images(command)
     for command in (evaluate, compare, agreement):
+        command.add_argument("--json", type=Path, metavar="FILE", help="also save the figures here")
+    for command in (evaluate, compare, report, agreement):
         command.add_argument(
             "--weights", type=Path, help="folder with the weights of published models, looked into first"
         )
@@ -85,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--checkpoint", type=Path, help="checkpoint, or folder of a run (default: the newest run's best)"
         )
-    for command in (evaluate, compare, agreement, embed):
+    for command in (evaluate, compare, report, agreement, embed):
         command.add_argument("--captions", type=Path, help="caption file (default: that of the run)")
         command.add_argument("--images", type=Path, help="folder of pictures (default: that of the run)")
         command.add_argument(
@@ -116,7 +127,6 @@ def _choice_of_images(command: argparse.ArgumentParser) -> None:
         choices=("train", "val", "test", "all"),
         help="evaluate this split (default: test, else val, else all)",
     )
-    command.add_argument("--json", type=Path, metavar="FILE", help="also save the figures here")
 
 
 def _gallery_options(command: argparse.ArgumentParser) -> None:
@@ -238,6 +248,15 @@ def _compare(options: argparse.Namespace) -> None:
     print(table(compared))
     if options.json:
         write_text(options.json, as_json([*compared.baselines, *compared.systems], compared.of))
+
+
+def _report(options: argparse.Namespace) -> None:
+    from crossmodal.evaluation.report.report import report
+    from crossmodal.search.runs import default_run
+
+    models = options.checkpoints or [default_run()]
+    for path in report(models, options.output, options.png, _asked(options), terminal):
+        print(f"Wrote {path}")
 
 
 def _agreement(options: argparse.Namespace) -> None:

@@ -76,7 +76,9 @@ def baselines(chosen: Dataset, fitted_on: Sequence[str]) -> list[Result]:
     rows = [Result("random ranking (closed form)", random_ranking([len(image.captions) for image in chosen.images]))]
     if any(len(image.captions) > 1 for image in chosen.images):
         images, texts, owner = bag_of_words(chosen, fitted_on)
-        rows.append(measure("bags of words (TF-IDF)", images, texts, torch.tensor(owner)))
+        rows.append(
+            measure("bags of words (TF-IDF; one caption stands for the image)", images, texts, torch.tensor(owner))
+        )
     return rows
 
 
