@@ -13,7 +13,7 @@ import argparse
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import MISSING, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,8 @@ from crossmodal.towers.text import needs_captions, text_from_plain
 from crossmodal.training.devices import choose_device, worker_count
 from crossmodal.training.distributed import share_statistics, start_processes
 from crossmodal.training.run_folder import best_epoch, load_state, make_room, results_of
-from crossmodal.training.trainer import Interrupted, Setting, Trainer
+from crossmodal.training.setting import Interrupted, Setting
+from crossmodal.training.trainer import Trainer
 from model import DEFAULT, RECIPES, WITHOUT_DOWNLOAD
 
 ROOT = Path(__file__).resolve().parent
@@ -85,7 +86,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     for knob in KNOBS:
         knobs.add_argument(
             f"--{knob.name.replace('_', '-')}",
-            type=type(knob.default),
+            type=str if knob.default is MISSING else type(knob.default),
             help=knob.metadata["help"],
         )
     return parser.parse_args(arguments)
@@ -221,7 +222,7 @@ def train(options: argparse.Namespace) -> int:
         f"Recipe {model.recipe.name} on {device}, {model.recipe.epochs} epochs at most, batches of {model.recipe.batch_size} images."
     )
     log = tensorboard_log(options.output) if options.tensorboard and rank == 0 else None
-    setting = Setting(options.output, rank, processes, workers, bars, log)
+    setting = Setting(options.output, options.weights, rank, processes, workers, bars, log)
     if processes > 1 and model.recipe.learns_statistics:
         share_statistics(model, device)
     trainer = Trainer(model.to(device), dataset, extra, data, setting)
@@ -246,7 +247,7 @@ def train(options: argparse.Namespace) -> int:
 def given_again(options: argparse.Namespace) -> list[str]:
     """Return the options of this run that --resume needs again."""
     parts = []
-    for name in ("captions", "images", "output"):
+    for name in ("captions", "images", "output", "weights"):
         value = getattr(options, name)
         if value is not None and value != OUTPUT:
             parts += [f"--{name}", str(value)]

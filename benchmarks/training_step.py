@@ -20,8 +20,9 @@ from crossmodal.dual_encoder import DualEncoder
 from crossmodal.progress import silent, terminal
 from crossmodal.training.batches import plan_epoch
 from crossmodal.training.devices import choose_device, worker_count
+from crossmodal.training.setting import Progress, Setting
 from crossmodal.training.step import StepPlan
-from crossmodal.training.trainer import Progress, Setting, Trainer
+from crossmodal.training.trainer import Trainer
 from model import RECIPES
 
 

@@ -25,7 +25,8 @@ from crossmodal.evaluation.encode import encode_captions, encode_images, metrics
 from crossmodal.progress import silent, terminal
 from crossmodal.search.tensors import Embeddings, save_embeddings
 from crossmodal.training.devices import choose_device, worker_count
-from crossmodal.training.trainer import Setting, Trainer
+from crossmodal.training.setting import Setting
+from crossmodal.training.trainer import Trainer
 from model import RECIPES
 
 IMAGES, CAPTIONS, TRAINED, VALIDATED = 31_783, 158_915, 29_000, 1_000

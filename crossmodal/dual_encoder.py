@@ -3,19 +3,19 @@
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor, nn
 
+from crossmodal.encoder import Encoder
 from crossmodal.errors import CheckpointError
 from crossmodal.files import load_tensors, save_tensors
 from crossmodal.recipe import Recipe
-from crossmodal.towers.image import ImageTower, image_tower
+from crossmodal.towers.image import ImageTower, Preprocessing, image_tower
 from crossmodal.towers.text import TextTower, text_from_plain, text_tower
 
 FORMAT = "crossmodal-model"
@@ -25,7 +25,7 @@ MAX_LOGIT_SCALE = math.log(100)
 ADVICE = "train a model with `python training_script.py`, or name another checkpoint."
 
 
-class DualEncoder(nn.Module):
+class DualEncoder(Encoder):
     """Pictures and sentences to unit vectors of one space, where a dot product compares them."""
 
     def __init__(self, image_tower: ImageTower, text_tower: TextTower, recipe: Recipe) -> None:
@@ -58,6 +58,21 @@ class DualEncoder(nn.Module):
         """Where the model is."""
         return self.logit_scale.device
 
+    @property
+    def label(self) -> str:  # type: ignore[override]
+        """The recipe's name."""
+        return self.recipe.name
+
+    @property
+    def preparation(self) -> Preprocessing:
+        """How a picture becomes the image tower's input, uint8."""
+        return self.image_tower.preprocessing
+
+    @property
+    def temperature(self) -> float:  # type: ignore[override]
+        """By which similarities are divided."""
+        return 1 / self.logit_scale.exp().item()
+
     def loss_parameters(self) -> list[nn.Parameter]:
         """Return what the loss itself learns: the temperature, and the bias of the sigmoid loss."""
         return [self.logit_scale, *([self.logit_bias] if self.recipe.loss == "sigmoid" else [])]
@@ -74,17 +89,9 @@ class DualEncoder(nn.Module):
         """Return unit vectors [len(sentences), joint_size]."""
         return F.normalize(self.text_projection(self.text_tower(sentences)).float(), dim=-1)
 
-    @torch.inference_mode()
-    def encode_pictures(self, pictures: Sequence[Image.Image]) -> Tensor:
-        """Return unit vectors [len(pictures), joint_size] of RGB pictures, fp32 on the CPU."""
-        pixels = torch.stack([self.image_tower.preprocessing(picture) for picture in pictures])
-        return self.encode_image(pixels.to(self.device)).cpu()
-
-    @torch.inference_mode()
-    def encode_sentences(self, sentences: Sequence[str], at_once: int = 512) -> Iterator[Tensor]:
-        """Yield unit vectors [at most at_once, joint_size], fp32 on the CPU, in the order given."""
-        for start in range(0, len(sentences), at_once):
-            yield self.encode_text(sentences[start : start + at_once]).cpu()
+    def plain(self) -> dict[str, Any]:
+        """Return what rebuilds both towers without their weights, as plain values."""
+        return {"image_tower": self.image_tower.plain(), "text_tower": self.text_tower.plain()}
 
     def clamp_logit_scale(self) -> None:
         """Hold the temperature at 0.01 or above, after each step."""
@@ -104,7 +111,7 @@ class DualEncoder(nn.Module):
     def save(self, path: Path, epoch: int, metrics: Mapping[str, float], data: Mapping[str, Any]) -> str:
         """Write all that encoding needs, whole or not at all; return the model's fingerprint."""
         weights = self.stored_weights()
-        towers = {"image_tower": self.image_tower.plain(), "text_tower": self.text_tower.plain()}
+        towers = self.plain()
         fingerprint = _fingerprint(weights, towers)
         content = {
             "format": FORMAT, "version": FORMAT_VERSION, "fingerprint": fingerprint, "recipe": self.recipe.plain(),

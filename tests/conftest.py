@@ -1,7 +1,10 @@
 """Tiny towers with random weights, and a small drawn collection, for the quick tests."""
 
 import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import timm
@@ -13,6 +16,9 @@ from crossmodal.data.sample import draw_sample
 from crossmodal.dual_encoder import DualEncoder
 from crossmodal.recipe import Recipe, Stage
 from tests.tiny import TINY_IMAGE, TINY_TEXT, write_tiny_encoder
+
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a quick test never asks a hub
 torch.set_num_threads(2)
@@ -62,3 +68,22 @@ def flickr8k() -> Path:
     if not place or not (Path(place) / "captions.txt").is_file():
         pytest.skip("set FLICKR8K_DIR to a folder with captions.txt, train.txt, val.txt and images/")
     return Path(place)
+
+
+@pytest.fixture
+def browser() -> "Iterator[Chrome]":
+    """A headless Chromium; tests that need it skip without it."""
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not chromium or not driver:
+        pytest.skip("Chromium and chromedriver are not installed")
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    flags = ("headless=new", "no-sandbox", "disable-gpu", "disable-background-networking", "window-size=1280,1000")
+    for flag in flags:
+        options.add_argument(f"--{flag}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    opened = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    yield opened
+    opened.quit()

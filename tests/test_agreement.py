@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from crossmodal.data.captions import captions_by_number
 from crossmodal.errors import CaptionsError, CrossmodalError
 from crossmodal.evaluation.agreement import kendall_tau_c, read_judgements, unknown_said
 
@@ -15,7 +16,7 @@ def test_the_three_formats(tmp_path: Path) -> None:
     file.write_text(
         "a.jpg\tb.jpg#0\t1\t1\t2\nb.jpg\ta.jpg#1\t3\t4\t4\nc.jpg\ta.jpg#0\t1\t1\t1\na.jpg\tb.jpg#7\t1\t1\t1\n"
     )
-    found, unknown = read_judgements(file, CAPTIONS)
+    found, unknown = read_judgements(file, CAPTIONS, CAPTIONS)
     assert [(j.image, j.caption, j.rating) for j in found[2:5]] == [
         ("a.jpg", "b0", 2),
         ("b.jpg", "a1", 3),
@@ -24,24 +25,30 @@ def test_the_three_formats(tmp_path: Path) -> None:
     assert unknown == ["c.jpg", "b.jpg#7"]
     assert unknown_said(unknown).startswith("2 judgements")
     file.write_text("a.jpg\tb.jpg#0\t0.25\t1\t3\nb.jpg\ta.jpg#1\t1\t3\t0\n")
-    assert [j.rating for j in read_judgements(file, CAPTIONS)[0]] == [0.25, 1]
+    assert [j.rating for j in read_judgements(file, CAPTIONS, CAPTIONS)[0]] == [0.25, 1]
     file.write_text('image, caption, rating\na.jpg, "a dog, here", 3\nz.jpg, x, 1\n')
-    found, unknown = read_judgements(file, CAPTIONS)
+    found, unknown = read_judgements(file, CAPTIONS, CAPTIONS)
     assert [(j.image, j.caption, j.rating) for j in found] == [("a.jpg", "a dog, here", 3)]
     assert unknown == ["z.jpg"]
+
+
+def test_numbers_count_repeated_captions(tmp_path: Path) -> None:
+    file = tmp_path / "token.txt"
+    file.write_text("a.jpg#0\tA dog .\na.jpg#1\tA dog .\na.jpg#2\tA cat .\nb.jpg#0\tA boat .\n")
+    assert captions_by_number(file) == {"a.jpg": ["A dog .", "A dog .", "A cat ."], "b.jpg": ["A boat ."]}
 
 
 def test_what_is_no_rating_is_said(tmp_path: Path) -> None:
     file = tmp_path / "ratings"
     file.write_text("image,caption,rating\na.jpg,x,good\n")
     with pytest.raises(CaptionsError, match="line 2: 'good' is no rating"):
-        read_judgements(file, CAPTIONS)
+        read_judgements(file, CAPTIONS, CAPTIONS)
     file.write_text("a.jpg\tb.jpg#0\t1\t1\t2\na.jpg\n")
     with pytest.raises(CaptionsError, match="'a.jpg' is no line of ratings"):
-        read_judgements(file, CAPTIONS)
+        read_judgements(file, CAPTIONS, CAPTIONS)
     file.write_text("something else\n")
     with pytest.raises(CaptionsError, match="no known format"):
-        read_judgements(file, CAPTIONS)
+        read_judgements(file, CAPTIONS, CAPTIONS)
     with pytest.raises(CrossmodalError, match="All ratings are equal"):
         kendall_tau_c([1, 2], [3, 3])
 

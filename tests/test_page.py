@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from PIL import Image
@@ -18,6 +19,9 @@ from crossmodal.dual_encoder import DualEncoder
 from crossmodal.evaluation.encode import encode_dataset
 from crossmodal.files import append_line
 from crossmodal.search.tensors import image_path, model_path, save_embeddings
+
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -141,25 +145,9 @@ def served(tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.mark.real
-def test_in_chromium(served: str, tmp_path: Path) -> None:
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not chromium or not driver:
-        pytest.skip("Chromium and chromedriver are not installed")
-    from selenium import webdriver
+def test_in_chromium(served: str, tmp_path: Path, browser: "Chrome") -> None:
     from selenium.webdriver.common.by import By
     from selenium.webdriver.common.keys import Keys
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for flag in (
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-background-networking",
-        "--window-size=1280,1000",
-    ):
-        options.add_argument(flag)
-    browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
 
     def wait(selector: str, count: int = 1, seconds: float = 240) -> None:
         deadline = time.monotonic() + seconds
@@ -169,30 +157,27 @@ def test_in_chromium(served: str, tmp_path: Path) -> None:
             )
             time.sleep(0.3)
 
-    try:
-        for _ in range(100):
-            try:
-                browser.get(served)
-                break
-            except Exception:
-                time.sleep(0.5)
-        box = "input[aria-label='What should be in the photo?']"
-        wait(box)  # the sample is drawn and encoded before that
-        assert "drawings made by this project" in browser.find_element(By.TAG_NAME, "body").text
-        browser.find_element(By.CSS_SELECTOR, box).send_keys("two orange houses in the snow" + Keys.ENTER)
-        wait(".cm-card img", 10, 60)
-        first = " ".join(card.text.lower() for card in browser.find_elements(By.CSS_SELECTOR, ".cm-card")[:3])
-        assert "orange" in first
-        assert "house" in first or "cottage" in first
-        browser.find_elements(By.CSS_SELECTOR, "[role=tab]")[1].click()
-        photo = tmp_path / "photo.png"
-        _, images = draw_sample(tmp_path / "drawn", 3, seed=99)
-        Image.open(sorted(images.iterdir())[0]).save(photo)
-        browser.find_element(By.CSS_SELECTOR, "input[type=file]").send_keys(str(photo))
-        wait(".cm-list li", 10, 120)
-        (tmp_path / "broken.jpg").write_text("no picture")
-        browser.find_element(By.CSS_SELECTOR, "input[type=file]").send_keys(str(tmp_path / "broken.jpg"))
-        wait("[data-testid=stAlert]", 1, 60)
-        assert "broken.jpg is not a picture" in browser.find_element(By.CSS_SELECTOR, "[data-testid=stAlert]").text
-    finally:
-        browser.quit()
+    for _ in range(100):
+        try:
+            browser.get(served)
+            break
+        except Exception:
+            time.sleep(0.5)
+    box = "input[aria-label='What should be in the photo?']"
+    wait(box)  # the sample is drawn and encoded before that
+    assert "drawings made by this project" in browser.find_element(By.TAG_NAME, "body").text
+    browser.find_element(By.CSS_SELECTOR, box).send_keys("two orange houses in the snow" + Keys.ENTER)
+    wait(".cm-card img", 10, 60)
+    first = " ".join(card.text.lower() for card in browser.find_elements(By.CSS_SELECTOR, ".cm-card")[:3])
+    assert "orange" in first
+    assert "house" in first or "cottage" in first
+    browser.find_elements(By.CSS_SELECTOR, "[role=tab]")[1].click()
+    photo = tmp_path / "photo.png"
+    _, images = draw_sample(tmp_path / "drawn", 3, seed=99)
+    Image.open(sorted(images.iterdir())[0]).save(photo)
+    browser.find_element(By.CSS_SELECTOR, "input[type=file]").send_keys(str(photo))
+    wait(".cm-list li", 10, 120)
+    (tmp_path / "broken.jpg").write_text("no picture")
+    browser.find_element(By.CSS_SELECTOR, "input[type=file]").send_keys(str(tmp_path / "broken.jpg"))
+    wait("[data-testid=stAlert]", 1, 60)
+    assert "broken.jpg is not a picture" in browser.find_element(By.CSS_SELECTOR, "[data-testid=stAlert]").text

@@ -11,7 +11,7 @@ import training_script
 from crossmodal.data.captions import read_captions
 from crossmodal.data.sample import draw_sample
 from crossmodal.dual_encoder import DualEncoder
-from crossmodal.evaluation.evaluate import evaluate
+from crossmodal.evaluation.evaluate import Asked, evaluate
 from crossmodal.search.runs import checkpoint_of
 from crossmodal.training.run_folder import results_of
 from model import RECIPES
@@ -66,16 +66,18 @@ def test_a_short_fine_tuning_improves_on_the_frozen_start(flickr8k: Path, tmp_pa
 
 
 def test_the_shipped_checkpoint_keeps_what_the_model_card_says(flickr8k: Path, shipped: Path) -> None:
-    figures, _ = evaluate(
-        shipped, flickr8k / "captions.txt", flickr8k / "images", flickr8k / "val.txt", say=lambda text: None
+    (result,) = evaluate(
+        shipped,
+        Asked(flickr8k / "captions.txt", flickr8k / "images", flickr8k / "val.txt"),
+        say=lambda text: None,
     )
     assert os.path.getsize(shipped) <= 60_000_000
-    assert (figures["images"], figures["captions"]) == (1000, 5000)
+    assert (result.metrics["images"], result.metrics["captions"]) == (1000, 5000)
     for key, least in (("t2i_r1", 24), ("t2i_r10", 67), ("i2t_r1", 33), ("i2t_r10", 73)):
-        assert figures[key] >= least, (key, figures[key])
+        assert result.metrics[key] >= least, (key, result.metrics[key])
 
 
 def test_the_shipped_checkpoint_knows_drawings_of_another_seed(shipped: Path, tmp_path: Path) -> None:
     captions, images = draw_sample(tmp_path / "drawn", 600, seed=4321)
-    figures, _ = evaluate(shipped, captions, images, split="all")
-    assert figures["t2i_r10"] >= 50
+    (result,) = evaluate(shipped, Asked(captions, images, split="all"))
+    assert result.metrics["t2i_r10"] >= 50

@@ -2,8 +2,11 @@
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,15 +17,17 @@ from crossmodal.data.captions import read_captions
 from crossmodal.data.dataset import Dataset, read_dataset
 from crossmodal.dual_encoder import DualEncoder
 from crossmodal.errors import CrossmodalError
-from crossmodal.evaluation.evaluate import evaluate
+from crossmodal.evaluation.evaluate import Asked, evaluate
 from crossmodal.progress import silent
 from crossmodal.recipe import Recipe, Stage
 from crossmodal.search.runs import open_service
+from crossmodal.training.augmentation import Augmentation
 from crossmodal.training.average import WeightAverage
 from crossmodal.training.cached_photos import CachedPhotos
 from crossmodal.training.distributed import share_statistics
 from crossmodal.training.photos import DecodedPhotos
 from crossmodal.training.run_folder import results_of
+from crossmodal.training.trainer import Trainer
 from model import RECIPES
 from tests.test_runs import arguments
 from tests.tiny import TINY_IMAGE, TINY_TEXT
@@ -43,6 +48,21 @@ def tiny(recipe: Recipe) -> Recipe:
     )
 
 
+@contextmanager
+def interrupted_in(epoch: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """As if Ctrl-C came during the first step of an epoch."""
+    whole = Trainer.train_step
+
+    def step(trainer: Trainer, *arguments: Any) -> float:
+        loss = whole(trainer, *arguments)
+        trainer._stop.wished = trainer.progress.epoch == epoch
+        return loss
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "train_step", step)
+        yield
+
+
 @pytest.mark.parametrize("name", sorted(RECIPES))
 def test_every_recipe_trains_resumes_and_is_searched(
     name: str, collection: tuple[Path, Path], weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -50,15 +70,19 @@ def test_every_recipe_trains_resumes_and_is_searched(
     captions, images = collection
     monkeypatch.setitem(training_script.RECIPES, name, tiny(RECIPES[name]))
     data = ["--captions", str(captions), "--images", str(images), "--output", str(tmp_path), "--workers", "0"]
-    assert training_script.main([*data, "--recipe", name, "--weights", str(weights), "--epochs", "2"]) == 0
+    with interrupted_in(2, monkeypatch):
+        assert training_script.main([*data, "--recipe", name, "--weights", str(weights), "--epochs", "2"]) == 130
+    assert results_of(tmp_path)[-1]["epoch"] == 1
+    assert training_script.main([*data, "--resume"]) == 0
     first = [record["epoch"] for record in results_of(tmp_path)]
     assert first[-2:] == [1, 2]
     assert training_script.main([*data, "--resume"]) == 0  # nothing is left to do, and that is no error
     assert [record["epoch"] for record in results_of(tmp_path)] == first
     checkpoint = tmp_path / "model_epoch_2.pt"
-    figures, about = evaluate(checkpoint, captions, images, split="val", say=lambda text: None)
-    assert name in about
-    assert figures == pytest.approx({key: results_of(tmp_path)[-1][key] for key in figures}, abs=0.5)
+    (result,) = evaluate(checkpoint, Asked(captions, images, split="val"), say=lambda text: None)
+    assert name in result.name
+    recorded = results_of(tmp_path)[-1]
+    assert result.metrics == pytest.approx({k: recorded.get(k, value) for k, value in result.metrics.items()}, abs=0.5)
     service = open_service(checkpoint)
     assert len(service.find_images(service.query("a red car"), 5)) == 5
     monkeypatch.setattr(sys, "argv", ["app.py", "--checkpoints", str(tmp_path)])
@@ -71,8 +95,8 @@ def test_every_recipe_trains_resumes_and_is_searched(
 
 @pytest.mark.real
 @pytest.mark.parametrize("name", sorted(RECIPES))
-def test_every_recipe_in_full_shape(name: str, flickr8k: Path, tmp_path: Path) -> None:
-    """Two epochs on 24 real photos, with random weights where none are at hand, interrupted after the first."""
+def test_every_recipe_in_full_shape(name: str, flickr8k: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two epochs on 24 real photos, with random weights where none are at hand, interrupted in the second."""
     rows = read_captions(flickr8k / "captions.txt").rows
     names = list(dict.fromkeys(row.image for row in rows))[:24]
     listed = [{"file_name": row.image, "caption": row.caption} for row in rows if row.image in names]
@@ -84,11 +108,12 @@ def test_every_recipe_in_full_shape(name: str, flickr8k: Path, tmp_path: Path) -
         options += ["--image-weights", "random"]
     if "all-MiniLM-L6-v2" not in RECIPES[name].text_tower and not RECIPES[name].text_tower.startswith("scratch:"):
         options += ["--text-weights", "random"]
-    assert training_script.main([*data, *options]) == 0
+    with interrupted_in(2, monkeypatch):
+        assert training_script.main([*data, *options]) == 130
     assert training_script.main([*data, "--resume"]) == 0
     assert [record["epoch"] for record in results_of(run)][-2:] == [1, 2]
-    figures, _ = evaluate(run / "model_epoch_2.pt", split="all", say=lambda text: None)
-    assert (figures["images"], figures["captions"]) == (24, len(listed))
+    (result,) = evaluate(run / "model_epoch_2.pt", Asked(split="all"), say=lambda text: None)
+    assert (result.metrics["images"], result.metrics["captions"]) == (24, len(listed))
 
 
 @pytest.mark.parametrize("loss", ["infonce", "nt-xent", "triplet", "triplet-hard", "sigmoid"])
@@ -151,22 +176,22 @@ def test_cached_pictures_are_the_decoded_ones(
 ) -> None:
     dataset = read_dataset(*collection).dataset
     prepare = DualEncoder.from_recipe(tiny(RECIPES["compact"]), weights).image_tower.preprocessing
-    decoded = DecodedPhotos(dataset, prepare, augment=False, seed=0, workers=0, pin=False)
+    decoded = DecodedPhotos(dataset, prepare)
     folder = tmp_path if on_disk else None
-    cached = CachedPhotos(dataset, prepare, decoded, False, 0, silent, folder)
+    cached = CachedPhotos(dataset, prepare, decoded, None, 0, silent, folder)
     batches = [[3, 1], [7]]
     for found, expected in zip(cached.epoch(batches, 1), decoded.epoch(batches, 1), strict=True):
         assert torch.equal(found, expected)
     assert torch.equal(torch.cat(list(cached.clean(range(30), 7))), torch.cat(list(decoded.clean(range(30), 30))))
-    views = CachedPhotos(dataset, prepare, decoded, True, 0, silent, folder)
+    views = CachedPhotos(dataset, prepare, decoded, Augmentation(prepare), 0, silent, folder)
     first, second = (next(iter(views.epoch([[3]], epoch))) for epoch in (1, 2))
     assert first.shape == second.shape == (1, 3, prepare.size, prepare.size)
     assert not torch.equal(first, second)
     if on_disk:
         (file,) = tmp_path.glob("pictures-*.u8")
         assert file.stat().st_size == CachedPhotos.bytes_needed(dataset, prepare)
-        nothing = DecodedPhotos(Dataset(()), prepare, augment=False, seed=0, workers=0, pin=False)
-        again = CachedPhotos(dataset, prepare, nothing, False, 0, silent, folder)  # decodes nothing
+        nothing = DecodedPhotos(Dataset(()), prepare)
+        again = CachedPhotos(dataset, prepare, nothing, None, 0, silent, folder)  # decodes nothing
         assert torch.equal(next(iter(again.clean([5], 1))), next(iter(decoded.clean([5], 1))))
 
 

@@ -157,8 +157,13 @@ def test_evaluate_prints_and_saves_the_figures(
         str(saved),
     )
     figures = json.loads(saved.read_text())
-    expected = {f"{way}_{key}" for way in ("i2t", "t2i") for key in ("r1", "r5", "r10", "p10", "medr", "meanr", "mrr")}
-    assert figures.keys() == expected | {"rsum", "images", "captions"}
+    keys = ("r1", "r5", "r10", "p1", "p5", "p10", "medr", "meanr", "mrr")
+    expected = {f"{way}_{key}" for way in ("i2t", "t2i") for key in keys}
+    expected |= {"rsum", "alignment", "image_uniformity", "text_uniformity"}
+    assert figures.keys() == expected | {"name", "images", "captions", "intervals"}
+    assert figures["intervals"].keys() == expected
+    low, high = figures["intervals"]["rsum"]
+    assert low <= figures["rsum"] <= high
     assert (figures["images"], figures["captions"]) == (7, 35)
     assert figures["t2i_r10"] == 100  # seven images
     assert f"rsum {figures['rsum']:.1f}" in out

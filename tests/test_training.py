@@ -10,10 +10,11 @@ from crossmodal.data.dataset import CaptionedImage, Dataset, read_dataset
 from crossmodal.dual_encoder import DualEncoder
 from crossmodal.progress import silent
 from crossmodal.recipe import Recipe, Stage
+from crossmodal.training.augmentation import Augmentation
 from crossmodal.training.batches import plan_epoch
 from crossmodal.training.head_start import train_projections
 from crossmodal.training.optimizer import learning_rate, make_optimizer
-from crossmodal.training.photos import DecodedPhotos, StemPhotos, augmented, mirrors
+from crossmodal.training.photos import DecodedPhotos, StemPhotos
 from crossmodal.training.step import StepPlan, compute_gradient
 
 
@@ -107,23 +108,12 @@ def test_the_head_start_learns_and_reads_features_as_they_are(model: DualEncoder
     assert (projected.argmax(1) == torch.arange(40)).float().mean() > 0.9
 
 
-def test_views_are_fixed_by_their_key_and_flip_no_left_or_right(model: DualEncoder, photo: object) -> None:
-    from PIL import Image
-
-    assert isinstance(photo, Image.Image)
-    prepare = model.image_tower.preprocessing
-    assert torch.equal(augmented(photo, prepare, True, "a"), augmented(photo, prepare, True, "a"))
-    assert not torch.equal(augmented(photo, prepare, True, "a"), augmented(photo, prepare, True, "b"))
-    assert not mirrors(CaptionedImage("a", Path("a"), ("A dog on the LEFT.",)))
-    assert mirrors(CaptionedImage("a", Path("a"), ("Leftovers on a bright plate.",)))
-
-
 def test_cached_stages_equal_decoded_pictures(
     weights: Path, recipe: Recipe, collection: tuple[Path, Path], tmp_path: Path
 ) -> None:
     dataset = read_dataset(*collection).dataset
     tower = DualEncoder.from_recipe(replace(recipe, frozen_stages=2), weights).eval().image_tower
-    decoded = DecodedPhotos(dataset, tower.preprocessing, augment=True, seed=0, workers=0, pin=False)
+    decoded = DecodedPhotos(dataset, tower.preprocessing, Augmentation(tower.preprocessing))
     cached = StemPhotos(dataset, tower, decoded, 2, 0, silent, tmp_path)
     direct = torch.cat([tower.stem(pixels) for pixels in decoded.clean([3, 1], 8)])
     torch.testing.assert_close(torch.cat(list(cached.clean([3, 1], 8))).float(), direct, atol=2e-2, rtol=2e-2)

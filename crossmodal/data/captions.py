@@ -61,13 +61,27 @@ def read_captions(path: Path) -> CaptionFile:
     Raises CaptionsError when the file is absent, is not UTF-8 text, or is in none of the formats.
     """
     path = Path(path)
-    text = _read_text(path)
-    if text.lstrip()[:1] in ("{", "["):
-        kind, rows = _read_json(path, text)
-    else:
-        kind, rows = _read_lines(path, text.split("\n"))  # splitlines would also cut a caption at U+2028 and its like
+    kind, rows = _rows_of(path)
     good, bad = _sort_out(rows)
     return CaptionFile(path, kind, tuple(good), tuple(bad))
+
+
+def captions_by_number(path: Path) -> dict[str, list[str]]:
+    """Return all captions of each image in the order of the file, repeated ones too: a list's place is `#number`.
+
+    Raises CaptionsError as `read_captions` does.
+    """
+    found: dict[str, list[str]] = {}
+    for row in _rows_of(Path(path))[1]:
+        found.setdefault(row.image, []).append(" ".join(row.caption.split()) if isinstance(row, CaptionRow) else "")
+    return found
+
+
+def _rows_of(path: Path) -> tuple[str, Iterator[CaptionRow | BadRow]]:
+    text = _read_text(path)
+    if text.lstrip()[:1] in ("{", "["):
+        return _read_json(path, text)
+    return _read_lines(path, text.split("\n"))  # splitlines would also cut a caption at U+2028 and its like
 
 
 def _read_text(path: Path) -> str:

@@ -3,18 +3,18 @@
 import csv
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from crossmodal.data.captions import captions_by_number
 from crossmodal.data.dataset import Dataset
 from crossmodal.errors import CaptionsError, CrossmodalError
-from crossmodal.evaluation.encode import encode_captions, encode_images
+from crossmodal.evaluation.encode import encode_captions, encode_files
 from crossmodal.evaluation.evaluate import Asked, Say, choose_images
 from crossmodal.progress import Bars, silent
-from crossmodal.search.runs import checkpoint_of, load_model
+from crossmodal.search.runs import open_encoder
 from crossmodal.training.devices import worker_count
-from crossmodal.training.photos import DecodedPhotos
 
 FORMATS = (
     "CSV with the header image,caption,rating; Flickr8k's ExpertAnnotations.txt (image, image#number, three ratings); "
@@ -33,10 +33,13 @@ class Judgement:
     rating: float
 
 
-def read_judgements(path: Path, captions_of: Mapping[str, Sequence[str]]) -> tuple[list[Judgement], list[str]]:
+def read_judgements(
+    path: Path, known: Collection[str], captions_of: Mapping[str, Sequence[str]]
+) -> tuple[list[Judgement], list[str]]:
     """Read any of FORMATS; return the judgements, and the images or caption ids that are not known.
 
-    Flickr8k's files name a caption by its image and number, which `captions_of` turns into words.
+    `known` are the images that can be judged. Flickr8k's files name a caption by its image and number,
+    which `captions_of` turns into words.
     Each of the three experts is a judgement of its own, as in the literature; of the crowd's it is
     the share of yes. Raises CaptionsError for another format.
     """
@@ -47,9 +50,9 @@ def read_judgements(path: Path, captions_of: Mapping[str, Sequence[str]]) -> tup
     lines = [line for line in text.split("\n") if line.strip()]
     first = lines[0].split("\t") if lines else []
     if len(first) == 5 and CAPTION_ID.match(first[1]):
-        found, unknown = _annotations(path, lines, captions_of)
+        found, unknown = _annotations(path, lines, known, captions_of)
     elif lines and {"image", "caption", "rating"} <= {name.strip().lower() for name in lines[0].split(",")}:
-        found, unknown = _ratings(path, text, captions_of)
+        found, unknown = _ratings(path, text, known)
     else:
         raise CaptionsError(f"{path} is in no known format of ratings; it should be one of: {FORMATS}.")
     if not found:
@@ -58,7 +61,7 @@ def read_judgements(path: Path, captions_of: Mapping[str, Sequence[str]]) -> tup
 
 
 def _annotations(
-    path: Path, lines: Sequence[str], captions_of: Mapping[str, Sequence[str]]
+    path: Path, lines: Sequence[str], known: Collection[str], captions_of: Mapping[str, Sequence[str]]
 ) -> tuple[list[Judgement], list[str]]:
     found, unknown = [], []
     # The experts' ratings are whole numbers from 1 to 4; the crowd's third column is a share, then counts.
@@ -74,16 +77,16 @@ def _annotations(
         match = CAPTION_ID.match(caption_id)
         theirs = captions_of.get(match["image"], ()) if match else ()
         number = int(match["number"]) if match else 0
-        if image not in captions_of:
+        if image not in known:
             unknown.append(image)
-        elif number >= len(theirs):
+        elif number >= len(theirs) or not theirs[number]:
             unknown.append(caption_id)
         else:
             found += [Judgement(image, theirs[number], rating) for rating in ratings]
     return found, unknown
 
 
-def _ratings(path: Path, text: str, captions_of: Mapping[str, Sequence[str]]) -> tuple[list[Judgement], list[str]]:
+def _ratings(path: Path, text: str, known: Collection[str]) -> tuple[list[Judgement], list[str]]:
     found, unknown = [], []
     reader = csv.DictReader(io.StringIO(text), skipinitialspace=True)
     reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or ()]
@@ -92,7 +95,7 @@ def _ratings(path: Path, text: str, captions_of: Mapping[str, Sequence[str]]) ->
             rating = float(row["rating"])
         except (TypeError, ValueError):
             raise CaptionsError(f"{path}, line {reader.line_num}: {row['rating']!r} is no rating.") from None
-        if row["image"] in captions_of:
+        if row["image"] in known:
             found.append(Judgement(row["image"], row["caption"] or "", rating))
         else:
             unknown.append(row["image"])
@@ -113,15 +116,16 @@ def kendall_tau_c(scores: Sequence[float], ratings: Sequence[float]) -> float:
 
 def agreement(checkpoint: Path, ratings: Path, asked: Asked, bars: Bars = silent, say: Say = print) -> dict[str, float]:
     """Return tau-c (per cent) between a checkpoint's scores and the judgements, and how many there are."""
-    model, content = load_model(checkpoint_of(checkpoint))
+    model, content, _ = open_encoder(checkpoint, asked.weights)
     dataset, _ = choose_images(content, replace(asked, split="all"), bars, say)
-    judgements, unknown = read_judgements(ratings, {image.name: image.captions for image in dataset.images})
+    captions = captions_by_number(Path(asked.captions or content["data"]["captions"]))
+    judgements, unknown = read_judgements(ratings, {image.name for image in dataset.images}, captions)
     if unknown:
         say(unknown_said(unknown))
     judged = {judgement.image for judgement in judgements}
     images = [replace(image, captions=()) for image in dataset.images if image.name in judged]
-    photos = DecodedPhotos(Dataset(tuple(images)), model.image_tower.preprocessing, False, 0, worker_count(), pin=False)
-    pictures = dict(zip((i.name for i in images), encode_images(model, photos, range(len(images)), bars), strict=True))
+    embeds = encode_files(model, Dataset(tuple(images)), worker_count(), bars)
+    pictures = dict(zip((image.name for image in images), embeds, strict=True))
     texts = encode_captions(model, [judgement.caption for judgement in judgements], bars)
     scores = [float(pictures[judgement.image] @ text) for judgement, text in zip(judgements, texts, strict=True)]
     tau = kendall_tau_c(scores, [judgement.rating for judgement in judgements])

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from crossmodal.data.dataset import Dataset
-from crossmodal.evaluation.metrics import KS, PRECISION_AT
+from crossmodal.evaluation.metrics import KS
 
 
 def random_ranking(captions_of: Sequence[int]) -> dict[str, float]:
@@ -38,9 +38,9 @@ def random_ranking(captions_of: Sequence[int]) -> dict[str, float]:
         metrics[f"{way}_medr"] = float((likely.cumsum(0) >= 0.5 - 1e-12).nonzero()[0].item() + 1)
         metrics[f"{way}_meanr"] = (likely * ranks).sum().item()
         metrics[f"{way}_mrr"] = (likely / ranks).sum().item()
-    shown = min(PRECISION_AT, texts)
-    metrics["i2t_p10"] = 100 * shown / PRECISION_AT * sum(captions_of) / images / texts
-    metrics["t2i_p10"] = metrics["t2i_r10"] / PRECISION_AT
+    for k in KS:
+        metrics[f"i2t_p{k}"] = 100 * min(k, texts) / k * sum(captions_of) / images / texts
+        metrics[f"t2i_p{k}"] = metrics[f"t2i_r{k}"] / k
     metrics["rsum"] = sum(metrics[f"{way}_r{k}"] for way in ("i2t", "t2i") for k in KS)
     return metrics | {"images": images, "captions": texts}
 

@@ -36,7 +36,7 @@ def _over_epochs(frame: pd.DataFrame, figure: str) -> alt.Chart:
             tooltip=[column for column in ("figure", "epoch", figure) if column in frame],
         )
     )
-    return chart.interactive()
+    return chart.interactive(name=f"zoom_{figure.replace(' ', '_')}")
 
 
 def heat_map(matrix: Tensor, names: Sequence[str], captions: Sequence[str]) -> alt.Chart:
@@ -57,3 +57,42 @@ def heat_map(matrix: Tensor, names: Sequence[str], captions: Sequence[str]) -> a
         )
     )
     return chart.properties(height=520)
+
+
+def recall_over_k(curves: Mapping[str, Mapping[str, Sequence[float]]]) -> alt.Chart:
+    """Chart recall@1, 2, 3 ... of each system, by direction: curves[system][direction]."""
+    rows = [
+        {"system": system, "direction": direction, "K": k, "recall": value}
+        for system, ways in curves.items()
+        for direction, values in ways.items()
+        for k, value in enumerate(values, start=1)
+    ]
+    chart = alt.Chart(pd.DataFrame(rows)).mark_line()
+    return chart.encode(
+        x=alt.X("K:Q", scale=alt.Scale(type="log")),
+        y=alt.Y("recall:Q", title="recall@K, per cent"),
+        color=alt.Color("system:N", legend=alt.Legend(orient="bottom", columns=1, labelLimit=600)),
+        strokeDash="direction:N",
+        tooltip=["system", "direction", "K", alt.Tooltip("recall:Q", format=".1f")],
+    ).properties(width=620, height=320)
+
+
+def map_chart(places: pd.DataFrame, name: str) -> alt.LayerChart:
+    """Chart images and captions in one plane, each pair joined; hovering shows the photo and the caption.
+
+    `places` has the columns x, y, kind, pair, caption and image (a data URL).
+    """
+    plain = alt.Axis(labels=False, ticks=False, title=None, grid=False)
+    x, y = alt.X("x:Q", axis=plain), alt.Y("y:Q", axis=plain)
+    base = alt.Chart(places)
+    pairs = base.mark_line(opacity=0.25, strokeWidth=0.7, color="#888888").encode(x=x, y=y, detail="pair:N")
+    points = base.mark_point(filled=True, size=45, opacity=0.85).encode(
+        x=x,
+        y=y,
+        color=alt.Color("kind:N", scale=alt.Scale(domain=["image", "caption"], range=["#2e7dd2", "#e07b39"])),
+        shape=alt.Shape("kind:N", scale=alt.Scale(domain=["image", "caption"], range=["square", "circle"])),
+        tooltip=["image:N", "caption:N", "kind:N"],
+    )
+    return (pairs + points.interactive(name=f"zoom_{name.replace('-', '_')}")).properties(
+        width=460, height=420, title=name
+    )

@@ -1,75 +1,84 @@
-"""Several checkpoints on the same images, beside the baselines, in one table."""
+"""Several models on the same images, beside the baselines, in one table."""
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from torch import Tensor
+import torch
 
 from crossmodal.data.captions import read_captions
 from crossmodal.data.dataset import Dataset
 from crossmodal.errors import CrossmodalError
 from crossmodal.evaluation.baselines import bag_of_words, random_ranking
 from crossmodal.evaluation.encode import encode_dataset
-from crossmodal.evaluation.evaluate import Asked, Say, choose_images
-from crossmodal.evaluation.metrics import alignment, ranks_of, retrieval_metrics, uniformity
-from crossmodal.evaluation.resampling import Ranks, intervals, paired_p, resample
+from crossmodal.evaluation.evaluate import Asked, Say, choose_images, measure_embeddings
+from crossmodal.evaluation.resampling import paired_p
+from crossmodal.evaluation.result import NOTE, Result, measure
 from crossmodal.progress import Bars, silent
-from crossmodal.search.runs import checkpoint_of, load_model
+from crossmodal.search.runs import open_encoder
+from crossmodal.search.tensors import Embeddings
 from crossmodal.training.devices import worker_count
+from crossmodal.training.run_folder import runs_in
 
-SHOWN = ("t2i_r1", "t2i_r5", "t2i_r10", "i2t_r1", "i2t_r5", "i2t_r10", "rsum")
+BLOCKS = (
+    (*((f"{way} R@{k}", f"{way}_r{k}", 1) for way in ("t2i", "i2t") for k in (1, 5, 10)), ("rsum", "rsum", 1)),
+    (
+        *((f"{way} P@10", f"{way}_p10", 1) for way in ("t2i", "i2t")),
+        *((f"{way} median", f"{way}_medr", 1) for way in ("t2i", "i2t")),
+        *((f"{way} mean", f"{way}_meanr", 1) for way in ("t2i", "i2t")),
+        *((f"{way} MRR", f"{way}_mrr", 3) for way in ("t2i", "i2t")),
+    ),
+    (("alignment", "alignment", 3), ("unif. images", "image_uniformity", 3), ("unif. texts", "text_uniformity", 3)),
+)
 
 
 @dataclass(frozen=True)
-class Row:
-    """One system of the table: its figures, their intervals, and the draws behind them."""
+class Comparison:
+    """What was ranked, by whom, and how well."""
 
-    name: str
-    metrics: Mapping[str, float]
-    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    resampled: Mapping[str, Tensor] = field(default_factory=dict)
+    of: str
+    images: Dataset
+    baselines: tuple[Result, ...]
+    systems: tuple[Result, ...]
+    embeddings: tuple[Embeddings, ...]  # of the systems
+    paths: tuple[Path, ...]  # the systems, as they were named
 
 
-def compare(checkpoints: Sequence[Path], asked: Asked, bars: Bars = silent, say: Say = print) -> tuple[list[Row], str]:
-    """Return a row for random ranking, bags of words and each checkpoint, and what they are of.
+def compare(models: Sequence[Path], asked: Asked, bars: Bars = silent, say: Say = print) -> Comparison:
+    """Rank the same images with every model: checkpoints, runs, folders of runs (all of them), published models.
 
-    Raises CrossmodalError when the checkpoints would rank different images, since a drawn split
-    depends on the seed: an image that one was validated on, another may have been trained on.
+    Raises CrossmodalError when they would rank different images, since a drawn split depends on the
+    seed: an image that one was validated on, another may have been trained on.
     """
-    rows: list[Row] = []
-    chosen, of = Dataset(()), ""
-    for path in map(checkpoint_of, checkpoints):
-        model, content = load_model(path)
+    paths = [run for model in models for run in runs_in(model) or [model]]
+    chosen, of, fitted_on = Dataset(()), "", Path()
+    systems: list[Result] = []
+    found: list[Embeddings] = []
+    for path in paths:
+        model, content, name = open_encoder(path, asked.weights)
         images, of = choose_images(content, asked, bars, say)
-        if not rows:
-            chosen = images
-            rows = baselines(chosen, _others(Path(asked.captions or content["data"]["captions"]), chosen))
+        if not systems:
+            chosen, fitted_on = images, Path(asked.captions or content["data"]["captions"])
         elif [image.name for image in images.images] != [image.name for image in chosen.images]:
             raise CrossmodalError(
-                f"{path} drew another split than {checkpoints[0]}, so it may have been trained on these images; "
+                f"{path} drew another split than {paths[0]}, so it may have been trained on these images; "
                 "name images that neither has seen with --split-file."
             )
         embeddings = encode_dataset(model, chosen, {}, worker_count(), bars)
-        owner = embeddings.caption_to_image
-        ranks = Ranks(*ranks_of(embeddings.images, embeddings.texts, owner.tolist()), owner)
-        metrics = retrieval_metrics(embeddings.images, embeddings.texts, owner.tolist()) | {
-            "alignment": alignment(embeddings.images, embeddings.texts, owner),
-            "image_uniformity": uniformity(embeddings.images),
-            "text_uniformity": uniformity(embeddings.texts),
-        }
-        resampled = resample(ranks)
-        name = f"{model.recipe.name}, epoch {content['epoch']} ({path})"
-        rows.append(Row(name, metrics, intervals(resampled), resampled))
-    return rows, of
+        found.append(embeddings)
+        systems.append(measure_embeddings(name, embeddings))
+    rows = baselines(chosen, _others(fitted_on, chosen))
+    return Comparison(of, chosen, tuple(rows), tuple(systems), tuple(found), tuple(paths))
 
 
-def baselines(chosen: Dataset, fitted_on: Sequence[str]) -> list[Row]:
+def baselines(chosen: Dataset, fitted_on: Sequence[str]) -> list[Result]:
     """Return the rows of random ranking and of bags of words."""
-    rows = [Row("random ranking (closed form)", random_ranking([len(image.captions) for image in chosen.images]))]
+    rows = [Result("random ranking (closed form)", random_ranking([len(image.captions) for image in chosen.images]))]
     if any(len(image.captions) > 1 for image in chosen.images):
-        rows.append(Row("bags of words (TF-IDF)", retrieval_metrics(*bag_of_words(chosen, fitted_on))))
+        images, texts, owner = bag_of_words(chosen, fitted_on)
+        rows.append(
+            measure("bags of words (TF-IDF; one caption stands for the image)", images, texts, torch.tensor(owner))
+        )
     return rows
 
 
@@ -80,46 +89,28 @@ def _others(captions: Path, chosen: Dataset) -> list[str]:
     return others or chosen.captions
 
 
-def table(rows: Sequence[Row], of: str) -> str:
-    """Return the rows as text: each figure with half of its 95 % interval, and how each differs from the best."""
+def table(compared: Comparison) -> str:
+    """Return the rows as text, and how each system differs from the best."""
+    rows = (*compared.baselines, *compared.systems)
     width = max(len(row.name) for row in rows)
-    lines = [
-        of,
-        f"{'':{width}}"
-        + "".join(f"{title:>14}" for title in ("t2i R@1", "R@5", "R@10", "i2t R@1", "R@5", "R@10", "rsum")),
-    ]
-    for row in rows:
-        cells = (_cell(row, key) for key in SHOWN)
-        lines.append(f"{row.name:{width}}" + "".join(f"{cell:>14}" for cell in cells))
-    rated = [row for row in rows if row.resampled]
-    best = max(rated, key=lambda row: row.metrics["rsum"], default=None)
-    for row in rated:
-        if best and row is not best:
-            p = paired_p(best.resampled["rsum"], row.resampled["rsum"])
-            lines.append(
-                f"{best.name} against {row.name}: rsum {best.metrics['rsum'] - row.metrics['rsum']:+.1f}, p {'<=' if p <= 0.001 else '='} {p:.3f}"
-            )
-    lines.append(
-        "± is half of the 95 % bootstrap interval over images; p is the paired bootstrap's, over the same draws."
+    lines = [f"{compared.of}; t2i: text to image, i2t: image to text"]
+    for block in BLOCKS:
+        lines.append(f"{'':{width}}" + "".join(f"{title:>15}" for title, _, _ in block))
+        for row in rows:
+            cells = (row.cell(key, digits) if key in row.metrics else "" for _, key, digits in block)
+            lines.append(f"{row.name:{width}}" + "".join(f"{cell:>15}" for cell in cells))
+    return "\n".join(
+        [*lines, *against_the_best(compared.systems), f"{NOTE} p is the paired bootstrap's, over the same draws."]
     )
-    return "\n".join(lines)
 
 
-def _cell(row: Row, key: str) -> str:
-    if key not in row.intervals:
-        return f"{row.metrics[key]:.1f}"
-    low, high = row.intervals[key]
-    return f"{row.metrics[key]:.1f} ±{(high - low) / 2:.1f}"
-
-
-def as_json(rows: Sequence[Row], of: str) -> str:
-    """Return the rows with all their figures as JSON."""
-    plain = [
-        {
-            "name": row.name,
-            "metrics": dict(row.metrics),
-            "intervals": {key: list(edges) for key, edges in row.intervals.items()},
-        }
-        for row in rows
-    ]
-    return json.dumps({"of": of, "systems": plain}, indent=2) + "\n"
+def against_the_best(systems: Sequence[Result]) -> list[str]:
+    """Return a line for each system but the best by rsum: how far behind it is, and whether that is chance."""
+    best = max(systems, key=lambda row: row.metrics["rsum"])
+    lines = []
+    for row in systems:
+        if row is not best:
+            p = paired_p(best.resampled["rsum"], row.resampled["rsum"])
+            sign, behind = "<=" if p <= 0.001 else "=", best.metrics["rsum"] - row.metrics["rsum"]
+            lines.append(f"{best.name} against {row.name}: rsum {behind:+.1f}, p {sign} {p:.3f}")
+    return lines

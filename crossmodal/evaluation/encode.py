@@ -8,9 +8,11 @@ from torch import Tensor
 
 from crossmodal.data.dataset import Dataset
 from crossmodal.dual_encoder import DualEncoder
+from crossmodal.encoder import Encoder
 from crossmodal.evaluation.metrics import retrieval_metrics
 from crossmodal.progress import Bars, silent
 from crossmodal.search.tensors import Embeddings
+from crossmodal.towers.text import TextTower
 from crossmodal.training.photos import DecodedPhotos, Photos
 
 IMAGES_AT_ONCE = 64
@@ -37,20 +39,20 @@ def image_features(model: DualEncoder, photos: Photos, indices: Sequence[int], b
 
 
 @torch.inference_mode()
-def text_features(model: DualEncoder, captions: Sequence[str], bars: Bars) -> Tensor:
-    """Return the text tower's features [len(captions), F], fp32 on the CPU."""
-    model.eval()
+def text_features(tower: TextTower, captions: Sequence[str], bars: Bars) -> Tensor:
+    """Return a text tower's features [len(captions), F], fp32 on the CPU."""
+    tower.eval()
     parts = []
     with bars("Features of captions", len(captions), "caption") as advance:
         for start in range(0, len(captions), 512):
-            parts.append(model.text_tower(captions[start : start + 512]).float().cpu())
+            parts.append(tower(captions[start : start + 512]).float().cpu())
             advance(len(parts[-1]))
     return torch.cat(parts)
 
 
 @torch.inference_mode()
 def encode_captions(
-    model: DualEncoder, captions: Sequence[str], bars: Bars = silent, title: str = "Encoding captions"
+    model: Encoder, captions: Sequence[str], bars: Bars = silent, title: str = "Encoding captions"
 ) -> Tensor:
     """Return unit vectors [len(captions), D]; each different sentence goes through the tower once."""
     model.eval()
@@ -73,12 +75,25 @@ def encode_images(
     return torch.cat([model.project_image(part.to(model.device)).cpu() for part in features.split(4096)])
 
 
+@torch.inference_mode()
+def encode_files(model: Encoder, dataset: Dataset, workers: int, bars: Bars = silent) -> Tensor:
+    """Return unit vectors [len(dataset), D] of pictures that are read from their files."""
+    photos = DecodedPhotos(dataset, model.preparation, workers=workers)
+    model.eval()
+    parts = []
+    with bars("Encoding photos", len(dataset), "photo") as advance:
+        for inputs in photos.clean(range(len(dataset)), IMAGES_AT_ONCE):
+            with torch.autocast(model.device.type, torch.bfloat16, enabled=model.device.type == "cuda"):
+                parts.append(model.encode_image(inputs.to(model.device, non_blocking=True)).float().cpu())
+            advance(len(inputs))
+    return torch.cat(parts)
+
+
 def encode_dataset(
-    model: DualEncoder, dataset: Dataset, data: Mapping[str, Any], workers: int, bars: Bars = silent
+    model: Encoder, dataset: Dataset, data: Mapping[str, Any], workers: int, bars: Bars = silent
 ) -> Embeddings:
     """Encode all images and captions of a data set whose pictures are read from their files."""
-    photos = DecodedPhotos(dataset, model.image_tower.preprocessing, augment=False, seed=0, workers=workers, pin=False)
-    images = encode_images(model, photos, range(len(dataset)), bars)
+    images = encode_files(model, dataset, workers, bars)
     return as_embeddings(dataset, images, encode_captions(model, dataset.captions, bars), data)
 
 

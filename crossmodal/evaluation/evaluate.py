@@ -10,54 +10,22 @@ import torch.nn.functional as F
 
 from crossmodal.data.dataset import DRAWN_RATIOS, Dataset, read_dataset, read_names, refuse_if_many_bad
 from crossmodal.errors import CheckpointError, CrossmodalError
-from crossmodal.evaluation.encode import encode_dataset, metrics_of_split
+from crossmodal.evaluation.encode import encode_dataset
+from crossmodal.evaluation.result import Result, measure
 from crossmodal.progress import Bars, silent
-from crossmodal.search.runs import SHIPPED, checkpoint_of, default_run, epoch_of, load_model, sample_embeddings
+from crossmodal.search.runs import (
+    SHIPPED,
+    checkpoint_of,
+    default_run,
+    epoch_of,
+    load_model,
+    open_encoder,
+    sample_embeddings,
+)
 from crossmodal.search.tensors import Embeddings, image_path, save_embeddings, text_path
 from crossmodal.training.devices import worker_count
 
-AVERAGE = "average_"
 Say = Callable[[str], None]
-
-
-def evaluate(
-    checkpoint: Path | None,
-    captions: Path | None = None,
-    images: Path | None = None,
-    split_file: Path | None = None,
-    split: str | None = None,
-    skip_bad: bool = False,
-    bars: Bars = silent,
-    say: Say = print,
-    average_captions: bool = False,
-) -> tuple[dict[str, float], str]:
-    """Return the metrics of a checkpoint on the chosen images, and one line that says what they are of.
-
-    With `average_captions` there are also those of each image's captions as one vector, their keys
-    led by average_. With a split file exactly its images are ranked; else the split asked for; else test where there
-    is one, else val, else all. Raises CrossmodalError when that leaves no image.
-    """
-    path = checkpoint_of(checkpoint or default_run())
-    model, content = load_model(path)
-    asked = Asked(captions, images, split_file, split, skip_bad)
-    chosen, of = choose_images(content, asked, bars, say)
-    embeddings = encode_dataset(model, chosen, {}, worker_count(), bars)
-    recipe = model.recipe
-    about = f"{path}, recipe {recipe.name}, seed {recipe.seed}, epoch {content['epoch']}; {of}"
-    metrics = metrics_of_split(embeddings, "all")
-    if average_captions:
-        averaged = average_of_captions(embeddings)
-        metrics |= {f"{AVERAGE}{key}": value for key, value in metrics_of_split(averaged, "all").items()}
-    return metrics, about
-
-
-def average_of_captions(embeddings: Embeddings) -> Embeddings:
-    """Return the collection with one text an image: the normalised mean of its captions' vectors."""
-    count = len(embeddings.images)
-    sums = torch.zeros(count, embeddings.texts.shape[1]).index_add_(
-        0, embeddings.caption_to_image, embeddings.texts.float()
-    )
-    return replace(embeddings, texts=F.normalize(sums, dim=1), caption_to_image=torch.arange(count))
 
 
 @dataclass(frozen=True)
@@ -69,6 +37,39 @@ class Asked:
     split_file: Path | None = None
     split: str | None = None
     skip_bad: bool = False
+    weights: Path | None = None  # a folder looked into first for a published model's weights
+
+
+def evaluate(
+    checkpoint: Path | None, asked: Asked, bars: Bars = silent, say: Say = print, average_captions: bool = False
+) -> list[Result]:
+    """Return the figures of a checkpoint on the images asked for; their name says what they are of.
+
+    With `average_captions` a second result has each image's captions as one vector. With a split file
+    exactly its images are ranked; else the split asked for; else test where there is one, else val,
+    else all. Raises CrossmodalError when that leaves no image.
+    """
+    model, content, about = open_encoder(checkpoint or default_run(), asked.weights)
+    chosen, of = choose_images(content, asked, bars, say)
+    embeddings = encode_dataset(model, chosen, {}, worker_count(), bars)
+    found = [measure_embeddings(f"{about}; {of}", embeddings)]
+    if average_captions:
+        found.append(measure_embeddings("each image's captions as one mean vector", average_of_captions(embeddings)))
+    return found
+
+
+def measure_embeddings(name: str, embeddings: Embeddings) -> Result:
+    """Return the figures of a whole collection."""
+    return measure(name, embeddings.images, embeddings.texts, embeddings.caption_to_image)
+
+
+def average_of_captions(embeddings: Embeddings) -> Embeddings:
+    """Return the collection with one text an image: the normalised mean of its captions' vectors."""
+    count = len(embeddings.images)
+    sums = torch.zeros(count, embeddings.texts.shape[1]).index_add_(
+        0, embeddings.caption_to_image, embeddings.texts.float()
+    )
+    return replace(embeddings, texts=F.normalize(sums, dim=1), caption_to_image=torch.arange(count))
 
 
 def choose_images(content: dict[str, Any], asked: Asked, bars: Bars, say: Say) -> tuple[Dataset, str]:
@@ -145,18 +146,3 @@ def _read(
         say(f"  {row}")
     refuse_if_many_bad(checked, captions, skip_bad)
     return checked.dataset
-
-
-def table(metrics: dict[str, float], about: str) -> str:
-    """Return the figures as a small table with what they are of."""
-    columns: tuple[tuple[str, str, Callable[[float], str]], ...] = (
-        ("R@1", "r1", "{:.1f}".format), ("R@5", "r5", "{:.1f}".format), ("R@10", "r10", "{:.1f}".format),
-        ("P@10", "p10", "{:.1f}".format), ("median rank", "medr", "{:.1f}".format),
-        ("mean rank", "meanr", "{:.1f}".format), ("MRR", "mrr", "{:.3f}".format),
-    )  # fmt: skip
-    lines = [about, f"{'':14}" + "".join(f"{title:>13}" for title, _, _ in columns)]
-    for name, way in (("text to image", "t2i"), ("image to text", "i2t")):
-        lines.append(f"{name:14}" + "".join(f"{form(metrics[f'{way}_{key}']):>13}" for _, key, form in columns))
-    lines.append(f"rsum {metrics['rsum']:.1f}")
-    averaged = {key.removeprefix(AVERAGE): value for key, value in metrics.items() if key.startswith(AVERAGE)}
-    return "\n".join([*lines, table(averaged, "each image's captions as one mean vector")] if averaged else lines)

@@ -1,23 +1,35 @@
 """Retrieval metrics over a whole split, all captions, both ways; ties count against the model."""
 
-import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 KS = (1, 5, 10)
-PRECISION_AT = 10
 ROWS_AT_ONCE = 256
 
 
-def ranks_of(images: Tensor, texts: Tensor, caption_to_image: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+@dataclass(frozen=True)
+class Ranks:
+    """Everything ranked against everything, 1 being the best rank.
+
+    images [N]: the rank of each image's best caption among all texts. texts [M]: the rank of each
+    text's image among all images. hits [N, len(KS)]: how many of the first K texts are an image's
+    own. image_of_text [M].
+    """
+
+    images: Tensor
+    texts: Tensor
+    hits: Tensor
+    image_of_text: Tensor
+
+
+def ranks_of(images: Tensor, texts: Tensor, caption_to_image: Sequence[int]) -> Ranks:
     """Rank everything against everything.
 
     images [N, D] and texts [M, D] are unit vectors; caption_to_image [M] is the image of each text.
-    Returns, with 1 the best rank: image to text [N], the rank of the image's best caption; text to
-    image [M], the rank of the caption's image; and [N], how many of the first PRECISION_AT texts
-    are the image's own. Scores are fp32; an equal score of a wrong item ranks before the right one.
+    Scores are fp32; an equal score of a wrong item ranks before the right one.
     """
     images, texts = images.float(), texts.float()
     owner = torch.as_tensor(caption_to_image, device=texts.device)
@@ -30,8 +42,8 @@ def ranks_of(images: Tensor, texts: Tensor, caption_to_image: Sequence[int]) -> 
         own = torch.arange(start, min(start + ROWS_AT_ONCE, len(images)), device=images.device)
         scores, right = images[own] @ texts.T, owner == own[:, None]
         image_ranks.append(_best_rank(scores, right))
-        hits.append(_right_in_first(scores, right, PRECISION_AT))
-    return torch.cat(image_ranks), text_to_image, torch.cat(hits)
+        hits.append(_right_in_first(scores, right))
+    return Ranks(torch.cat(image_ranks), text_to_image, torch.cat(hits), owner)
 
 
 def _best_rank(scores: Tensor, right: Tensor) -> Tensor:
@@ -41,46 +53,35 @@ def _best_rank(scores: Tensor, right: Tensor) -> Tensor:
     return 1 + (~(scores < best) & ~right).sum(1)
 
 
-def _right_in_first(scores: Tensor, right: Tensor, k: int) -> Tensor:
-    """Return how many right items are among the first k of each row, wrong ones first at a tie."""
+def _right_in_first(scores: Tensor, right: Tensor) -> Tensor:
+    """Return how many right items are among the first K of each row, for each K; wrong ones first at a tie."""
     # In fp64 the penalty is far below the distance of two fp32 scores, so it decides only ties.
     order = scores.double() - 1e-12 * right
-    first = order.topk(min(k, scores.shape[1]), dim=1).indices
-    return right.gather(1, first).sum(1)
+    first = order.topk(min(KS[-1], scores.shape[1]), dim=1).indices
+    among = right.gather(1, first).cumsum(1)
+    return torch.stack([among[:, min(k, among.shape[1]) - 1] for k in KS], dim=1)
 
 
 def retrieval_metrics(images: Tensor, texts: Tensor, caption_to_image: Sequence[int]) -> dict[str, float]:
-    """Return recalls (per cent), precision@10 (per cent), median and mean rank, MRR, both ways, and rsum.
+    """Return `metrics_of` the ranks of unit vectors: images [N, D], texts [M, D], the image of each text [M]."""
+    return metrics_of(ranks_of(images, texts, caption_to_image))
+
+
+def metrics_of(ranks: Ranks) -> dict[str, float]:
+    """Return recall and precision at K (per cent), median and mean rank, MRR, both ways, and rsum.
 
     With fewer than K items in the gallery recall@K is 100 and precision@K still divides by K.
     """
-    image_ranks, text_ranks, hits = ranks_of(images, texts, caption_to_image)
     metrics: dict[str, float] = {}
-    for way, ranks in (("i2t", image_ranks), ("t2i", text_ranks)):
-        ranks = ranks.double()
+    for way, own in (("i2t", ranks.images), ("t2i", ranks.texts)):
+        own = own.double()
         for k in KS:
-            metrics[f"{way}_r{k}"] = 100 * (ranks <= k).double().mean().item()
-        metrics[f"{way}_medr"] = ranks.quantile(0.5).item()
-        metrics[f"{way}_meanr"] = ranks.mean().item()
-        metrics[f"{way}_mrr"] = (1 / ranks).mean().item()
-    metrics["i2t_p10"] = 100 * (hits.double() / PRECISION_AT).mean().item()
-    metrics["t2i_p10"] = metrics["t2i_r10"] / PRECISION_AT  # one image is right, so 1 of 10 at the most
+            metrics[f"{way}_r{k}"] = 100 * (own <= k).double().mean().item()
+        metrics[f"{way}_medr"] = own.quantile(0.5).item()
+        metrics[f"{way}_meanr"] = own.mean().item()
+        metrics[f"{way}_mrr"] = (1 / own).mean().item()
+    for column, k in enumerate(KS):
+        metrics[f"i2t_p{k}"] = 100 * (ranks.hits[:, column].double() / k).mean().item()
+        metrics[f"t2i_p{k}"] = metrics[f"t2i_r{k}"] / k  # one image is right, so 1 of K at the most
     metrics["rsum"] = sum(metrics[f"{way}_r{k}"] for way in ("i2t", "t2i") for k in KS)
-    return metrics | {"images": len(images), "captions": len(texts)}
-
-
-def alignment(images: Tensor, texts: Tensor, image_of_text: Tensor) -> float:
-    """Mean squared distance of an image and its caption; lower is closer (Wang and Isola 2020)."""
-    return (images.float()[image_of_text] - texts.float()).square().sum(1).mean().item()
-
-
-def uniformity(vectors: Tensor, rows_at_once: int = 1024) -> float:
-    """Log of the mean of exp(-2 d^2) over pairs; lower is more evenly spread (Wang and Isola 2020); nan of one vector."""
-    if len(vectors) < 2:
-        return math.nan
-    vectors = vectors.float()
-    total = torch.zeros((), dtype=torch.double)
-    for rows in vectors.split(rows_at_once):
-        total += torch.exp(-2 * (2 - 2 * rows @ vectors.T).clamp(min=0)).double().sum()
-    pairs = len(vectors) * (len(vectors) - 1)
-    return math.log((total.item() - len(vectors)) / pairs)  # less each vector with itself
+    return metrics | {"images": len(ranks.images), "captions": len(ranks.texts)}

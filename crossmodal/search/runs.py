@@ -8,11 +8,13 @@ from typing import Any
 from crossmodal.data.dataset import read_dataset
 from crossmodal.data.sample import NOTE, draw_sample
 from crossmodal.dual_encoder import DualEncoder
+from crossmodal.encoder import Encoder
 from crossmodal.errors import CheckpointError, CrossmodalError
 from crossmodal.evaluation.encode import encode_dataset
 from crossmodal.progress import Bars, silent
 from crossmodal.search.service import SearchService
 from crossmodal.search.tensors import Embeddings, image_path, load_embeddings, model_path, save_embeddings, text_path
+from crossmodal.towers.published_clip import is_published_clip, published_clip
 from crossmodal.training.devices import choose_device
 from crossmodal.training.run_folder import best_epoch, epochs_in, runs_in
 
@@ -58,6 +60,21 @@ def epoch_of(checkpoint: Path) -> int:
 def load_model(checkpoint: Path) -> tuple[DualEncoder, dict[str, Any]]:
     """Load a checkpoint onto the best device."""
     return DualEncoder.load(checkpoint, choose_device())
+
+
+def open_encoder(which: Path | str, weights: Path | None = None) -> tuple[Encoder, dict[str, Any], str]:
+    """Open a checkpoint, a run's best one, or a published model by its name.
+
+    Returns the model on the best device, what a checkpoint says beside its weights (of a published
+    model next to nothing), and a line that names it. `weights` is a folder looked into for published ones.
+    """
+    if is_published_clip(str(which)):
+        model = published_clip(str(which), weights).to(choose_device())
+        return model, {"data": {}, "recipe": {"seed": 0}}, f"{which}, as published"
+    path = checkpoint_of(Path(which))
+    trained, content = load_model(path)
+    recipe = trained.recipe
+    return trained, content, f"{path}, recipe {recipe.name}, seed {recipe.seed}, epoch {content['epoch']}"
 
 
 def open_embeddings(

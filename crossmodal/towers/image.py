@@ -1,5 +1,6 @@
 """The image tower: a timm model, the preprocessing its weights ask for, and its frozen first stages."""
 
+import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -35,14 +36,16 @@ class Preprocessing:
 
     def __call__(self, picture: Image.Image) -> Tensor:
         """Return an RGB picture as uint8 [3, size, size]."""
+        return to_pixels(self.square(picture))
+
+    def square(self, picture: Image.Image) -> Image.Image:
+        """Return the part of a picture that the tower sees, in the tower's size."""
         resample = Image.Resampling[self.interpolation.upper()]
         if self.resize == "squash":
-            square = picture.resize((self.size, self.size), resample)
-        else:
-            side = min(picture.size) * self.crop_share
-            left, top = (picture.width - side) / 2, (picture.height - side) / 2
-            square = picture.resize((self.size, self.size), resample, box=(left, top, left + side, top + side))
-        return to_pixels(square)
+            return picture.resize((self.size, self.size), resample)
+        side = min(picture.size) * self.crop_share
+        left, top = (picture.width - side) / 2, (picture.height - side) / 2
+        return picture.resize((self.size, self.size), resample, box=(left, top, left + side, top + side))
 
 
 def to_pixels(picture: Image.Image) -> Tensor:
@@ -77,7 +80,7 @@ class ImageTower(nn.Module):
         try:
             self.net: Any = timm.create_model(name, pretrained=False, num_classes=0)
         except RuntimeError as error:
-            raise CrossmodalError(f"The image tower {name} is not known to timm; see timm.list_models().") from error
+            raise CrossmodalError(_unknown(name)) from error
         stages = len(self.net.blocks) - 1 if hasattr(self.net, "conv_stem") else 0
         if not ALL <= frozen_stages <= stages:
             raise CrossmodalError(f"{name} has {stages} stages that can be frozen, not {frozen_stages}.")
@@ -173,6 +176,12 @@ class ImageTower(nn.Module):
         return ImageTower(**{**values, "preprocessing": Preprocessing(**preprocessing)})
 
 
+def _unknown(name: str) -> str:
+    near = difflib.get_close_matches(name, timm.list_models(), n=5, cutoff=0.5)
+    alike = f" Names like it: {', '.join(near)}." if near else ""
+    return f"The image tower {name} is not one of the models of timm, which timm.list_models() lists.{alike}"
+
+
 def image_tower(recipe: Recipe, folder: Path | None = None) -> ImageTower:
     """Build a recipe's tower by its timm name, with its published weights or, if it says so, random ones.
 
@@ -184,7 +193,7 @@ def image_tower(recipe: Recipe, folder: Path | None = None) -> ImageTower:
     except RuntimeError:
         published = None
     if published is None:
-        raise CrossmodalError(f"The image tower {name} is not known to timm; see timm.list_models().")
+        raise CrossmodalError(_unknown(name))
     config = timm.data.resolve_data_config(pretrained_cfg=published.to_dict())
     preprocessing = Preprocessing(
         config["input_size"][1], config["mean"], config["std"], config["interpolation"], recipe.resize,

@@ -2,7 +2,7 @@
 
 import importlib.util
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from crossmodal.errors import WeightsError
@@ -14,7 +14,11 @@ PACKAGES = {
 }
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 TEXT_FILES = ["*.json", "*.txt", "*.model", "*.safetensors", "pytorch_model.bin", "1_Pooling/*"]
+CLIP_FILES = ["open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin"]
+CLIP_INSIDE = "0_CLIPModel"  # where sentence-transformers keeps the model itself
 HUB_SECONDS = 10.0
+INSTEAD_OF_A_TOWER = "The recipe compact needs no download: --recipe compact."
+INSTEAD_OF_CLIP = "Name a folder that holds them with --weights, or leave this model out."
 
 
 def find_text_weights(name: str, folder: Path | None = None) -> Path:
@@ -46,7 +50,39 @@ def find_image_weights(name: str, hub_id: str, folder: Path | None = None) -> Pa
     return _first(name, places, folder)
 
 
-def _first(name: str, places: dict[str, Callable[[], Path]], folder: Path | None) -> Path:
+def find_clip_weights(name: str, file: str, hub_id: str, folder: Path | None = None) -> Path:
+    """Return the weight file of a model of open_clip; `file` is its name in `folder`, less the ending.
+
+    Raises WeightsError that says what was tried.
+    """
+    repo, _, inside = hub_id.rpartition("/") if hub_id.count("/") > 1 else (hub_id, "", "")
+    files = [inside] if inside else CLIP_FILES
+    places = {
+        "the folder": lambda: _in_folder(folder, file, ""),
+        "the hub cache": lambda: _hub_file(repo, offline=True, files=files),
+        "the hub": lambda: _hub_file(repo, offline=False, files=files),
+    }
+    return _first(name, places, folder, INSTEAD_OF_CLIP)
+
+
+def find_clip_folder(name: str, folder: Path | None = None) -> Path:
+    """Return the folder of a CLIP model of sentence-transformers: configuration, tokenizer, weights.
+
+    Raises WeightsError that says what was tried.
+    """
+    hub = f"sentence-transformers/{name}"
+    places = {
+        "the folder": lambda: _in_folder(folder, name, ""),
+        "the hub cache": lambda: _snapshot(hub, offline=True, inside=CLIP_INSIDE),
+        "the hub": lambda: _snapshot(hub, offline=False, inside=CLIP_INSIDE),
+    }
+    found = _first(name, places, folder, INSTEAD_OF_CLIP)
+    return found / CLIP_INSIDE if (found / CLIP_INSIDE).is_dir() else found
+
+
+def _first(
+    name: str, places: dict[str, Callable[[], Path]], folder: Path | None, advice: str = INSTEAD_OF_A_TOWER
+) -> Path:
     tried = []
     for place, find in places.items():
         if place == "the folder" and folder is None:
@@ -55,10 +91,7 @@ def _first(name: str, places: dict[str, Callable[[], Path]], folder: Path | None
             return find()
         except WeightsError as error:
             tried.append(f"{place}{f' {folder}' if place == 'the folder' else ''} ({error})")
-    raise WeightsError(
-        f"The pretrained weights of {name} cannot be had; tried {', '.join(tried)}. "
-        "The recipe compact needs no download: --recipe compact."
-    )
+    raise WeightsError(f"The pretrained weights of {name} cannot be had; tried {', '.join(tried)}. {advice}")
 
 
 def _in_folder(folder: Path | None, name: str, file: str) -> Path:
@@ -69,7 +102,7 @@ def _in_folder(folder: Path | None, name: str, file: str) -> Path:
     for candidate in (
         folder / name / file,
         folder / short / file,
-        *(folder / f"{short}{end}" for end in (".safetensors", ".pth")),
+        *(folder / f"{short}{end}" for end in (".safetensors", ".pth", ".pt", ".bin")),
     ):
         if candidate.is_file() or (not file and candidate.is_dir()):
             return candidate
@@ -89,32 +122,38 @@ def _in_package(name: str) -> Path:
     return path
 
 
-def _snapshot(repo: str, *, offline: bool) -> Path:
+def _snapshot(repo: str, *, offline: bool, inside: str = "") -> Path:
     # The hub client takes a second to import and reads its environment then.
     import huggingface_hub
 
     if not offline:
         _reach(repo)
+    patterns = [f"{inside}/{pattern}" for pattern in TEXT_FILES] if inside else TEXT_FILES
     try:
-        path = Path(huggingface_hub.snapshot_download(repo, local_files_only=offline, allow_patterns=TEXT_FILES))
+        path = Path(huggingface_hub.snapshot_download(repo, local_files_only=offline, allow_patterns=patterns))
     except Exception as error:  # the client lets through errors of every library below it
         raise WeightsError("not there" if offline else _short(error)) from error
-    if not (path / "config.json").is_file() or not any((path / file).is_file() for file in WEIGHT_FILES):
+    held = path / inside
+    if not (held / "config.json").is_file() or not any((held / file).is_file() for file in WEIGHT_FILES):
         raise WeightsError("only a part of it is there")
     return path
 
 
-def _hub_file(repo: str, *, offline: bool) -> Path:
+def _hub_file(repo: str, *, offline: bool, files: Sequence[str] = ("model.safetensors",)) -> Path:
+    """Return the first of `files` that the repository has."""
     import huggingface_hub
 
     if not repo:
         raise WeightsError("no hub name is known for it")
     if not offline:
         _reach(repo)
-    try:
-        return Path(huggingface_hub.hf_hub_download(repo, "model.safetensors", local_files_only=offline))
-    except Exception as error:  # as above
-        raise WeightsError("not there" if offline else _short(error)) from error
+    reason: Exception | None = None
+    for file in files:
+        try:
+            return Path(huggingface_hub.hf_hub_download(repo, file, local_files_only=offline))
+        except Exception as error:  # as above
+            reason = error
+    raise WeightsError("not there" if offline or reason is None else _short(reason)) from reason
 
 
 def _reach(repo: str) -> None:

@@ -31,15 +31,26 @@ def share_bounds(count: int, part: int, parts: int) -> tuple[int, int]:
     return count * part // parts, count * (part + 1) // parts
 
 
-def plan_epoch(dataset: Dataset, batch_size: int, captions_per_image: int, seed: int, epoch: int) -> list[Batch]:
+def plan_epoch(
+    dataset: Dataset,
+    batch_size: int,
+    captions_per_image: int,
+    seed: int,
+    epoch: int,
+    rivals: Sequence[Sequence[int]] | None = None,
+) -> list[Batch]:
     """Return the steps of an epoch: every image once, in a new order each epoch.
 
     An image appears once in a batch, so no two captions of it meet as strangers. `captions_per_image`
     of its captions come along (0 for all of them): over the epochs they take turns, so that all are
     used in ceil(captions / captions_per_image) epochs. Batches differ in size by one image at most.
+    `rivals` are for each image others that are hard to tell from it, which follow it in the order and
+    so share its batch, but for those that came before.
     """
     order = list(range(len(dataset)))
     random.Random(f"order {seed} {epoch}").shuffle(order)
+    if rivals is not None:
+        order = list(dict.fromkeys(member for index in order for member in (index, *rivals[index])))
     steps = max(1, round(len(order) / batch_size))
     batches = []
     for step in range(steps):

@@ -15,8 +15,9 @@ from crossmodal.data.dataset import Dataset
 from crossmodal.files import whole_file
 from crossmodal.progress import Bars
 from crossmodal.towers.image import Preprocessing
+from crossmodal.training.augmentation import Augmentation
 from crossmodal.training.features import files_of
-from crossmodal.training.photos import DecodedPhotos, augmented, mirrors
+from crossmodal.training.photos import DecodedPhotos
 
 
 class CachedPhotos:
@@ -29,13 +30,13 @@ class CachedPhotos:
         dataset: Dataset,
         prepare: Preprocessing,
         source: DecodedPhotos,
-        augment: bool,
+        augmentation: Augmentation | None,
         seed: int,
         bars: Bars,
         folder: Path | None,
     ) -> None:
         """With `folder` the pictures lie on disk, and a later run finds them there; else in memory."""
-        self._images, self._prepare, self._augment, self._seed = dataset.images, prepare, augment, seed
+        self._images, self._augmentation, self._seed = dataset.images, augmentation, seed
         shape = (len(dataset), 3, prepare.size, prepare.size)
         if folder is None:
             self._pixels = np.empty(shape, dtype=np.uint8)
@@ -64,14 +65,14 @@ class CachedPhotos:
     def epoch(self, batches: Sequence[Sequence[int]], epoch: int) -> Iterator[Tensor]:
         """Yield uint8 [N, 3, S, S], augmented."""
         for images in batches:
-            if self._augment:
-                yield torch.stack([self._view(index, epoch) for index in images])
+            if self._augmentation:
+                yield torch.stack([self._view(self._augmentation, index, epoch) for index in images])
             else:
                 yield torch.from_numpy(self._pixels[list(images)])
 
-    def _view(self, index: int, epoch: int) -> Tensor:
+    def _view(self, augmentation: Augmentation, index: int, epoch: int) -> Tensor:
         picture = Image.fromarray(np.ascontiguousarray(self._pixels[index].transpose(1, 2, 0)))
-        return augmented(picture, self._prepare, mirrors(self._images[index]), f"{self._seed} {epoch} {index}")
+        return augmentation(picture, self._images[index], f"{self._seed} {epoch} {index}")
 
     def clean(self, indices: Sequence[int], at_once: int) -> Iterator[Tensor]:
         """Yield uint8 [N, 3, S, S]."""

@@ -9,6 +9,7 @@ from crossmodal.data.dataset import Dataset
 from crossmodal.dual_encoder import DualEncoder
 from crossmodal.errors import CrossmodalError
 from crossmodal.progress import Bars
+from crossmodal.training.augmentation import Augmentation
 from crossmodal.training.cached_photos import CachedPhotos
 from crossmodal.training.photos import CACHE_SHARE, DecodedPhotos, Photos, StemPhotos
 
@@ -25,7 +26,8 @@ def choose_photos(
     """
     recipe, tower = model.recipe, model.image_tower
     pin = model.device.type == "cuda"
-    decoded = DecodedPhotos(dataset, tower.preprocessing, bool(recipe.augment), recipe.seed, workers, pin)
+    augmentation = Augmentation.of(recipe, tower.preprocessing)
+    decoded = DecodedPhotos(dataset, tower.preprocessing, augmentation, recipe.seed, workers, pin)
     if not recipe.frozen_stages:
         return decoded if recipe.cache == "none" else _cached(model, dataset, decoded, folder, processes, bars, say)
     views = recipe.views if recipe.augment else 0
@@ -51,5 +53,5 @@ def _cached(
         raise CrossmodalError(
             f"That is more than {CACHE_SHARE:.0%} of the free memory; keep them on disk with --cache disk."
         )
-    augment = bool(recipe.augment)
-    return CachedPhotos(dataset, prepare, decoded, augment, recipe.seed, bars, folder if on_disk else None)
+    augmentation = Augmentation.of(recipe, prepare)
+    return CachedPhotos(dataset, prepare, decoded, augmentation, recipe.seed, bars, folder if on_disk else None)

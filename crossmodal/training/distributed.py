@@ -53,6 +53,15 @@ def add_gradients(parameters: Iterable[nn.Parameter]) -> None:
         parameter.grad = part.view_as(parameter)
 
 
+def from_first(text: str) -> str:
+    """Return the first process's `text` in all of them."""
+    if not dist.is_initialized() or dist.get_world_size() == 1:
+        return text
+    held = [text]
+    dist.broadcast_object_list(held)
+    return held[0]
+
+
 def any_process(flag: bool, device: torch.device) -> bool:
     """Say whether the flag is up in any process, so that all stop at the same step."""
     if not dist.is_initialized() or dist.get_world_size() == 1:

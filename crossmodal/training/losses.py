@@ -21,6 +21,32 @@ def symmetric_cross_entropy(images: Tensor, texts: Tensor, image_of_text: Tensor
     return (_image_to_text(logits, image_of_text) + F.cross_entropy(logits, image_of_text)) / 2
 
 
+def soft_cross_entropy(
+    images: Tensor, texts: Tensor, image_of_text: Tensor, logit_scale: Tensor, affinity: Tensor, share: float
+) -> Tensor:
+    """Symmetric cross-entropy whose targets are the true pairs and, to a `share`, what somebody else thinks.
+
+    affinity [M, N] says how well each text fits each image, as logits: a teacher's (distillation,
+    Hinton et al. 2015), or from how alike captions are (soft targets for pairs, Gao et al. 2022). Its
+    softmax takes the place of `share` of the one true pair; the other captions of the same image stay
+    left out of the image's side, of targets and predictions alike.
+    """
+    logits = logit_scale.exp() * texts @ images.T  # [M, N]
+    siblings = _siblings(image_of_text)
+    pairs = logits.T[image_of_text].masked_fill(siblings, float("-inf"))  # [M, M], as in _image_to_text
+    theirs = affinity.T[image_of_text].masked_fill(siblings, float("-inf"))
+    right = torch.arange(len(texts), device=texts.device)
+    sides = ((pairs, right, theirs), (logits, image_of_text, affinity))
+    return torch.stack([_soft(predicted, true, soft, share) for predicted, true, soft in sides]).mean()
+
+
+def _soft(logits: Tensor, true: Tensor, soft: Tensor, share: float) -> Tensor:
+    predicted = logits.log_softmax(1)
+    # What is left out is minus infinity in both, and zero times that is no number.
+    softly = -(soft.softmax(1) * predicted.masked_fill(predicted.isinf(), 0)).sum(1).mean()
+    return (1 - share) * F.nll_loss(predicted, true) + share * softly
+
+
 def info_nce(images: Tensor, texts: Tensor, image_of_text: Tensor, logit_scale: Tensor) -> Tensor:
     """One direction alone: each image tells its caption from the batch's others (van den Oord et al. 2018)."""
     return _image_to_text(logit_scale.exp() * texts @ images.T, image_of_text)

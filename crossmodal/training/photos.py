@@ -1,27 +1,23 @@
 """The pictures of an epoch: decoded as they are needed, or kept as the frozen stages' output."""
 
 import random
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
 import torch
-from PIL import Image, ImageOps
 from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
-from torchvision.transforms import RandomResizedCrop
 
 from crossmodal.data.dataset import CaptionedImage, Dataset
 from crossmodal.data.pictures import load_picture
+from crossmodal.encoder import Prepare
 from crossmodal.progress import Bars
-from crossmodal.towers.image import ALL, ImageTower, Preprocessing, to_pixels
+from crossmodal.towers.image import ALL, ImageTower
+from crossmodal.training.augmentation import Augmentation
 from crossmodal.training.features import files_of, kept
 
-SIDES = re.compile(r"\b(left|right)\b", re.IGNORECASE)
-CROP_AREA = (0.6, 1.0)
-CROP_RATIO = (3 / 4, 4 / 3)
 # Of the free memory, what the frozen stages' output may take.
 CACHE_SHARE = 0.4
 
@@ -47,10 +43,12 @@ class _Decoded(TorchDataset[Tensor]):
         self,
         images: Sequence[CaptionedImage],
         batches: Sequence[Sequence[int]],
-        prepare: Preprocessing,
-        view: str | None,
+        prepare: Prepare,
+        augmentation: Augmentation | None,
+        view: str,
     ) -> None:
-        self.images, self.batches, self.prepare, self.view = images, batches, prepare, view
+        self.images, self.batches, self.prepare = images, batches, prepare
+        self.augmentation, self.view = augmentation, view
 
     def __len__(self) -> int:
         return len(self.batches)
@@ -61,27 +59,9 @@ class _Decoded(TorchDataset[Tensor]):
     def _pixels(self, index: int) -> Tensor:
         image = self.images[index]
         picture = load_picture(image.path, at_least=self.prepare.size)
-        if self.view is None:
+        if self.augmentation is None:
             return self.prepare(picture)
-        return augmented(picture, self.prepare, mirrors(image), f"{self.view} {index}")
-
-
-def mirrors(image: CaptionedImage) -> bool:
-    """Say whether a picture may be flipped: not where a caption says left or right."""
-    return not any(SIDES.search(caption) for caption in image.captions)
-
-
-def augmented(picture: Image.Image, prepare: Preprocessing, flip: bool, key: str) -> Tensor:
-    """Return a random crop, flipped half of the time where allowed; the same for the same key. uint8 [3, S, S]."""
-    rng = random.Random(key)
-    # torchvision draws from torch's generator; forked, so that nothing else depends on it.
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(rng.randrange(2**62))
-        top, left, height, width = RandomResizedCrop.get_params(picture, list(CROP_AREA), list(CROP_RATIO))
-    resample = Image.Resampling[prepare.interpolation.upper()]
-    box = (left, top, left + width, top + height)
-    view = picture.resize((prepare.size, prepare.size), resample, box=box)
-    return to_pixels(ImageOps.mirror(view) if flip and rng.random() < 0.5 else view)
+        return self.augmentation(picture, image, f"{self.view} {index}")
 
 
 class DecodedPhotos:
@@ -90,13 +70,21 @@ class DecodedPhotos:
     hidden = False
 
     def __init__(
-        self, dataset: Dataset, prepare: Preprocessing, augment: bool, seed: int, workers: int, pin: bool
+        self,
+        dataset: Dataset,
+        prepare: Prepare,
+        augmentation: Augmentation | None = None,
+        seed: int = 0,
+        workers: int = 0,
+        pin: bool = False,
     ) -> None:
-        self._images, self._prepare, self._augment, self._seed = dataset.images, prepare, augment, seed
+        self._images, self._prepare, self._augmentation, self._seed = dataset.images, prepare, augmentation, seed
         self._workers, self._pin = workers, pin
 
-    def _load(self, batches: Sequence[Sequence[int]], view: str | None) -> Iterator[Tensor]:
-        decoded = _Decoded(self._images, batches, self._prepare, view)
+    def _load(
+        self, batches: Sequence[Sequence[int]], augmentation: Augmentation | None = None, view: str = ""
+    ) -> Iterator[Tensor]:
+        decoded = _Decoded(self._images, batches, self._prepare, augmentation, view)
         yield from DataLoader(
             decoded,
             batch_size=None,
@@ -107,11 +95,11 @@ class DecodedPhotos:
 
     def epoch(self, batches: Sequence[Sequence[int]], epoch: int) -> Iterator[Tensor]:
         """Yield uint8 [N, 3, S, S], each picture decoded once."""
-        return self._load(batches, f"{self._seed} {epoch}" if self._augment else None)
+        return self._load(batches, self._augmentation, f"{self._seed} {epoch}")
 
     def clean(self, indices: Sequence[int], at_once: int) -> Iterator[Tensor]:
         """Yield uint8 [N, 3, S, S]."""
-        return self._load([indices[start : start + at_once] for start in range(0, len(indices), at_once)], None)
+        return self._load(_slices(indices, at_once))
 
 
 class StemPhotos:

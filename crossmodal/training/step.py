@@ -9,7 +9,8 @@ from torch import Tensor
 from crossmodal.dual_encoder import DualEncoder
 from crossmodal.training.batches import Batch
 from crossmodal.training.distributed import add_gradients, gather_rows
-from crossmodal.training.losses import info_nce, nt_xent, sigmoid, symmetric_cross_entropy, triplet
+from crossmodal.training.losses import info_nce, nt_xent, sigmoid, soft_cross_entropy, symmetric_cross_entropy, triplet
+from crossmodal.training.soft_targets import SoftTargets
 
 
 @dataclass(frozen=True)
@@ -43,14 +44,21 @@ LOSSES: dict[str, Loss] = {
 
 
 def compute_gradient(
-    model: DualEncoder, plan: StepPlan, inputs: Tensor, hidden: bool, chunk_size: int, bf16: bool, seed: int
+    model: DualEncoder,
+    plan: StepPlan,
+    inputs: Tensor,
+    hidden: bool,
+    chunk_size: int,
+    bf16: bool,
+    seed: int,
+    soft: SoftTargets | None = None,
 ) -> float:
     """Leave the gradient of the whole batch's loss in the parameters; return the loss.
 
     `inputs` are the own images: pixels uint8 [N, 3, S, S], or the stem's output where `hidden`.
     With 0 < chunk_size < N the embeddings are computed first without a graph, a chunk at a time, and
     again with one to pass their gradient on (gradient caching, Gao et al. 2021): the same gradient,
-    in the memory of a chunk. `seed` decides the dropout.
+    in the memory of a chunk. `seed` decides the dropout; `soft` says what else is right beside the true pairs.
     """
     model.train()
     for tower in (model.image_tower, model.text_tower):
@@ -60,13 +68,13 @@ def compute_gradient(
     chunks = _chunks(plan.own, inputs, chunk_size)
     if len(chunks) == 1:
         images, texts = _embed(model, *chunks[0], hidden, bf16, seed)
-        loss = _loss(model, plan, images, texts)
+        loss = _loss(model, plan, images, texts, soft)
         loss.backward()
     else:
         with torch.no_grad():
             parts = [_embed(model, *chunk, hidden, bf16, seed + number) for number, chunk in enumerate(chunks)]
         images, texts = (torch.cat(side).requires_grad_() for side in zip(*parts, strict=True))
-        loss = _loss(model, plan, images, texts)
+        loss = _loss(model, plan, images, texts, soft)
         loss.backward()
         assert images.grad is not None and texts.grad is not None
         image_grads = images.grad.split([len(part[0]) for part in parts])
@@ -113,8 +121,11 @@ def _embed(
         return model.project_image(features), model.encode_text(captions)
 
 
-def _loss(model: DualEncoder, plan: StepPlan, images: Tensor, texts: Tensor) -> Tensor:
+def _loss(model: DualEncoder, plan: StepPlan, images: Tensor, texts: Tensor, soft: SoftTargets | None) -> Tensor:
     images = gather_rows(images, [len(share.images) for share in plan.shares])
     texts = gather_rows(texts, [len(share.captions) for share in plan.shares])
     rows = torch.tensor(plan.batch.image_of_caption, device=texts.device)
+    if soft:
+        affinity = soft.affinity(plan.batch).to(texts.device)
+        return soft_cross_entropy(images, texts, rows, model.logit_scale, affinity, model.recipe.soft_share)
     return LOSSES[model.recipe.loss](images, texts, rows, model)

@@ -4,9 +4,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -16,59 +14,27 @@ from tqdm import tqdm
 from crossmodal.data.dataset import Dataset
 from crossmodal.dual_encoder import DualEncoder
 from crossmodal.errors import CheckpointError, CrossmodalError
-from crossmodal.evaluation.encode import (
-    as_embeddings,
-    encode_captions,
-    encode_images,
-    image_features,
-    metrics_of_split,
-    text_features,
-)
-from crossmodal.progress import Bars, silent
+from crossmodal.evaluation.encode import image_features, metrics_of_split, text_features
+from crossmodal.progress import silent
 from crossmodal.search.tensors import model_path, save_embeddings
 from crossmodal.towers.text import PretrainedTextTower
 from crossmodal.training.average import WeightAverage
-from crossmodal.training.batches import plan_epoch
+from crossmodal.training.batches import Batch, plan_epoch
 from crossmodal.training.choice import choose_photos
-from crossmodal.training.distributed import any_process, gather_rows, share_bounds, sizes_of_shares
+from crossmodal.training.distributed import any_process, from_first
 from crossmodal.training.features import kept
 from crossmodal.training.head_start import train_projections
 from crossmodal.training.interrupt import StopWish
+from crossmodal.training.mining import mine
 from crossmodal.training.optimizer import freeze_towers, learning_rate, make_optimizer, set_learning_rate
 from crossmodal.training.photos import Photos
 from crossmodal.training.run_folder import add_result, save_state, summary
+from crossmodal.training.setting import Interrupted, Progress, Setting
+from crossmodal.training.shared_encoding import encode_shared
+from crossmodal.training.soft_targets import SoftTargets, soft_targets
 from crossmodal.training.step import StepPlan, compute_gradient
 
-FEATURES = "features"  # the folder, inside that of the run, of what frozen towers give
 STATE_EVERY = 600.0  # seconds between states within an epoch, so that a kill costs at most that
-
-
-class Interrupted(Exception):
-    """Training was stopped by a signal; the state is saved."""
-
-
-@dataclass(frozen=True)
-class Setting:
-    """Where a run happens: its folder, its place among the processes, how much it says."""
-
-    folder: Path
-    rank: int = 0
-    processes: int = 1
-    workers: int = 0
-    bars: Bars = silent
-    log: Callable[[Mapping[str, float], int], None] | None = None
-
-
-@dataclass
-class Progress:
-    """How far a run is: the epoch and step to do next, the best epoch so far."""
-
-    epoch: int = 0
-    step: int = 0
-    best_epoch: int = -1
-    best_rsum: float = -1.0
-    losses: list[float] = field(default_factory=list)
-    seconds: float = 0.0
 
 
 class Trainer:
@@ -90,6 +56,7 @@ class Trainer:
         self.bf16 = model.device.type == "cuda"
         self._stop = StopWish(self._say)
         self.photos: Photos
+        self.soft: SoftTargets | None = None
 
     # --- the run ---
 
@@ -98,6 +65,7 @@ class Trainer:
         with self._stop:
             self.open_photos()
             self._remember_texts()
+            self.soft = soft_targets(self.recipe, self.train_set, self.setting, self.model.device)
             if self.progress.epoch == 0:
                 if self.recipe.head_start_epochs and self.progress.step == 0:
                     self._head_start()
@@ -106,7 +74,7 @@ class Trainer:
             while self.progress.epoch <= self.recipe.epochs and not self._out_of_patience():
                 self.train_epoch()
                 self._finish_epoch(self.progress.epoch)
-                self.progress = Progress(self.progress.epoch + 1, 0, self.progress.best_epoch, self.progress.best_rsum)
+                self.progress = self.progress.next_epoch()
                 self._save_state()
                 self._stop_if_asked()
         return self.progress
@@ -121,7 +89,7 @@ class Trainer:
         self.photos = choose_photos(
             self.model,
             self.dataset,
-            setting.folder / FEATURES,
+            setting.features,
             setting.workers,
             setting.processes,
             setting.bars,
@@ -134,14 +102,12 @@ class Trainer:
         if isinstance(tower, PretrainedTextTower) and self.recipe.always_frozen("text"):
             captions = list(dict.fromkeys(self.dataset.captions))
             bars = self.setting.bars
-            features = kept(
-                self.setting.folder / FEATURES, tower, captions, lambda: text_features(self.model, captions, bars)
-            )
+            features = kept(self.setting.features, tower, captions, lambda: text_features(tower, captions, bars))
             tower.remembered = dict(zip(captions, features, strict=True))
 
     def _head_start(self) -> None:
         images = image_features(self.model, self.photos, self.train_rows, self.setting.bars, "Features of photos")
-        texts = text_features(self.model, self.train_set.captions, self.setting.bars)
+        texts = text_features(self.model.text_tower, self.train_set.captions, self.setting.bars)
         images, texts = images.clone(), texts.clone()  # inference tensors cannot be trained on
         train_projections(
             self.model,
@@ -159,7 +125,7 @@ class Trainer:
         """Do the steps of the epoch that are left, and show how it goes."""
         recipe, progress, setting = self.recipe, self.progress, self.setting
         freeze_towers(self.model, recipe, progress.epoch)
-        batches = plan_epoch(self.train_set, recipe.batch_size, recipe.captions_per_image, recipe.seed, progress.epoch)
+        batches = self._plan()
         plans = [StepPlan.of(batch, setting.rank, setting.processes) for batch in batches]
         left = [self._rows(plan.own.images) for plan in plans[progress.step :]]
         inputs = iter(self.photos.epoch(left, progress.epoch))
@@ -185,6 +151,15 @@ class Trainer:
                     saved = time.monotonic()
         progress.seconds += time.monotonic() - started
 
+    def _plan(self) -> list[Batch]:
+        """Return the batches of the current epoch; it depends on nothing that a resumed run does not have."""
+        recipe, progress, rivals = self.recipe, self.progress, None
+        if recipe.hard_negatives and progress.fingerprint:
+            rivals = mine(self.setting.folder, progress.epoch - 1, progress.fingerprint, recipe.hard_negatives)
+        return plan_epoch(
+            self.train_set, recipe.batch_size, recipe.captions_per_image, recipe.seed, progress.epoch, rivals
+        )
+
     def train_step(self, plan: StepPlan, inputs: Tensor, step: int, steps: int) -> float:
         """Do one step of the current epoch's `steps`; return the loss.
 
@@ -194,7 +169,9 @@ class Trainer:
         set_learning_rate(self.optimizer, learning_rate(recipe, epoch - 1 + (step + 1) / steps))
         self.optimizer.zero_grad(set_to_none=True)
         seed = int.from_bytes(hashlib.sha256(f"{recipe.seed} {epoch} {step}".encode()).digest()[:6], "big")
-        loss = compute_gradient(self.model, plan, inputs, self.photos.hidden, recipe.chunk_size, self.bf16, seed)
+        loss = compute_gradient(
+            self.model, plan, inputs, self.photos.hidden, recipe.chunk_size, self.bf16, seed, self.soft
+        )
         if not math.isfinite(loss):
             raise CrossmodalError(
                 f"The loss is no longer a number in epoch {epoch}, step {step + 1}; train again with a smaller --lr. "
@@ -219,37 +196,25 @@ class Trainer:
             self._validate_and_write(epoch)
 
     def _validate_and_write(self, epoch: int) -> None:
-        setting, started = self.setting, time.monotonic()
+        started, shown = time.monotonic(), Dataset(self.dataset.images[: self.written])
         trained = {key: value.clone() for key, value in self.model.state_dict().items()}
         try:
-            # What is measured and encoded below is what a reader of the checkpoint will have.
+            # What is measured and encoded is what a reader of the checkpoint will have.
             self.model.load_state_dict(self.model.stored_weights())
-            shown = Dataset(self.dataset.images[: self.written])
-            images = self._in_shares(
-                self.written, lambda low, high: encode_images(self.model, self.photos, range(low, high), setting.bars)
-            )
-            captions = shown.captions
-            texts = self._in_shares(
-                len(captions), lambda low, high: encode_captions(self.model, captions[low:high], setting.bars)
-            )
-            embeddings = as_embeddings(shown, images, texts, self.data)
+            embeddings = encode_shared(self.model, self.photos, shown, self.data, self.setting)
             split = "val" if "val" in embeddings.splits else "train"
             metrics = metrics_of_split(embeddings, split)
-            if metrics["rsum"] > self.progress.best_rsum:
-                self.progress.best_epoch, self.progress.best_rsum = epoch, metrics["rsum"]
-            if setting.rank == 0:
-                fingerprint = self.model.save(model_path(setting.folder, epoch), epoch, metrics, self.data)
-                save_embeddings(setting.folder, epoch, fingerprint, embeddings)
+            folder, fingerprint = self.setting.folder, ""
+            if self.setting.rank == 0:
+                fingerprint = self.model.save(model_path(folder, epoch), epoch, metrics, self.data)
+                save_embeddings(folder, epoch, fingerprint, embeddings)
+            self.progress.fingerprint = from_first(fingerprint)
         finally:
             self.model.load_state_dict(trained)
-        if setting.rank == 0:
+        if metrics["rsum"] > self.progress.best_rsum:
+            self.progress.best_epoch, self.progress.best_rsum = epoch, metrics["rsum"]
+        if self.setting.rank == 0:
             self._record(epoch, split, metrics, time.monotonic() - started)
-
-    def _in_shares(self, count: int, encode: Callable[[int, int], Tensor]) -> Tensor:
-        """Let each process encode its share of the rows, and return all of them."""
-        low, high = share_bounds(count, self.setting.rank, self.setting.processes)
-        own = encode(low, high).to(self.model.device if self.setting.processes > 1 else "cpu")
-        return gather_rows(own, sizes_of_shares(count, self.setting.processes)).cpu()
 
     def _record(self, epoch: int, split: str, metrics: Mapping[str, float], writing: float) -> None:
         losses, photos = self.progress.losses, len(self.train_set)
@@ -280,7 +245,7 @@ class Trainer:
             "text_tower": self.model.text_tower.plain(), "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(), "average": self._average.state(), "data": self.data, "data_hash": data_hash(self.dataset),
             "epoch": progress.epoch, "step": progress.step, "losses": progress.losses, "seconds": progress.seconds,
-            "best_epoch": progress.best_epoch, "best_rsum": progress.best_rsum,
+            "best_epoch": progress.best_epoch, "best_rsum": progress.best_rsum, "fingerprint": progress.fingerprint,
         })  # fmt: skip
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -297,7 +262,7 @@ class Trainer:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self._average.restore(state["average"])
-        known = ("epoch", "step", "best_epoch", "best_rsum", "losses", "seconds")
+        known = ("epoch", "step", "best_epoch", "best_rsum", "losses", "seconds", "fingerprint")
         self.progress = Progress(**{key: state[key] for key in known})
 
     def _stop_if_asked(self) -> None:

@@ -1,0 +1,63 @@
+"""What every model here can do: pictures and sentences in, unit vectors of one space out."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+
+class Prepare(Protocol):
+    """Turns an RGB picture into a model's input; `size` is the side that it needs, in pixels."""
+
+    @property
+    def size(self) -> int:
+        """The side of the model's input."""
+        ...
+
+    def __call__(self, picture: Image.Image) -> Tensor:
+        """Return the input [3, size, size]."""
+        ...
+
+
+class Encoder(nn.Module, ABC):
+    """A model with the two methods that evaluation and search need."""
+
+    label: str  # how tables name it
+    temperature: float  # by which the model's similarities are divided
+
+    @property
+    @abstractmethod
+    def preparation(self) -> Prepare:
+        """How a picture becomes the input of `encode_image`."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.parameters()).device
+
+    @abstractmethod
+    def encode_image(self, pixels: Tensor) -> Tensor:
+        """Inputs [N, 3, size, size] as `preparation` gives them -> unit vectors [N, D]."""
+
+    @abstractmethod
+    def encode_text(self, sentences: Sequence[str]) -> Tensor:
+        """Return unit vectors [len(sentences), D]."""
+
+    @abstractmethod
+    def plain(self) -> dict[str, Any]:
+        """Return what beside its weights decides what the model gives, as plain values."""
+
+    @torch.inference_mode()
+    def encode_pictures(self, pictures: Sequence[Image.Image]) -> Tensor:
+        """Return unit vectors [len(pictures), D] of RGB pictures, fp32 on the CPU."""
+        pixels = torch.stack([self.preparation(picture) for picture in pictures])
+        return self.encode_image(pixels.to(self.device)).cpu()
+
+    @torch.inference_mode()
+    def encode_sentences(self, sentences: Sequence[str], at_once: int = 512) -> Iterator[Tensor]:
+        """Yield unit vectors [at most at_once, D], fp32 on the CPU, in the order given."""
+        for start in range(0, len(sentences), at_once):
+            yield self.encode_text(sentences[start : start + at_once]).cpu()

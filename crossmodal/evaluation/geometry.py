@@ -1,0 +1,58 @@
+"""How the space is used: alignment of pairs, uniformity of each side (Wang and Isola 2020)."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+# Uniformity is over pairs of vectors; of more than this many, evenly spaced ones stand for all.
+VECTORS = 10_000
+ROWS_AT_ONCE = 1024
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """What alignment and uniformity are means of.
+
+    distances [M]: squared distance of each text and its image. image_nearness [n] and text_nearness
+    [m]: the mean of exp(-2 d^2) over the others of its kind, for the rows image_rows and text_rows.
+    """
+
+    distances: Tensor
+    image_nearness: Tensor
+    text_nearness: Tensor
+    image_rows: Tensor
+    text_rows: Tensor
+
+
+def geometry_of(images: Tensor, texts: Tensor, image_of_text: Tensor) -> Geometry:
+    """Measure unit vectors: images [N, D], texts [M, D], the image of each text [M]."""
+    images, texts = images.float(), texts.float()
+    distances = (images[image_of_text] - texts).square().sum(1)
+    image_rows, text_rows = _spaced(len(images)), _spaced(len(texts))
+    return Geometry(distances, nearness(images[image_rows]), nearness(texts[text_rows]), image_rows, text_rows)
+
+
+def _spaced(count: int) -> Tensor:
+    return torch.linspace(0, count - 1, min(count, VECTORS)).round().long()
+
+
+def nearness(vectors: Tensor) -> Tensor:
+    """Return the mean of exp(-2 d^2) of each unit vector [N, D] and all others, [N]; nan for a single one."""
+    sums = torch.cat([
+        torch.exp(-2 * (2 - 2 * rows @ vectors.T).clamp(min=0)).double().sum(1)
+        for rows in vectors.split(ROWS_AT_ONCE)
+    ])  # fmt: skip
+    return (sums - 1) / (len(vectors) - 1)  # less each vector with itself
+
+
+def space_metrics(geometry: Geometry) -> dict[str, float]:
+    """Return alignment (lower is closer) and both uniformities (lower is more evenly spread)."""
+    nearness = (geometry.image_nearness, geometry.text_nearness)
+    images, texts = (math.log(values.mean().item()) if len(values) > 1 else math.nan for values in nearness)
+    return {
+        "alignment": geometry.distances.mean().item(),
+        "image_uniformity": images,
+        "text_uniformity": texts,
+    }

@@ -1,0 +1,59 @@
+"""Random views of the photos that are trained on: crops, flips, colours."""
+
+import random
+import re
+from dataclasses import dataclass
+
+import torch
+from PIL import Image, ImageEnhance, ImageOps
+from torch import Tensor
+from torchvision.transforms import RandomResizedCrop
+
+from crossmodal.data.dataset import CaptionedImage
+from crossmodal.recipe import Recipe
+from crossmodal.towers.image import Preprocessing, to_pixels
+
+SIDES = re.compile(r"\b(left|right)\b", re.IGNORECASE)
+CROP_RATIO = (3 / 4, 4 / 3)
+# Hue stays as it is: captions name colours.
+ENHANCERS = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)
+
+
+def may_flip(image: CaptionedImage) -> bool:
+    """Say whether a picture may be mirrored: not where a caption says left or right."""
+    return not any(SIDES.search(caption) for caption in image.captions)
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Which random views there are: crops of at least `crop_area`, flips, colours changed by up to `colour`."""
+
+    prepare: Preprocessing
+    crop_area: float = 0.6
+    flip: bool = True
+    colour: float = 0.0
+
+    @staticmethod
+    def of(recipe: Recipe, prepare: Preprocessing) -> "Augmentation | None":
+        """Return what a recipe asks for, or None where it trains on the photos as they are."""
+        return Augmentation(prepare, recipe.crop_area, bool(recipe.flip), recipe.colour) if recipe.augment else None
+
+    def __call__(self, picture: Image.Image, image: CaptionedImage, key: str) -> Tensor:
+        """Return a view of a picture, uint8 [3, size, size]; the same for the same key."""
+        rng = random.Random(key)
+        view = self._crop(picture, rng) if self.crop_area < 1 else self.prepare.square(picture)
+        if self.flip and may_flip(image) and rng.random() < 0.5:
+            view = ImageOps.mirror(view)
+        if self.colour:
+            for enhancer in ENHANCERS:
+                view = enhancer(view).enhance(rng.uniform(1 - self.colour, 1 + self.colour))
+        return to_pixels(view)
+
+    def _crop(self, picture: Image.Image, rng: random.Random) -> Image.Image:
+        # torchvision draws from torch's generator; forked, so that nothing else depends on it.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(rng.randrange(2**62))
+            area = [self.crop_area, 1.0]
+            top, left, height, width = RandomResizedCrop.get_params(picture, area, list(CROP_RATIO))
+        side, resample = self.prepare.size, Image.Resampling[self.prepare.interpolation.upper()]
+        return picture.resize((side, side), resample, box=(left, top, left + width, top + height))

@@ -1,0 +1,39 @@
+"""Hard negatives: which images the last epoch's embeddings mistook for each other."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from crossmodal.search.tensors import load_embeddings
+
+ROWS_AT_ONCE = 1024
+
+
+def mine(folder: Path, epoch: int, fingerprint: str, count: int) -> list[list[int]]:
+    """Return for each train image the `count` other train images most like its captions, likest first.
+
+    They are ranked by the tensors that `epoch` left in `folder`; positions are those in the train split.
+    """
+    embeddings = load_embeddings(folder, epoch, fingerprint, "python training_script.py")
+    rows = torch.tensor([row for row, split in enumerate(embeddings.splits) if split == "train"])
+    position = torch.full((len(embeddings.splits),), -1)
+    position[rows] = torch.arange(len(rows))
+    owner = position[embeddings.caption_to_image]
+    return confused(embeddings.images[rows].float(), embeddings.texts[owner >= 0].float(), owner[owner >= 0], count)
+
+
+def confused(images: Tensor, texts: Tensor, image_of_text: Tensor, count: int) -> list[list[int]]:
+    """Return for each image the `count` others closest to the mean of its captions.
+
+    images [N, D] and texts [M, D] are unit vectors; image_of_text [M] is the image of each text.
+    """
+    count = min(count, len(images) - 1)
+    means = torch.zeros_like(images).index_add_(0, image_of_text, texts)
+    found = []
+    for start in range(0, len(images), ROWS_AT_ONCE):
+        scores = means[start : start + ROWS_AT_ONCE] @ images.T
+        own = torch.arange(len(scores))
+        scores[own, start + own] = float("-inf")
+        found += scores.topk(count, dim=1).indices.tolist()
+    return found

@@ -1,0 +1,48 @@
+"""Where a run happens, and how far it is."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from crossmodal.progress import Bars, silent
+
+FEATURES = "features"  # the folder, inside that of the run, of what frozen towers and teachers give
+
+
+class Interrupted(Exception):
+    """Training was stopped by a signal; the state is saved."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where a run happens: its folder, its place among the processes, how much it says."""
+
+    folder: Path
+    weights: Path | None = None  # a folder looked into first for pretrained weights
+    rank: int = 0
+    processes: int = 1
+    workers: int = 0
+    bars: Bars = silent
+    log: Callable[[Mapping[str, float], int], None] | None = None
+
+    @property
+    def features(self) -> Path:
+        """The folder of what frozen towers and teachers give."""
+        return self.folder / FEATURES
+
+
+@dataclass
+class Progress:
+    """How far a run is: the epoch and step to do next, the best epoch so far."""
+
+    epoch: int = 0
+    step: int = 0
+    best_epoch: int = -1
+    best_rsum: float = -1.0
+    losses: list[float] = field(default_factory=list)
+    seconds: float = 0.0
+    fingerprint: str = ""  # of the last checkpoint, which its tensors carry too
+
+    def next_epoch(self) -> "Progress":
+        """Return the progress at the start of the epoch after this one."""
+        return Progress(self.epoch + 1, 0, self.best_epoch, self.best_rsum, fingerprint=self.fingerprint)
