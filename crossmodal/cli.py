@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crossmodal.errors import CrossmodalError
+from crossmodal.photo_commands import add_index_command, add_photo_options, refuse_without_photos, search_photos
 from crossmodal.progress import silent, terminal
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ def _parser() -> argparse.ArgumentParser:
     search.add_argument("--queries", type=Path, metavar="FILE", help="a text file with one sentence a line, instead")
     search.add_argument("--output", type=Path, metavar="FILE", help="where the answers to --queries go, .csv or .json")
     search.set_defaults(run=_search)
+    add_photo_options(search)
+    add_index_command(commands)
     demo = commands.add_parser("demo", help="a prompt that takes sentences and photos")
     demo.set_defaults(run=_demo)
     caption = commands.add_parser("caption", help="captions for a photo")
@@ -148,12 +151,17 @@ def _open(options: argparse.Namespace) -> "SearchService":
 
 
 def _search(options: argparse.Namespace) -> None:
-    from crossmodal.data.pictures import load_picture
-
     if options.queries:
         return _search_all(options)
+    if options.photos:
+        if options.top_k < 1:
+            raise CrossmodalError(f"--top-k {options.top_k} asks for nothing; give 1 or more.")
+        return search_photos(options)
+    refuse_without_photos(options)
     if not any(text.strip() for text in options.text) and options.image is None:
         raise CrossmodalError('Say what to look for: python -m crossmodal search "two dogs in the snow".')
+    from crossmodal.data.pictures import load_picture
+
     picture = load_picture(options.image) if options.image else None
     service = _open(options)
     hits = service.find_images(service.query(options.text, picture), options.top_k)
