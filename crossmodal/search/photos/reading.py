@@ -15,6 +15,7 @@ from crossmodal.search.photos.store import Described
 from crossmodal.search.photos.walk import Found
 
 IN_MEMORY = 64_000_000  # bytes; larger files are read twice rather than held
+LOOKED_AT = 72  # pixels of the shorter side that a look needs, of which a JPEG's own scaling may leave fewer
 SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 DATES = "%Y:%m:%d %H:%M:%S"
 
@@ -53,7 +54,7 @@ def read_photo(root: Path, found: Found, at_least: int, prepare: Prepare, known:
             width, height = picture.size
             if exif.get(ExifTags.Base.Orientation) in SIDEWAYS:
                 width, height = height, width
-            upright = decoded(picture, at_least)
+            upright = decoded(picture, max(at_least, LOOKED_AT))
         described = Described(digest, width, height, _taken(exif), _camera(exif), look_of(upright))
         return Read(found, digest, described, prepare(upright))
     except PictureError as error:
