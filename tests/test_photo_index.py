@@ -284,7 +284,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     if mounted.returncode:
         pytest.skip("no file system can be mounted here")
     yield place
-    subprocess.run(["umount", str(place)], check=False)
+    subprocess.run(["umount", "-l", str(place)], check=False)
 
 
 def test_a_disk_that_is_really_full(tmp_path: Path, small_disk: Path) -> None:
