@@ -8,7 +8,7 @@ import numpy as np
 
 from crossmodal.errors import CrossmodalError
 
-SIGN = re.compile(r"(?:^|\s+)([+-])(?:\s+|$)")
+SIGN = re.compile(r"(?:^|\s+)([+-])(?=\s|$)")
 WEIGHT = re.compile(r"^(\d+(?:\.\d+)?):\s*(?=\S)")
 EMPTY = "The query is empty; type a few words about the photo you are looking for."
 
