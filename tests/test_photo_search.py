@@ -167,7 +167,7 @@ def test_copies_stand_under_the_best_of_them(tmp_path: Path) -> None:
 
 def test_the_cut_off(tmp_path: Path, library: PhotoLibrary) -> None:
     store = Store(tmp_path / ".crossmodal", writable=True)
-    store.set_meta("cutoff", Cutoff(0.9, 0.6, "made up").plain())
+    store.set_meta("cutoff", Cutoff(((5, 0.9),), 0.6, "made up").plain())
     store.close()
     cut = opened(tmp_path)
     assert names(cut, "red") == ["red", "violet"]  # white, at 0.58, is left out
@@ -180,7 +180,9 @@ def test_calibrated_by_hand() -> None:
     images = np.eye(3, dtype=np.float32)
     texts = np.array([[1, 0, 0], [0, 1, 0], [0, 0.6, 0.8]], dtype=np.float32)
     cutoff = calibrate(images, texts, np.array([0, 1, 1]), "by hand")
-    assert cutoff.nothing_below == pytest.approx(0.8 + 0.1 * 0.2, abs=1e-3)  # 5 % of the way from 0.8 to 1, of three
+    assert cutoff.threshold(3) == pytest.approx(0.8 + 0.1 * 0.2, abs=1e-3)  # of three; a tenth from 0.8 to 1
+    assert Cutoff(((10, 0.2), (1000, 0.4)), 0, "").threshold(100) == pytest.approx(0.3)
+    assert Cutoff(((10, 0.2), (1000, 0.4)), 0, "").threshold(1_000_000) == pytest.approx(0.4)
     assert cutoff.left_out_below == pytest.approx(0.6 + 0.2 * 0.4, abs=1e-3)
 
 

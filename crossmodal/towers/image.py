@@ -104,11 +104,10 @@ class ImageTower(nn.Module):
         return torch.cat([part(few) for few in inputs.split(PICTURES_AT_ONCE)])
 
     def _stem(self, pixels: Tensor) -> Tensor:
-        scaled = (pixels.to(self.mean.dtype) - self.mean) / self.std
-        hidden = scaled.contiguous(memory_format=torch.channels_last)
+        hidden = self._scaled(pixels)
         if self.frozen_stages == ALL:
             with torch.no_grad():
-                return self._pooled(self.net.forward_features(hidden))
+                return self.pooled(self.net.forward_features(hidden))
         with torch.no_grad():
             for part in self._stem_parts():
                 hidden = part(hidden)
@@ -123,9 +122,18 @@ class ImageTower(nn.Module):
             grid = self.net.bn2(self.net.conv_head(hidden))
         else:
             grid = self.net.forward_features(hidden)
-        return self._pooled(grid)
+        return self.pooled(grid)
 
-    def _pooled(self, grid: Tensor) -> Tensor:
+    def grid(self, pixels: Tensor) -> Tensor:
+        """uint8 [N, 3, size, size] -> what is pooled: of a convolutional tower its last grid [N, features, rows, columns]."""
+        return self.net.forward_features(self._scaled(pixels))
+
+    def _scaled(self, pixels: Tensor) -> Tensor:
+        scaled = (pixels.to(self.mean.dtype) - self.mean) / self.std
+        return scaled.contiguous(memory_format=torch.channels_last)
+
+    def pooled(self, grid: Tensor) -> Tensor:
+        """What `grid` gave -> features [N, features]."""
         if self.pooling == "own":
             return self.net.forward_head(grid)
         return self.pool(places(grid, self.net))

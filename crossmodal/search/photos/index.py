@@ -22,6 +22,7 @@ def index_photos(
     excluded: Sequence[str] | None = None,
     rebuild: bool = False,
     watch: Watch = lambda step: None,
+    default: Path | None = None,
 ) -> Changes:
     """Make or bring up to date the index of a folder of photos.
 
@@ -36,7 +37,7 @@ def index_photos(
     folder = index_folder(photos, index)
     with locked(folder):
         if rebuild or not (folder / DATABASE).is_file():
-            _create(folder, photos, checkpoint)
+            _create(folder, photos, checkpoint or default)
         store = Store(folder, writable=True)
         try:
             _refuse_strangers(store, photos, checkpoint)

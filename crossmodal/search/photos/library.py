@@ -132,7 +132,7 @@ class PhotoLibrary:
         while True:
             scores, rows = self._index.search(query.vector, min(fetched, passing), among)
             score_of = {int(row): float(score) for row, score in zip(rows, scores, strict=True)}
-            kept = self._worth_showing(query, score_of) if cut_off else list(score_of)
+            kept = self._worth_showing(query, score_of, passing) if cut_off else list(score_of)
             ended = fetched >= passing or len(kept) < len(score_of)
             ranked = [self.photos[row] for row in kept]
             groups = group_copies(ranked, top_k) if group else [Group(photo) for photo in ranked[:top_k]]
@@ -152,11 +152,11 @@ class PhotoLibrary:
         ]
         return sorted(hits, key=lambda hit: -date_of(hit.photo)) if by_date else hits
 
-    def _worth_showing(self, query: PhotoQuery, score_of: dict[int, float]) -> list[int]:
+    def _worth_showing(self, query: PhotoQuery, score_of: dict[int, float], among: int) -> list[int]:
         """Return the rows that look like the sentence, in their order; all of them where nobody knows."""
         if self.cutoff is None or not query.sentence:
             return list(score_of)
-        if max(score_of.values(), default=0.0) < self.cutoff.nothing_below:
+        if max(score_of.values(), default=0.0) < self.cutoff.threshold(among):
             return []
         return [row for row, score in score_of.items() if score >= self.cutoff.left_out_below]
 
