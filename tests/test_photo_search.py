@@ -11,6 +11,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from crossmodal.errors import CrossmodalError
+from crossmodal.search.fast_index import HalfIndex, ListsIndex, choose_index
 from crossmodal.search.photos.cutoff import Cutoff, calibrate
 from crossmodal.search.photos.duplicates import look_alike
 from crossmodal.search.photos.filters import Filters
@@ -18,7 +19,7 @@ from crossmodal.search.photos.library import PhotoLibrary
 from crossmodal.search.photos.reading import look_of
 from crossmodal.search.photos.store import Described, Store
 from crossmodal.search.terms import Term, combine, parse_terms
-from crossmodal.search.vector_index import PlainIndex, best
+from crossmodal.search.vector_index import PlainIndex, VectorIndex, best
 from tests.test_photo_index import opened, run, save
 
 COLOURS = {
@@ -186,8 +187,15 @@ def test_calibrated_by_hand() -> None:
     assert cutoff.left_out_below == pytest.approx(0.6 + 0.2 * 0.4, abs=1e-3)
 
 
-@pytest.mark.parametrize("make", [PlainIndex])
-def test_an_index_against_a_full_sort(make: Callable[[np.ndarray], PlainIndex]) -> None:
+def everywhere(vectors: np.ndarray) -> ListsIndex:
+    """Lists of which all are looked at."""
+    index = ListsIndex(vectors, vectors[:20])
+    index.looked_at = 1000
+    return index
+
+
+@pytest.mark.parametrize("make", [PlainIndex, HalfIndex, everywhere])
+def test_an_index_against_a_full_sort(make: Callable[[np.ndarray], VectorIndex]) -> None:
     rng = np.random.default_rng(0)
     vectors = rng.standard_normal((500, 16)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -203,3 +211,31 @@ def test_an_index_against_a_full_sort(make: Callable[[np.ndarray], PlainIndex]) 
     assert index.search(vectors[0], 0)[1].tolist() == []
     assert len(index.search(vectors[0], 900)[1]) == 500
     assert best(np.array([1.0, 1.0, 1.0]), np.arange(3), 2)[1].tolist() == [0, 1]
+
+
+def clustered(count: int, clusters: int = 50) -> np.ndarray:
+    rng = np.random.default_rng(1)
+    centres = rng.standard_normal((clusters, 32))
+    vectors = centres[rng.integers(clusters, size=count)] + 0.4 * rng.standard_normal((count, 32))
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), dtype=np.float32)
+
+
+def test_which_index_is_chosen() -> None:
+    vectors = clustered(5000)
+    assert choose_index(vectors, lambda: vectors[:30]).kind == "exact"
+    lists = choose_index(vectors, lambda: vectors[:30], exact_up_to=1000)
+    assert isinstance(lists, ListsIndex)
+    assert lists.recall >= 0.95
+    assert "of the exact first ten of 30 sentences" in lists.kind
+    among = np.arange(5000) % 7 == 0
+    found = lists.search(vectors[3], 5, among)[1]
+    assert len(found) == 5
+    assert among[found].all()
+    # Where lists tell nothing apart, they would have to be looked at all: the scan stays.
+    rng = np.random.default_rng(2)
+    noise = rng.standard_normal((3000, 32)).astype(np.float32)
+    noise /= np.linalg.norm(noise, axis=1, keepdims=True)
+    strangers = rng.standard_normal((30, 32)).astype(np.float32)
+    strangers /= np.linalg.norm(strangers, axis=1, keepdims=True)
+    chosen = choose_index(noise, lambda: strangers, exact_up_to=1000)
+    assert chosen.kind == "exact" or chosen.recall >= 0.95  # type: ignore[attr-defined]

@@ -7,9 +7,10 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any
 
+import pandas as pd
 import streamlit as st
+from PIL import Image
 
 from crossmodal.data.pictures import load_picture
 from crossmodal.dual_encoder import DualEncoder
@@ -23,7 +24,6 @@ from crossmodal.search.photos.library import PhotoHit, PhotoLibrary, PhotoQuery
 from crossmodal.search.photos.store import DATABASE, index_folder
 from crossmodal.search.photos.walk import shown
 from crossmodal.search.runs import load_model
-from crossmodal.search.vector_index import PlainIndex
 
 COLUMNS = 5
 LARGE = 1000
@@ -32,7 +32,9 @@ EVERY = 1.0  # seconds between looks at a run that is at work
 
 @st.cache_resource(max_entries=2, show_spinner="Opening the index ...")
 def _library(folder: Path, changed: tuple[float, ...]) -> PhotoLibrary:
-    return PhotoLibrary(folder, PlainIndex)
+    library = PhotoLibrary(folder)
+    library.speed_up()
+    return library
 
 
 @st.cache_resource(max_entries=1, show_spinner="Loading the model ...")
@@ -144,7 +146,7 @@ def _search(library: PhotoLibrary) -> None:
             st.rerun(scope="fragment")
     if not text.strip() and upload is None and like is None:
         st.caption(
-            f"{len(library.photos):,} photos can be searched. Terms may be added and taken away (dog + beach - people) "
+            f"{len(library.photos):,} photos can be searched; the search is {library.kind}. Terms may be added and taken away (dog + beach - people) "
             "and weighted (2:dog + cat)."
         )
         return
@@ -180,41 +182,60 @@ def _look_closer(library: PhotoLibrary, hit: PhotoHit, query: PhotoQuery, text: 
     except CrossmodalError as error:
         st.error(str(error))
         return
-    plain, looked = st.tabs(["Photo", "Why it matched"])
-    with plain:
-        st.image(picture, width="stretch")
-        record = as_record(hit)
-        said = datetime.fromisoformat(record["date"]).strftime("%d %B %Y, %H:%M")
-        st.caption(
-            f"{record['path']} · {said} · {record['width']} x {record['height']} · {record['bytes'] / 1e6:.1f} MB"
-            + (f" · {record['camera']}" if record["camera"] else "")
-        )
-        for title, copies in (("The same file", hit.exact_copies), ("Copies of it", hit.similar_copies)):
-            if copies:
-                st.caption(f"{title}: {', '.join(copies)}")
-        if st.button("Photos like this one", key="like this one"):
+    left, right = st.columns([3, 2], gap="medium")
+    with right:
+        why = st.toggle("Why it matched", help="Brighter and warmer is where the photo is more like the query.")
+        _data(hit)
+        if why and query.sentence and text.strip():
+            _words(library, hit, text.strip())
+        if st.button("Search for photos like this one", key="like this one"):
             st.session_state["like"] = hit.photo.found.path
             st.rerun()
-    with looked:
-        _why(library, hit, query, text, picture)
+    with left:
+        st.image(_looked_at(library, picture, query) if why else picture, width="stretch")
+    similar = library.search(library.query(like=hit.photo.found.path), COLUMNS + 1)
+    urls = [cached_thumbnail(other.path) for other in similar if other.photo.id != hit.photo.id][:COLUMNS]
+    st.caption("Similar photos")
+    for column, url in zip(st.columns(COLUMNS), urls, strict=False):
+        if url:
+            column.image(url, width="stretch")
 
 
-def _why(library: PhotoLibrary, hit: PhotoHit, query: PhotoQuery, text: str, picture: Any) -> None:
+def _data(hit: PhotoHit) -> None:
+    record = as_record(hit)
+    said = datetime.fromisoformat(record["date"]).strftime("%d %B %Y, %H:%M")
+    lines = [
+        hit.name,
+        f"{said}{'' if hit.photo.described.taken else ' (the file)'}",
+        f"{record['width']} x {record['height']} pixels, {record['bytes'] / 1e6:.1f} MB",
+        record["camera"],
+        f"similarity {hit.score:.3f}",
+    ]
+    st.text("\n".join(line for line in lines if line))
+    for title, copies in (("The same file", hit.exact_copies), ("Copies of it", hit.similar_copies)):
+        if copies:
+            st.text(f"{title}: {', '.join(copies)}")
+
+
+def _looked_at(library: PhotoLibrary, picture: Image.Image, query: PhotoQuery) -> Image.Image:
+    """Return a picture with the heat map of a query over it, or as it is where there is none."""
     try:
         model = _model(Path(library.meta["checkpoint"]), library.meta["fingerprint"])
         prepare = model.preparation
-        heat = heat_map(model, picture, query.vector)
-        st.image(overlaid(picture, heat, prepare.resize, prepare.crop_share), width="stretch")
-        st.caption("Where the query looked: brighter and warmer is where the photo is more like it.")
+        return overlaid(picture, heat_map(model, picture, query.vector), prepare.resize, prepare.crop_share)
     except CrossmodalError as error:
         st.caption(f"There is no heat map: {error}")
-    if query.sentence and text.strip():
-        weights = word_weights(
-            library.engine.encode_sentences, text.strip(), library.vectors[library.row(hit.photo.found.path)]
-        )
-        st.caption("How much the similarity falls without each word:")
-        st.bar_chart({"word": [f"{n + 1} {word}" for n, (word, _) in enumerate(weights)], "weight": [w for _, w in weights]},
-                     x="word", y="weight", horizontal=True, sort=False)  # fmt: skip
+        return picture
+
+
+def _words(library: PhotoLibrary, hit: PhotoHit, sentence: str) -> None:
+    photo = library.vectors[library.row(hit.photo.found.path)]
+    weights = word_weights(library.engine.encode_sentences, sentence, photo)
+    frame = pd.DataFrame(
+        {"word": [f"{n} {word}" for n, (word, _) in enumerate(weights, start=1)], "weight": [w for _, w in weights]}
+    )
+    st.caption("How much the similarity falls without each word")
+    st.bar_chart(frame, x="word", y="weight", horizontal=True, sort=False, height=40 + 30 * len(weights))
 
 
 def _downloads(hits: Sequence[PhotoHit]) -> None:

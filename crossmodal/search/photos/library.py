@@ -1,6 +1,6 @@
 """Searching an index of photos: by words, by a picture, by both; filtered, sorted, copies together."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +18,7 @@ from crossmodal.search.photos.walk import shown
 from crossmodal.search.terms import EMPTY, Term, combine, encode_terms, parse_terms
 from crossmodal.search.vector_index import PlainIndex, VectorIndex
 
+WORTH_A_COPY = 20_000  # photos; fewer are scanned in a few milliseconds as they are
 FETCHED = 4  # how many times the photos asked for are looked at for copies, at first
 
 
@@ -48,10 +49,8 @@ class PhotoHit:
 class PhotoLibrary:
     """An index as it was when it was opened."""
 
-    def __init__(
-        self, folder: Path, index: Callable[[np.ndarray], VectorIndex] = PlainIndex, engine: Engine | None = None
-    ) -> None:
-        """Open the index in `folder`; `index` makes what scans it. Raises CrossmodalError when there is none."""
+    def __init__(self, folder: Path, engine: Engine | None = None) -> None:
+        """Open the index in `folder`; raises CrossmodalError when there is none."""
         store = Store(folder, writable=False)
         self.root, self.meta = root_of(store), store.meta
         self.photos = list(store.photos())
@@ -61,7 +60,7 @@ class PhotoLibrary:
             raise CrossmodalError(f"The index in {folder} has lost vectors; make it anew with --rebuild.")
         in_place = np.array_equal(slots, np.arange(len(vectors)))
         self.vectors = vectors if in_place else np.ascontiguousarray(vectors[slots])
-        self._index = index(self.vectors)
+        self._index: VectorIndex = PlainIndex(self.vectors)
         self._store, self._engine = store, engine
         self._row = {photo.found.path: row for row, photo in enumerate(self.photos)}
         self.cutoff = Cutoff.from_plain(self.meta.get("cutoff"))
@@ -70,6 +69,20 @@ class PhotoLibrary:
     def engine(self) -> Engine:
         """What encodes queries; opened when the first one comes."""
         return self._engine or engine_of(self._store, text_only=True)
+
+    def speed_up(self) -> None:
+        """Prepare for many searches, where there are so many photos that it pays."""
+        if len(self.photos) < WORTH_A_COPY:
+            return
+        from crossmodal.data.everyday import everyday_scenes
+        from crossmodal.search.fast_index import choose_index  # imports torch, which one search does without
+
+        self._index = choose_index(self.vectors, lambda: self.engine.encode_sentences(everyday_scenes()))
+
+    @property
+    def kind(self) -> str:
+        """How the photos are searched, in words."""
+        return self._index.kind
 
     # --- queries ---
 
