@@ -43,7 +43,7 @@ class ColourEngine:
 
     def encode_pixels(self, pixels: np.ndarray) -> np.ndarray:
         self.encoded += len(pixels)
-        means = pixels.reshape(len(pixels), 3, -1).mean(2) + 1.0
+        means = pixels.reshape(len(pixels), -1, 3).mean(1) + 1.0
         return np.asarray(means / np.linalg.norm(means, axis=1, keepdims=True), dtype=np.float32)
 
     def encode_sentences(self, sentences: Sequence[str]) -> np.ndarray:

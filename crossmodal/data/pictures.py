@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pillow_heif
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from crossmodal.errors import PictureError
 
@@ -73,7 +73,9 @@ def _too_large(label: str, size: str) -> PictureError:
 
 def _upright(picture: Image.Image) -> Image.Image:
     try:
-        return ImageOps.exif_transpose(picture)
+        # Without a look first it would copy a picture that stands upright.
+        turned = picture.getexif().get(ExifTags.Base.Orientation, 1) != 1
+        return ImageOps.exif_transpose(picture) if turned else picture
     except Exception:  # a malformed EXIF block says nothing of the orientation; the pixels are fine
         return picture
 
@@ -85,7 +87,7 @@ def _to_rgb(picture: Image.Image) -> Image.Image:
         rgba = picture.convert("RGBA")
         white = Image.new("RGBA", rgba.size, "white")
         return Image.alpha_composite(white, rgba).convert("RGB")
-    return picture.convert("RGB")
+    return picture.copy() if picture.mode == "RGB" else picture.convert("RGB")
 
 
 def _grey_from_deep(picture: Image.Image) -> Image.Image:

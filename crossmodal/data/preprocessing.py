@@ -32,22 +32,18 @@ class Preprocessing:
         return to_pixels(self.square(picture))
 
     def array(self, picture: Image.Image) -> np.ndarray:
-        """Return an RGB picture as uint8 [3, size, size] without torch."""
-        return to_array(self.square(picture))
+        """Return an RGB picture as uint8 [size, size, 3], without torch."""
+        return np.asarray(self.square(picture))
 
     def square(self, picture: Image.Image) -> Image.Image:
         """Return the part of a picture that the tower sees, in the tower's size."""
         resample = Image.Resampling[self.interpolation.upper()]
         if self.resize == "squash":
-            return picture.resize((self.size, self.size), resample)
+            same = picture.size == (self.size, self.size)
+            return picture if same else picture.resize((self.size, self.size), resample)
         side = min(picture.size) * self.crop_share
         left, top = (picture.width - side) / 2, (picture.height - side) / 2
         return picture.resize((self.size, self.size), resample, box=(left, top, left + side, top + side))
-
-
-def to_array(picture: Image.Image) -> np.ndarray:
-    """Return an RGB picture as uint8 [3, height, width]."""
-    return np.ascontiguousarray(np.asarray(picture).transpose(2, 0, 1))
 
 
 def to_pixels(picture: Image.Image) -> "Tensor":
@@ -55,4 +51,4 @@ def to_pixels(picture: Image.Image) -> "Tensor":
     # Here, since a search in an index does without torch.
     import torch
 
-    return torch.from_numpy(to_array(picture))
+    return torch.from_numpy(np.ascontiguousarray(np.asarray(picture).transpose(2, 0, 1)))

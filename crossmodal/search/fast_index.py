@@ -16,7 +16,8 @@ EXACT_UP_TO = 1_000_000  # vectors; above, a scan of all takes a tenth of a seco
 RESCORED = 100  # of the best by half precision, how many are scored again in fp32, at the least
 ENOUGH_RECALL = 0.95  # of the exact first ten that an approximate search has to find
 ROWS_AT_ONCE = 65_536
-TRAINED_ON = 200_000  # vectors, at the most, that the lists are made of
+TRAINED_ON = 100_000  # vectors, at the most, that the lists are made of
+ROUNDS = 8  # of k-means; more change the lists, and hardly what is found in them
 
 
 class HalfIndex:
@@ -88,6 +89,7 @@ class ListsIndex:
         self._index = faiss.IndexIVFScalarQuantizer(
             coarse, vectors.shape[1], lists, faiss.ScalarQuantizer.QT_8bit, metric
         )
+        self._index.cp.niter = ROUNDS
         rng = np.random.default_rng(0)
         sample = np.sort(rng.choice(len(vectors), min(len(vectors), TRAINED_ON), replace=False))
         self._index.train(np.array(vectors[sample], dtype=np.float32))

@@ -17,6 +17,7 @@ from crossmodal.data.preprocessing import Preprocessing
 from crossmodal.errors import CrossmodalError
 
 SENTENCES_AT_ONCE = 64
+LAYOUT = 2  # of what is exported; what lies in the cache in another one is made anew
 PARTS = ("about.json", "tokenizer.json", "image.xml", "image.bin", "text.xml", "text.bin")
 
 
@@ -27,7 +28,7 @@ class Engine(Protocol):
     preprocessing: Preprocessing
 
     def encode_pixels(self, pixels: np.ndarray) -> np.ndarray:
-        """uint8 [N, 3, size, size] -> [N, D]."""
+        """uint8 [N, size, size, 3] -> [N, D]."""
         ...
 
     def encode_sentences(self, sentences: Sequence[str]) -> np.ndarray:
@@ -40,6 +41,11 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "crossmodal"
 
 
+def exported_folder(fingerprint: str) -> Path:
+    """Return where a model's exported towers lie, or would."""
+    return cache_folder() / f"{fingerprint}-{LAYOUT}"
+
+
 @dataclass(frozen=True)
 class Exported:
     """The folder of a model's exported towers."""
@@ -49,7 +55,7 @@ class Exported:
     @staticmethod
     def of(fingerprint: str) -> "Exported | None":
         """Return a model's, or None where it was not exported whole, or OpenVINO is not installed."""
-        folder = cache_folder() / fingerprint
+        folder = exported_folder(fingerprint)
         if not all((folder / part).is_file() for part in PARTS):
             return None
         try:
@@ -85,7 +91,7 @@ class OpenVinoEngine:
         return self._compiled[tower]
 
     def encode_pixels(self, pixels: np.ndarray) -> np.ndarray:
-        """uint8 [N, 3, size, size] -> [N, D]."""
+        """uint8 [N, size, size, 3] -> [N, D]."""
         return np.array(self._model("image")(pixels)[0])
 
     def encode_sentences(self, sentences: Sequence[str]) -> np.ndarray:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from crossmodal.data.preprocessing import Preprocessing
 from crossmodal.dual_encoder import DualEncoder
 from crossmodal.errors import CrossmodalError
-from crossmodal.search.photos.engine import Engine, Exported, OpenVinoEngine, cache_folder
+from crossmodal.search.photos.engine import Engine, Exported, OpenVinoEngine, exported_folder
 from crossmodal.towers.text import PretrainedTextTower
 
 PROBE = 32  # pictures of the race between the two
@@ -35,10 +35,11 @@ class TorchEngine:
 
     @torch.inference_mode()
     def encode_pixels(self, pixels: np.ndarray) -> np.ndarray:
-        """uint8 [N, 3, size, size] -> [N, D]."""
+        """uint8 [N, size, size, 3] -> [N, D]."""
         device = self._model.device
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            return self._model.encode_image(torch.from_numpy(pixels).to(device)).float().cpu().numpy()
+            inputs = torch.from_numpy(pixels).permute(0, 3, 1, 2).to(device)
+            return self._model.encode_image(inputs).float().cpu().numpy()
 
     def encode_sentences(self, sentences: Sequence[str]) -> np.ndarray:
         """Return [len(sentences), D]."""
@@ -59,7 +60,7 @@ def fastest_engine(model: DualEncoder, fingerprint: str) -> Engine:
         return own
     other = OpenVinoEngine(Exported(folder))
     size = own.preprocessing.size
-    pixels = np.random.default_rng(0).integers(0, 256, (PROBE, 3, size, size), dtype=np.uint8)
+    pixels = np.random.default_rng(0).integers(0, 256, (PROBE, size, size, 3), dtype=np.uint8)
     mine, theirs = own.encode_pixels(pixels), other.encode_pixels(pixels)
     slower = _seconds(lambda: other.encode_pixels(pixels)) > _seconds(lambda: own.encode_pixels(pixels))
     if slower or (mine * theirs).sum(1).min() < CLOSE_ENOUGH:
@@ -80,7 +81,7 @@ class _Images(nn.Module):
         self.model = model
 
     def forward(self, pixels: Tensor) -> Tensor:
-        return self.model.project_image(self.model.image_tower.at_once(pixels))
+        return self.model.project_image(self.model.image_tower.at_once(pixels.permute(0, 3, 1, 2)))
 
 
 class _Texts(nn.Module):
@@ -98,7 +99,7 @@ def _export(model: DualEncoder, fingerprint: str) -> Path:
     """Write both towers into the cache, whole or not at all."""
     import openvino as ov
 
-    place = cache_folder() / fingerprint
+    place = exported_folder(fingerprint)
     place.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{fingerprint}.", dir=place.parent))
     tower, size = model.text_tower, model.preparation.size
@@ -108,9 +109,9 @@ def _export(model: DualEncoder, fingerprint: str) -> Path:
             warnings.simplefilter("ignore")  # the tracer warns of every condition in the towers' code
             tokens = torch.ones(2, 9, dtype=torch.long)
             any_tokens = ov.PartialShape([-1, -1])
-            pictures = torch.zeros(2, 3, size, size, dtype=torch.uint8)
+            pictures = torch.zeros(2, size, size, 3, dtype=torch.uint8)
             parts = {
-                "image": (_Images(model), pictures, [ov.PartialShape([-1, 3, size, size])]),
+                "image": (_Images(model), pictures, [ov.PartialShape([-1, size, size, 3])]),
                 "text": (_Texts(model), (tokens, tokens), [any_tokens, any_tokens]),
             }
             for name, (module, example, shapes) in parts.items():

@@ -130,38 +130,37 @@ class _Run:
         self._changes, self._watch, self._started = changes, watch, started
         self._digests = store.digests()
         self._free = _free_slots(store.slots())
-        self._waiting: list[Read] = []
 
     def do(self, todo: Sequence[Found], engine: Callable[[], Engine]) -> None:
-        self._engine = engine()
-        prepare = self._engine.preprocessing
+        """Read, encode and record files, each batch recorded while the next one is encoded."""
+        encoder = engine()
+        prepare = encoder.preprocessing
         in_all = sum(found.size for found in todo)
         done = done_bytes = 0
-        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
 
-            def read(found: Found) -> Read:
-                return read_photo(self._root, found, prepare.size, prepare.array, self._digests)
+        def read(found: Found) -> Read:
+            return read_photo(self._root, found, prepare.size, prepare.array, self._digests)
 
-            for result in _in_order(pool, read, todo):
-                self._waiting.append(result)
-                done, done_bytes = done + 1, done_bytes + result.found.size
-                if len(self._waiting) == AT_ONCE:
-                    self._record()
-                    self._watch(Step(done, len(todo), done_bytes, in_all, time.monotonic() - self._started))
-        self._record()
-        self._watch(Step(done, len(todo), done_bytes, in_all, time.monotonic() - self._started))
+        before: tuple[list[Read], Future[np.ndarray | None]] | None = None
+        with ThreadPoolExecutor(os.cpu_count() or 1) as readers, ThreadPoolExecutor(1) as encoding:
+            for batch in _batches(_in_order(readers, read, todo)):
+                under_way = batch, encoding.submit(_encoded, encoder, batch)
+                if before:
+                    self._record(*before)
+                before = under_way
+                done, done_bytes = done + len(batch), done_bytes + sum(read.found.size for read in batch)
+                self._watch(Step(done, len(todo), done_bytes, in_all, time.monotonic() - self._started))
+            if before:
+                self._record(*before)
 
-    def _record(self) -> None:
-        """Encode what waits and commit all of it at once."""
-        waiting, self._waiting = self._waiting, []
-        fresh = [read for read in waiting if read.pixels is not None]
-        slots = {}
-        if fresh:
-            vectors = self._engine.encode_pixels(np.stack([read.pixels for read in fresh if read.pixels is not None]))
-            slots = {read.found.path: next(self._free) for read in fresh}
+    def _record(self, batch: list[Read], encoded: "Future[np.ndarray | None]") -> None:
+        """Commit all of a batch at once."""
+        vectors = encoded.result()
+        slots = {read.found.path: next(self._free) for read in batch if read.pixels is not None}
+        if vectors is not None:
             self._store.put_vectors(list(slots.values()), vectors)
         with self._store.change():
-            for read in waiting:
+            for read in batch:
                 self._record_one(read, slots.get(read.found.path))
 
     def _record_one(self, read: Read, slot: int | None) -> None:
@@ -198,6 +197,23 @@ class _Run:
         else:
             store.forget([other.found.path])
             changes.moved += 1
+
+
+def _batches(reads: Iterable[Read]) -> Iterator[list[Read]]:
+    """Yield what was read AT_ONCE at a time."""
+    batch: list[Read] = []
+    for read in reads:
+        batch.append(read)
+        if len(batch) == AT_ONCE:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _encoded(engine: Engine, batch: Sequence[Read]) -> np.ndarray | None:
+    pixels = [read.pixels for read in batch if read.pixels is not None]
+    return engine.encode_pixels(np.stack(pixels)) if pixels else None
 
 
 def _in_order(pool: ThreadPoolExecutor, read: Callable[[Found], Read], todo: Iterable[Found]) -> Iterator[Read]:
