@@ -115,6 +115,8 @@ def _show_job(photos: Path) -> None:
         step = job.step
         if step is None:
             st.progress(0.0, "Looking through the folder ...")
+        elif st.session_state.get("filters of") is None:
+            st.rerun()  # the first photos can be searched
         else:
             left = step.seconds_left
             st.progress(

@@ -81,7 +81,8 @@ class OpenVinoEngine:
         except Exception as error:  # torn by another program
             raise CrossmodalError(f"{self._folder} is broken ({error}); delete it, and it is made anew.") from error
         self._core = ov.Core()
-        self._core.set_property({"CACHE_DIR": str(self._folder / "compiled")})
+        if os.access(self._folder, os.W_OK):  # where it cannot be written, each start compiles anew
+            self._core.set_property({"CACHE_DIR": str(self._folder / "compiled")})
         self._compiled: dict[str, Callable[..., Any]] = {}
         self.name = "OpenVINO"
 

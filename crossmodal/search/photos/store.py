@@ -34,7 +34,7 @@ CREATE TABLE skipped (path BLOB PRIMARY KEY, size INTEGER NOT NULL, changed INTE
 """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Described:
     """What is known of a picture beside its vector: content, size, time taken (seconds), camera, look."""
 
@@ -46,7 +46,7 @@ class Described:
     look: int  # 64 bits, of which alike pictures share most
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Photo:
     """A record: the file, what is known of it, and the slot of its vector."""
 

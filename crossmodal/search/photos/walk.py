@@ -12,7 +12,7 @@ ENDINGS = frozenset(
 INDEX_FOLDER = ".crossmodal"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Found:
     """A file that may be a picture: its path from the root, bytes, and time of change in nanoseconds."""
 
