@@ -312,6 +312,30 @@ def test_an_index_folder_that_cannot_be_written(tmp_path: Path) -> None:
         run(tmp_path / "photos", index=tmp_path / "file" / "index")
 
 
+def test_a_read_only_disk(tmp_path: Path, small_disk: Path) -> None:
+    index = small_disk / "index"
+    save(tmp_path / "photos" / "a.jpg")
+    run(tmp_path / "photos", index=index)
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    save(tmp_path / "photos" / "b.jpg")
+    with pytest.raises(CrossmodalError, match=r"cannot be written \(Read-only file system\).*--index"):
+        run(tmp_path / "photos", index=index)
+    assert len(opened(tmp_path / "photos", index).photos) == 1
+
+
+def test_folders_deeper_than_calls_may_be(tmp_path: Path) -> None:
+    here = os.getcwd()
+    try:
+        os.chdir(tmp_path)
+        for _ in range(1500):
+            os.makedirs("d", exist_ok=True)
+            os.chdir("d")
+        Image.new("RGB", (9, 9)).save("a.png")
+    finally:
+        os.chdir(here)
+    assert [found.path for found in walk(tmp_path, [], lambda folder: None)] == ["d/" * 1500 + "a.png"]
+
+
 def test_an_index_that_cannot_be_written_is_still_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save(tmp_path / "a.jpg")
     run(tmp_path)

@@ -12,12 +12,12 @@ import pandas as pd
 import streamlit as st
 from PIL import Image
 
+from crossmodal.commands.photos import as_record, summary
 from crossmodal.data.pictures import load_picture
 from crossmodal.dual_encoder import DualEncoder
 from crossmodal.errors import CrossmodalError
 from crossmodal.page import indexing_job
 from crossmodal.page.parts import PICTURE_FILES, cached_thumbnail, tab_content
-from crossmodal.photo_commands import as_record, summary
 from crossmodal.search.explain import heat_map, overlaid, word_weights
 from crossmodal.search.photos.filters import ORIENTATIONS, Filters, date_of
 from crossmodal.search.photos.library import PhotoHit, PhotoLibrary, PhotoQuery

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from crossmodal.errors import CrossmodalError
-from crossmodal.search.photos.walk import INDEX_FOLDER, Found
+from crossmodal.search.photos.walk import INDEX_FOLDER, Found, shown
 
 FORMAT, VERSION = "crossmodal-photo-index", 1
 DATABASE, VECTORS, LOCK = "photos.db", "vectors.f32", "index.lock"
@@ -69,7 +69,9 @@ class Store:
         self.folder = Path(folder)
         self.writable = writable
         if not (self.folder / DATABASE).is_file():
-            raise CrossmodalError(f"There is no index in {folder}; make one with: python -m crossmodal index PHOTOS.")
+            beside = self.folder.name == INDEX_FOLDER
+            again = shown(str(self.folder.parent)) if beside else f"PHOTOS --index {shown(str(self.folder))}"
+            raise CrossmodalError(f"There is no index in {folder}; make one with: python -m crossmodal index {again}")
         with _told(self.folder):
             self._db = _connect(self.folder / DATABASE, writable)
             self.meta: dict[str, Any] = {

@@ -15,9 +15,7 @@ from crossmodal.errors import CrossmodalError
 
 if TYPE_CHECKING:
     from crossmodal.search.photos.indexing import Changes, Step
-    from crossmodal.search.photos.library import PhotoHit
-
-# As in cli.py, each command imports what it needs when it runs.
+    from crossmodal.search.photos.library import PhotoHit, PhotoQuery
 
 
 def add_index_command(commands: Any) -> None:
@@ -122,15 +120,19 @@ def search_photos(options: argparse.Namespace) -> None:
     from crossmodal.search.photos.store import index_folder
 
     library = PhotoLibrary(index_folder(options.photos, options.index))
-    picture = library.encode_picture(options.image) if options.image else None
-    text = " + ".join(options.text)
-    query = library.query(text, picture, options.image_weight, options.like)
     wanted = Filters(
         options.folder, options.after, options.before, options.megapixels, options.orientation, options.camera
     )
-    hits = library.search(
-        query, options.top_k, wanted, options.by_date, cut_off=not options.no_cut_off, group=not options.no_groups
-    )
+
+    def found(query: "PhotoQuery") -> "list[PhotoHit]":
+        return library.search(
+            query, options.top_k, wanted, options.by_date, cut_off=not options.no_cut_off, group=not options.no_groups
+        )
+
+    if options.queries:
+        return _answer_file(options, lambda sentence: found(library.query(sentence)))
+    picture = library.encode_picture(options.image) if options.image else None
+    hits = found(library.query(" + ".join(options.text), picture, options.image_weight, options.like))
     if options.json:
         import json
 
@@ -141,6 +143,28 @@ def search_photos(options: argparse.Namespace) -> None:
             print(f"{hit.score:.3f}  {_printable(hit)}{f'  ({copies} copies)' if copies else ''}")
     else:
         print(_nothing(library.photos != [], wanted != Filters()), file=sys.stderr)
+
+
+def _answer_file(options: argparse.Namespace, found: "Callable[[str], list[PhotoHit]]") -> None:
+    from crossmodal.commands.sentences import sentences_to_ask
+    from crossmodal.files import write_text
+    from crossmodal.search.answers import as_file
+
+    sentences = sentences_to_ask(options)
+    records = [
+        {
+            "query": sentence,
+            "rank": rank,
+            "image": hit.name,
+            "path": _printable(hit),
+            "score": round(hit.score, 4),
+            "caption": "",
+        }
+        for sentence in sentences
+        for rank, hit in enumerate(found(sentence), start=1)
+    ]
+    write_text(options.output, as_file(records, options.output.suffix))
+    print(f"Wrote {len(records)} answers to {len(sentences)} sentences into {options.output}")
 
 
 def _nothing(photos: bool, filtered: bool) -> str:
