@@ -2,16 +2,16 @@
 
 streamlit run app.py
 streamlit run app.py -- --checkpoints DIR --images DIR
+streamlit run app.py -- --photos DIR
 """
 
 import argparse
 import hashlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import wraps
 from pathlib import Path
-from typing import Any, ParamSpec
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -21,17 +21,18 @@ from crossmodal.data.pictures import load_picture
 from crossmodal.dual_encoder import DualEncoder
 from crossmodal.errors import CrossmodalError
 from crossmodal.evaluation.charts import heat_map, loss_curve, recall_curves
+from crossmodal.page.parts import PICTURE_FILES, cached_thumbnail, tab_content
+from crossmodal.page.your_photos import open_library, photo_filters, your_photos_tab
 from crossmodal.progress import Advance
 from crossmodal.search.cards import PASTE, STYLE, caption_bars, note, photo_grid
+from crossmodal.search.photos.filters import Filters
 from crossmodal.search.runs import default_run, load_model, open_embeddings
 from crossmodal.search.service import CaptionList, ImageHit, SearchService
 from crossmodal.search.tensors import Embeddings, model_path
-from crossmodal.search.thumbnails import data_url
 from crossmodal.training.run_folder import best_epoch, epochs_in, results_of, runs_in
 
-P = ParamSpec("P")
 ROOT = Path(__file__).resolve().parent
-PICTURE_FILES = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"]
+NO_FILTERS = (Filters(), False, True)
 EXAMPLES = ("two dogs in the snow", "a red car on a street", "a boat on a lake at sunset", "children playing in a park")
 
 
@@ -40,6 +41,7 @@ def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="streamlit run app.py --")
     parser.add_argument("--checkpoints", type=Path, default=ROOT / "model-checkpoints", help="folder of runs")
     parser.add_argument("--images", type=Path, help="folder of the pictures, if they were moved")
+    parser.add_argument("--photos", type=Path, help="folder of photos of one's own, to index and search")
     return parser.parse_args(sys.argv[1:])
 
 
@@ -83,12 +85,6 @@ def cached_service(path: Path, changed: float, split: str, images: Path | None) 
 def cached_list(path: Path, changed: float, digest: str, _service: SearchService, _captions: list[str]) -> CaptionList:
     """Encode a list of captions; `digest` stands for its text."""
     return _service.encode_list(_captions)
-
-
-@st.cache_data(max_entries=5000, show_spinner=False)
-def cached_thumbnail(path: Path) -> str | None:
-    """Return a small picture, or None where the file cannot be shown."""
-    return data_url(path)
 
 
 def side_bar(settings: argparse.Namespace) -> tuple[Path, float, str]:
@@ -139,20 +135,6 @@ def show_images(hits: list[ImageHit]) -> None:
             f"The pictures are not in {hits[0].path.parent}; say where they are with: streamlit run app.py -- --images DIR"
         )
     st.markdown(photo_grid(hits, [cached_thumbnail(hit.path) for hit in hits]), unsafe_allow_html=True)
-
-
-def tab_content(content: Callable[P, None]) -> Callable[P, None]:
-    """Run a tab alone when something in it changes, and say there what went wrong."""
-
-    @st.fragment
-    @wraps(content)
-    def shown(*args: P.args, **kwargs: P.kwargs) -> None:
-        try:
-            content(*args, **kwargs)
-        except CrossmodalError as error:
-            st.error(str(error))
-
-    return shown
 
 
 @tab_content
@@ -249,13 +231,20 @@ def page() -> None:
     if drawn:
         st.markdown(note(f"{drawn} Train on photos of yours to search those."), unsafe_allow_html=True)
     service = cached_service(path, changed, split, SETTINGS.images)
-    texts, photos, learned = st.tabs(["Text → photos", "Photo → captions", "What was learned"])
+    names = ["Text → photos", "Photo → captions", "What was learned", "Your photos"]
+    texts, photos, learned, own = st.tabs(names, default=names[3] if SETTINGS.photos else names[0])
     with texts:
         text_tab(service)
     with photos:
         photo_tab(service, path, changed)
     with learned:
         learned_tab(service, path.parent)
+    chosen = st.session_state.get("photos folder", str(SETTINGS.photos or "")).strip()
+    library = open_library(Path(chosen).expanduser()) if chosen else None
+    st.session_state["filters of"] = chosen if library else None
+    st.session_state["photo filters"] = photo_filters(library) if library else NO_FILTERS
+    with own:
+        your_photos_tab(SETTINGS.photos, path)
 
 
 SETTINGS = options()

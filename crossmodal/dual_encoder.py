@@ -11,11 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from crossmodal.data.preprocessing import Preprocessing
 from crossmodal.encoder import Encoder
 from crossmodal.errors import CheckpointError
 from crossmodal.files import load_tensors, save_tensors
 from crossmodal.recipe import Recipe
-from crossmodal.towers.image import ImageTower, Preprocessing, image_tower
+from crossmodal.towers.image import ImageTower, image_tower
 from crossmodal.towers.text import TextTower, text_from_plain, text_tower
 
 FORMAT = "crossmodal-model"

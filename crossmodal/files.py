@@ -8,8 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from crossmodal.errors import CheckpointError, CrossmodalError
 
 
@@ -54,6 +52,8 @@ def write_text(path: Path, text: str) -> None:
 
 def save_tensors(path: Path, content: dict[str, Any]) -> None:
     """Save a dictionary of plain values and tensors, whole or not at all."""
+    import torch  # here, since a search in an index does without
+
     with whole_file(path) as temporary:
         try:
             torch.save(content, temporary)
@@ -66,6 +66,8 @@ def load_tensors(path: Path, *, advice: str, mmap: bool = False) -> dict[str, An
 
     Raises CheckpointError with `advice` when the file is absent, broken or needs pickle.
     """
+    import torch  # as above
+
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"{path} is not there; {advice}")

@@ -7,8 +7,8 @@ import torch
 from PIL import Image
 
 from crossmodal.data.dataset import CaptionedImage
+from crossmodal.data.preprocessing import Preprocessing, to_pixels
 from crossmodal.dual_encoder import DualEncoder
-from crossmodal.towers.image import Preprocessing, to_pixels
 from crossmodal.training.augmentation import Augmentation, may_flip
 
 PLAIN = CaptionedImage("a", Path("a"), ("A dog.",))

@@ -54,7 +54,7 @@ def test_a_sentence_finds_photos(runs: Path, monkeypatch: pytest.MonkeyPatch) ->
     page = opened(runs, monkeypatch)
     assert not page.exception
     assert not page.error
-    assert [tab.label for tab in page.tabs] == ["Text → photos", "Photo → captions", "What was learned"]
+    assert [tab.label for tab in page.tabs] == ["Text → photos", "Photo → captions", "What was learned", "Your photos"]
     assert html_of(page).count("<figure") == 0
     page.selectbox[1].set_value("all").run()
     page.text_input[0].set_value("a red car").run()
@@ -142,6 +142,28 @@ def served(tmp_path: Path) -> Iterator[str]:
     yield f"http://127.0.0.1:{port}"
     process.terminate()
     process.wait(30)
+
+
+def test_your_photos(
+    model: DualEncoder, runs: Path, collection: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    photos = tmp_path / "mine"
+    shutil.copytree(collection[1], photos)
+    monkeypatch.setattr(sys, "argv", ["app.py", "--checkpoints", str(runs), "--photos", str(photos)])
+    page = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120).run()
+    page.button(key="index photos").click().run()
+    deadline = time.monotonic() + 60
+    while not any("30 photos in the index" in said.value for said in page.success):
+        assert time.monotonic() < deadline, [error.value for error in page.error]
+        time.sleep(0.3)
+        page.run()
+    page.toggle[0].set_value(False).run()  # what weights at random score says nothing
+    page.text_input(key="photo query").set_value("a red car").run()
+    assert not page.exception
+    assert sum(1 for button in page.button if str(button.key).startswith("open")) == 20
+    page.text_input(key="photos folder").set_value(str(tmp_path / "nowhere")).run()
+    assert "nowhere is not there" in page.error[0].value
 
 
 @pytest.mark.real

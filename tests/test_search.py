@@ -16,7 +16,8 @@ from crossmodal.data.dataset import read_dataset
 from crossmodal.dual_encoder import DualEncoder
 from crossmodal.errors import CheckpointError, CrossmodalError
 from crossmodal.evaluation.encode import encode_dataset
-from crossmodal.search.prompt import answer_all, as_file, inline_picture, prompt
+from crossmodal.search.answers import as_file
+from crossmodal.search.prompt import answer_all, inline_picture, prompt
 from crossmodal.search.service import SearchService
 from crossmodal.search.tensors import Embeddings, load_embeddings, model_path, save_embeddings
 from crossmodal.search.thumbnails import data_url

@@ -2,14 +2,18 @@
 
 import io
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+import pillow_heif
+from PIL import ExifTags, Image, ImageOps
 
 from crossmodal.errors import PictureError
 
 MAX_PIXELS = 100_000_000
+pillow_heif.register_heif_opener()
 # The header decides below; Pillow's own warning would only repeat it, and above twice its limit
 # Pillow raises by itself, which is turned into the same sentence.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
@@ -26,25 +30,39 @@ def load_picture(source: Path | bytes, at_least: int | None = None, name: str | 
     Raises PictureError, before decoding when the header says more than MAX_PIXELS.
     """
     label = name or (str(source) if isinstance(source, Path) else "The picture")
+    with opened_picture(source, label) as picture:
+        return decoded(picture, at_least)
+
+
+@contextmanager
+def opened_picture(source: Path | bytes, label: str) -> Iterator[Image.Image]:
+    """Open a picture, of which the header is read and nothing decoded; whatever goes wrong inside is a PictureError."""
     if isinstance(source, Path) and not source.is_file():
         raise PictureError(f"{label} is {'a folder' if source.is_dir() else 'not there'}.")
     try:
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as picture:
             if picture.width * picture.height > MAX_PIXELS:
                 raise _too_large(label, f"{picture.width} x {picture.height} pixels")
-            if at_least is not None and picture.format == "JPEG":
-                shrink = max(1, min(picture.size) // at_least)
-                picture.draft(None, (picture.width // shrink, picture.height // shrink))
-            picture.load()
-            return _to_rgb(_upright(picture))
+            yield picture
     except PictureError:
         raise
     except Image.DecompressionBombError as error:
         raise _too_large(label, "far too many pixels") from error
     except Image.UnidentifiedImageError as error:
-        raise PictureError(f"{label} is not a picture that can be read (JPEG, PNG, WebP, GIF, BMP, TIFF).") from error
+        raise PictureError(
+            f"{label} is not a picture that can be read (JPEG, PNG, WebP, GIF, BMP, TIFF, HEIC, AVIF)."
+        ) from error
     except Exception as error:  # decoders raise anything at all on a broken file, and all mean the same
         raise PictureError(f"{label} is broken or cut short ({error}).") from error
+
+
+def decoded(picture: Image.Image, at_least: int | None = None) -> Image.Image:
+    """Return an opened picture as upright RGB; `at_least` as for `load_picture`."""
+    if at_least is not None and picture.format == "JPEG":
+        shrink = max(1, min(picture.size) // at_least)
+        picture.draft(None, (picture.width // shrink, picture.height // shrink))
+    picture.load()
+    return _to_rgb(_upright(picture))
 
 
 def _too_large(label: str, size: str) -> PictureError:
@@ -55,7 +73,9 @@ def _too_large(label: str, size: str) -> PictureError:
 
 def _upright(picture: Image.Image) -> Image.Image:
     try:
-        return ImageOps.exif_transpose(picture)
+        # Without a look first it would copy a picture that stands upright.
+        turned = picture.getexif().get(ExifTags.Base.Orientation, 1) != 1
+        return ImageOps.exif_transpose(picture) if turned else picture
     except Exception:  # a malformed EXIF block says nothing of the orientation; the pixels are fine
         return picture
 
@@ -67,7 +87,7 @@ def _to_rgb(picture: Image.Image) -> Image.Image:
         rgba = picture.convert("RGBA")
         white = Image.new("RGBA", rgba.size, "white")
         return Image.alpha_composite(white, rgba).convert("RGB")
-    return picture.convert("RGB")
+    return picture.copy() if picture.mode == "RGB" else picture.convert("RGB")
 
 
 def _grey_from_deep(picture: Image.Image) -> Image.Image:

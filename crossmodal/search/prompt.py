@@ -1,9 +1,7 @@
 """A prompt that takes a sentence or the path of a photo, and a batch of sentences from a file."""
 
 import base64
-import csv
 import io
-import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -87,16 +85,3 @@ def answer_all(service: SearchService, sentences: Sequence[str], top_k: int) -> 
         for sentence in sentences
         for rank, hit in enumerate(service.find_images(service.query(sentence), top_k), start=1)
     ]  # fmt: skip
-
-
-def as_file(records: Sequence[Mapping[str, Any]], suffix: str) -> str:
-    """Return records as the text of a .csv or .json file; raises CrossmodalError for another suffix."""
-    if suffix == ".json":
-        return json.dumps(list(records), ensure_ascii=False, indent=2) + "\n"
-    if suffix != ".csv":
-        raise CrossmodalError(f"Answers are written as .csv or .json, not {suffix or 'without an ending'}.")
-    file = io.StringIO()
-    writer = csv.DictWriter(file, ["query", "rank", "image", "path", "score", "caption"], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(records)
-    return file.getvalue()

@@ -14,7 +14,9 @@ from torch import Tensor
 
 from crossmodal.dual_encoder import DualEncoder
 from crossmodal.errors import CrossmodalError
+from crossmodal.search.fast_index import index_of
 from crossmodal.search.tensors import Embeddings
+from crossmodal.search.vector_index import VectorIndex
 
 Query = Tensor  # a unit vector [D], fp32 on the CPU
 
@@ -40,10 +42,10 @@ class CaptionHit:
 
 @dataclass(frozen=True)
 class CaptionList:
-    """Sentences that belong to no photo, and their unit vectors [N, D]."""
+    """Sentences that belong to no photo, and what finds them by their vectors."""
 
     captions: Sequence[str]
-    embeds: Tensor
+    index: VectorIndex
 
 
 class SearchService:
@@ -68,6 +70,7 @@ class SearchService:
         whole = len(rows) == len(embeddings.splits)
         self._images = (embeddings.images if whole else embeddings.images[rows]).float()
         self._texts = (embeddings.texts if whole else embeddings.texts[kept]).float()
+        self._image_index, self._text_index = index_of(self._images), index_of(self._texts)
         self.names = [embeddings.image_names[row] for row in rows]
         self.captions = [embeddings.captions[index] for index in kept.tolist()]
         self._owner = new_row[embeddings.caption_to_image[kept]].tolist()
@@ -98,10 +101,10 @@ class SearchService:
 
     def find_images(self, query: Query, top_k: int = 10) -> list[ImageHit]:
         """Return the photos most similar to the query, best first; ties by their order in the file."""
-        scores, rows = _best(self._images @ query, top_k)
+        scores, rows = self._image_index.search(query.numpy(), top_k)
         return [
             ImageHit(self.names[row], self.folder / self.names[row], score, tuple(self._captions_of[row]))
-            for score, row in zip(scores, rows, strict=True)
+            for score, row in zip(scores.tolist(), rows.tolist(), strict=True)
         ]
 
     def find_captions(self, query: Query, top_k: int = 10, among: CaptionList | None = None) -> list[CaptionHit]:
@@ -109,13 +112,13 @@ class SearchService:
 
         `among` is another list of sentences than the gallery's own.
         """
-        captions, embeds = (self.captions, self._texts) if among is None else (among.captions, among.embeds)
+        captions, index = (self.captions, self._text_index) if among is None else (among.captions, among.index)
         # Some wordings stand several times; a few more are fetched, and doubled again if that is too few.
         fetched = top_k
         while True:
-            scores, rows = _best(embeds @ query, fetched)
+            scores, rows = index.search(query.numpy(), fetched)
             hits: dict[str, CaptionHit] = {}
-            for score, row in zip(scores, rows, strict=True):
+            for score, row in zip(scores.tolist(), rows.tolist(), strict=True):
                 image = self.names[self._owner[row]] if among is None else None
                 hits.setdefault(captions[row], CaptionHit(captions[row], score, image))
             if len(hits) >= top_k or fetched >= len(captions):
@@ -127,7 +130,7 @@ class SearchService:
         kept = list(dict.fromkeys(" ".join(caption.split()) for caption in captions if caption.strip()))
         if not kept:
             raise CrossmodalError("The list holds no caption; it should hold one sentence a line.")
-        return CaptionList(kept, torch.cat(list(self.model.encode_sentences(kept))))
+        return CaptionList(kept, index_of(torch.cat(list(self.model.encode_sentences(kept)))))
 
     def similarities(self, pairs: int) -> tuple[Tensor, list[str], list[str]]:
         """Return the similarities [n, n] of evenly spaced images (rows) and their first captions (columns)."""
@@ -137,16 +140,3 @@ class SearchService:
         columns = [self._first[row] for row in rows]
         matrix = self._images[rows] @ self._texts[columns].T
         return matrix, [self.names[row] for row in rows], [self.captions[column] for column in columns]
-
-
-def _best(scores: Tensor, top_k: int) -> tuple[list[float], list[int]]:
-    """Return the highest scores and their rows; equal scores in the order of rows."""
-    top_k = min(max(top_k, 0), len(scores))
-    if not top_k:
-        return [], []
-    # topk keeps any of the rows that tie for the last place; here it is the first ones.
-    last = scores.topk(top_k).values[-1]
-    above = (scores > last).nonzero()[:, 0]
-    level = (scores == last).nonzero()[: top_k - len(above), 0]
-    chosen = sorted(torch.cat([above, level]).tolist(), key=lambda row: (-scores[row].item(), row))
-    return [scores[row].item() for row in chosen], chosen

@@ -2,17 +2,16 @@
 
 import difflib
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import timm
 import timm.data
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
+from crossmodal.data.preprocessing import Preprocessing
 from crossmodal.errors import CrossmodalError, WeightsError
 from crossmodal.recipe import Recipe
 from crossmodal.towers.pooling import GPO, mean_of_places, places
@@ -21,36 +20,6 @@ from crossmodal.towers.weights import find_image_weights
 # On a CPU, what a few pictures leave in each layer stays in its cache: a third faster than 64 at once.
 PICTURES_AT_ONCE = 16
 ALL = -1  # as a number of frozen stages
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """How a picture becomes the tower's input; it comes with the weights and travels with the model."""
-
-    size: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    interpolation: str
-    resize: str
-    crop_share: float
-
-    def __call__(self, picture: Image.Image) -> Tensor:
-        """Return an RGB picture as uint8 [3, size, size]."""
-        return to_pixels(self.square(picture))
-
-    def square(self, picture: Image.Image) -> Image.Image:
-        """Return the part of a picture that the tower sees, in the tower's size."""
-        resample = Image.Resampling[self.interpolation.upper()]
-        if self.resize == "squash":
-            return picture.resize((self.size, self.size), resample)
-        side = min(picture.size) * self.crop_share
-        left, top = (picture.width - side) / 2, (picture.height - side) / 2
-        return picture.resize((self.size, self.size), resample, box=(left, top, left + side, top + side))
-
-
-def to_pixels(picture: Image.Image) -> Tensor:
-    """Return an RGB picture as uint8 [3, height, width]."""
-    return torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous()
 
 
 class ImageTower(nn.Module):
@@ -124,6 +93,10 @@ class ImageTower(nn.Module):
         """What the stem gave -> features [N, features]."""
         return self._few_at_once(self._trunk, hidden)
 
+    def at_once(self, pixels: Tensor) -> Tensor:
+        """As `forward`, in one piece whatever the number of pictures: for tracing."""
+        return self._trunk(self._stem(pixels))
+
     def _few_at_once(self, part: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
         whole = self.training and not self.holds_statistics  # the statistics are those of the batch
         if whole or inputs.device.type != "cpu" or len(inputs) <= PICTURES_AT_ONCE:
@@ -131,11 +104,10 @@ class ImageTower(nn.Module):
         return torch.cat([part(few) for few in inputs.split(PICTURES_AT_ONCE)])
 
     def _stem(self, pixels: Tensor) -> Tensor:
-        scaled = (pixels.to(self.mean.dtype) - self.mean) / self.std
-        hidden = scaled.contiguous(memory_format=torch.channels_last)
+        hidden = self._scaled(pixels)
         if self.frozen_stages == ALL:
             with torch.no_grad():
-                return self._pooled(self.net.forward_features(hidden))
+                return self.pooled(self.net.forward_features(hidden))
         with torch.no_grad():
             for part in self._stem_parts():
                 hidden = part(hidden)
@@ -150,9 +122,18 @@ class ImageTower(nn.Module):
             grid = self.net.bn2(self.net.conv_head(hidden))
         else:
             grid = self.net.forward_features(hidden)
-        return self._pooled(grid)
+        return self.pooled(grid)
 
-    def _pooled(self, grid: Tensor) -> Tensor:
+    def grid(self, pixels: Tensor) -> Tensor:
+        """uint8 [N, 3, size, size] -> what is pooled: of a convolutional tower its last grid [N, features, rows, columns]."""
+        return self.net.forward_features(self._scaled(pixels))
+
+    def _scaled(self, pixels: Tensor) -> Tensor:
+        scaled = (pixels.to(self.mean.dtype) - self.mean) / self.std
+        return scaled.contiguous(memory_format=torch.channels_last)
+
+    def pooled(self, grid: Tensor) -> Tensor:
+        """What `grid` gave -> features [N, features]."""
         if self.pooling == "own":
             return self.net.forward_head(grid)
         return self.pool(places(grid, self.net))
@@ -171,9 +152,7 @@ class ImageTower(nn.Module):
     @staticmethod
     def from_plain(values: Mapping[str, Any]) -> "ImageTower":
         """Rebuild a tower from `plain`, with random weights."""
-        preprocessing = dict(values["preprocessing"])
-        preprocessing["mean"], preprocessing["std"] = tuple(preprocessing["mean"]), tuple(preprocessing["std"])
-        return ImageTower(**{**values, "preprocessing": Preprocessing(**preprocessing)})
+        return ImageTower(**{**values, "preprocessing": Preprocessing.from_plain(values["preprocessing"])})
 
 
 def _unknown(name: str) -> str:

@@ -59,18 +59,27 @@ class PretrainedTextTower(nn.Module):
         order = sorted(range(len(tokens)), key=lambda index: len(tokens[index]))
         at_once = SENTENCES_AT_ONCE if device.type == "cpu" else len(order)
         parts = [
-            self._pooled([tokens[index] for index in order[start : start + at_once]], device)
+            self.pooled(*self._padded([tokens[index] for index in order[start : start + at_once]], device))
             for start in range(0, len(order), at_once)
         ]
         back = torch.tensor(order, device=device).argsort()
         return torch.cat(parts)[back]
 
-    def _pooled(self, tokens: list[list[int]], device: torch.device) -> Tensor:
+    def _padded(self, tokens: list[list[int]], device: torch.device) -> tuple[Tensor, Tensor]:
+        """Return token ids [N, T] and their mask [N, T]."""
         longest = max(map(len, tokens))
-        pad = self.config.get("pad_token_id") or 0
-        ids = torch.tensor([row + [pad] * (longest - len(row)) for row in tokens]).to(device, non_blocking=True)
+        ids = torch.tensor([row + [self.padding] * (longest - len(row)) for row in tokens])
         lengths = torch.tensor([len(row) for row in tokens]).to(device, non_blocking=True)
         mask = (torch.arange(longest, device=device) < lengths[:, None]).long()
+        return ids.to(device, non_blocking=True), mask
+
+    @property
+    def padding(self) -> int:
+        """The token id that fills a row."""
+        return self.config.get("pad_token_id") or 0
+
+    def pooled(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Token ids and their mask [N, T] -> features [N, features]."""
         output = self.net(input_ids=ids, attention_mask=mask)
         if self.pooling == "pooler":
             return output.pooler_output

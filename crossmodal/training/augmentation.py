@@ -10,8 +10,8 @@ from torch import Tensor
 from torchvision.transforms import RandomResizedCrop
 
 from crossmodal.data.dataset import CaptionedImage
+from crossmodal.data.preprocessing import Preprocessing, to_pixels
 from crossmodal.recipe import Recipe
-from crossmodal.towers.image import Preprocessing, to_pixels
 
 SIDES = re.compile(r"\b(left|right)\b", re.IGNORECASE)
 CROP_RATIO = (3 / 4, 4 / 3)

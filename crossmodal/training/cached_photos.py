@@ -12,9 +12,9 @@ from PIL import Image
 from torch import Tensor
 
 from crossmodal.data.dataset import Dataset
+from crossmodal.data.preprocessing import Preprocessing
 from crossmodal.files import whole_file
 from crossmodal.progress import Bars
-from crossmodal.towers.image import Preprocessing
 from crossmodal.training.augmentation import Augmentation
 from crossmodal.training.features import files_of
 from crossmodal.training.photos import DecodedPhotos

@@ -1,0 +1,128 @@
+"""evaluate, compare, report, agreement and embed: how good a model is, and its tensors anew."""
+
+import argparse
+import json
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from crossmodal.progress import terminal
+
+if TYPE_CHECKING:
+    from crossmodal.evaluation.evaluate import Asked
+
+
+def add_measuring_commands(commands: Any) -> None:
+    """Add evaluate, compare, report, agreement and embed."""
+    evaluate = commands.add_parser("evaluate", help="recall and ranks of a checkpoint, both ways")
+    evaluate.add_argument(
+        "--average-captions", action="store_true", help="also rank each image's captions as one mean vector"
+    )
+    evaluate.set_defaults(run=_evaluate)
+    compare = commands.add_parser("compare", help="several checkpoints and the baselines in one table")
+    compare.add_argument(
+        "checkpoints", type=Path, nargs="+", help="checkpoints, runs, folders of runs (all of them), published models"
+    )
+    compare.set_defaults(run=_compare)
+    report = commands.add_parser("report", help="one HTML file: figures, curves, maps, queries, failures")
+    report.add_argument(
+        "checkpoints",
+        type=Path,
+        nargs="*",
+        help="as for compare (default: the newest run's best); pictures are of the first",
+    )
+    report.add_argument("--output", type=Path, default=Path("report.html"), metavar="FILE", help="default: report.html")
+    report.add_argument("--png", action="store_true", help="charts and grids as PNG files beside it too")
+    report.set_defaults(run=_report)
+    agreement = commands.add_parser("agreement", help="Kendall's tau-c with human judgements of captions")
+    agreement.add_argument("ratings", type=Path, help="image,caption,rating, or Flickr8k's expert or crowd annotations")
+    agreement.set_defaults(run=_agreement)
+    for command in (evaluate, compare, report):
+        _choice_of_images(command)
+    for command in (evaluate, compare, agreement):
+        command.add_argument("--json", type=Path, metavar="FILE", help="also save the figures here")
+    for command in (evaluate, compare, report, agreement):
+        command.add_argument(
+            "--weights", type=Path, help="folder with the weights of published models, looked into first"
+        )
+    embed = commands.add_parser("embed", help="make a checkpoint's embedding tensors anew")
+    embed.set_defaults(run=_embed)
+    for command in (evaluate, agreement, embed):
+        command.add_argument(
+            "--checkpoint", type=Path, help="checkpoint, or folder of a run (default: the newest run's best)"
+        )
+    for command in (evaluate, compare, report, agreement, embed):
+        command.add_argument("--captions", type=Path, help="caption file (default: that of the run)")
+        command.add_argument("--images", type=Path, help="folder of pictures (default: that of the run)")
+        command.add_argument(
+            "--skip-bad", action="store_true", help="go on though more than 1 %% of the rows cannot be used"
+        )
+
+
+def _choice_of_images(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--split-file", type=Path, help="evaluate the images named in this file, one a line")
+    command.add_argument(
+        "--split",
+        choices=("train", "val", "test", "all"),
+        help="evaluate this split (default: test, else val, else all)",
+    )
+
+
+def _asked(options: argparse.Namespace) -> "Asked":
+    from crossmodal.evaluation.evaluate import Asked
+
+    given = vars(options)
+    return Asked(**{field.name: given[field.name] for field in fields(Asked) if field.name in given})
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from crossmodal.evaluation.evaluate import evaluate
+    from crossmodal.evaluation.result import NOTE, table
+    from crossmodal.files import write_text
+
+    results = evaluate(options.checkpoint, _asked(options), terminal, average_captions=options.average_captions)
+    print("\n".join([*map(table, results), NOTE]))
+    if options.json:
+        flat = [{"name": result.name, **result.metrics, "intervals": result.intervals} for result in results]
+        averaged = {"average_captions": flat[1]} if options.average_captions else {}
+        write_text(options.json, json.dumps(flat[0] | averaged, indent=2) + "\n")
+
+
+def _compare(options: argparse.Namespace) -> None:
+    from crossmodal.evaluation.compare import compare, table
+    from crossmodal.evaluation.result import as_json
+    from crossmodal.files import write_text
+
+    compared = compare(options.checkpoints, _asked(options), terminal)
+    print(table(compared))
+    if options.json:
+        write_text(options.json, as_json([*compared.baselines, *compared.systems], compared.of))
+
+
+def _report(options: argparse.Namespace) -> None:
+    from crossmodal.evaluation.report.report import report
+    from crossmodal.search.runs import default_run
+
+    models = options.checkpoints or [default_run()]
+    for path in report(models, options.output, options.png, _asked(options), terminal):
+        print(f"Wrote {path}")
+
+
+def _agreement(options: argparse.Namespace) -> None:
+    from crossmodal.evaluation.agreement import agreement
+    from crossmodal.files import write_text
+    from crossmodal.search.runs import default_run
+
+    figures = agreement(options.checkpoint or default_run(), options.ratings, _asked(options), terminal)
+    print(
+        f"Kendall's tau-c {figures['tau_c']:.1f} over {figures['judgements']:,} judgements of {figures['images']:,} images"
+    )
+    if options.json:
+        write_text(options.json, json.dumps(figures, indent=2) + "\n")
+
+
+def _embed(options: argparse.Namespace) -> None:
+    from crossmodal.evaluation.evaluate import embed
+
+    for path in embed(options.checkpoint, options.captions, options.images, options.skip_bad, terminal):
+        print(f"Wrote {path}")

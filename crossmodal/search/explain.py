@@ -1,0 +1,68 @@
+"""Why a photo matched: where the query looked, and which words counted."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from crossmodal.dual_encoder import DualEncoder
+from crossmodal.errors import CrossmodalError
+
+HOT = np.array([255, 90, 0])  # the colour of what was looked at
+
+
+def heat_map(model: DualEncoder, picture: Image.Image, query: np.ndarray) -> np.ndarray:
+    """Return where a picture is like a query [D], 0 to 1, [rows, columns] of the image tower's last grid.
+
+    Each place's activations times the gradient of the similarity, summed over channels (HiResCAM,
+    Draelos and Carin 2020): for mean pooling and a linear projection this is what each place adds to
+    the similarity. Below zero is zero. Raises CrossmodalError for a tower whose features are no grid.
+    """
+    model.eval()
+    pixels = model.preparation(picture)[None].to(model.device)
+    with torch.enable_grad():
+        grid = model.image_tower.grid(pixels).detach().requires_grad_()
+        if grid.dim() != 4:
+            raise CrossmodalError(
+                f"{model.image_tower.name} has no last grid to look at; this needs a convolutional tower."
+            )
+        embed: Tensor = model.project_image(model.image_tower.pooled(grid))[0]
+        (embed @ torch.from_numpy(np.array(query)).to(embed)).backward()
+    assert grid.grad is not None
+    heat = (grid.grad * grid).sum(1)[0].clamp(min=0)
+    return (heat / heat.max().clamp(min=1e-12)).detach().cpu().numpy()
+
+
+def overlaid(picture: Image.Image, heat: np.ndarray, resize: str = "squash", crop_share: float = 1.0) -> Image.Image:
+    """Return a picture with a heat map over it; what the tower cropped away stays as it is."""
+    box = (0.0, 0.0, float(picture.width), float(picture.height))
+    if resize == "crop":
+        side = min(picture.size) * crop_share
+        left, top = (picture.width - side) / 2, (picture.height - side) / 2
+        box = (left, top, left + side, top + side)
+    seen = (round(box[2] - box[0]), round(box[3] - box[1]))
+    small = Image.fromarray((heat * 255).round().astype(np.uint8))
+    whole = Image.new("L", picture.size, 0)
+    whole.paste(small.resize(seen, Image.Resampling.BICUBIC), (round(box[0]), round(box[1])))
+    share = np.asarray(whole, dtype=np.float32)[:, :, None] / 255
+    pixels = np.asarray(picture, dtype=np.float32)
+    # Dimmed where nothing was looked at, so that a light photo shows the heat too.
+    mixed = pixels * (0.45 + 0.3 * share) + HOT * 0.45 * share
+    return Image.fromarray(mixed.clip(0, 255).astype(np.uint8))
+
+
+def word_weights(
+    encode: Callable[[Sequence[str]], np.ndarray], sentence: str, photo: np.ndarray
+) -> list[tuple[str, float]]:
+    """Return each word of a sentence with how much the similarity falls without it (leave one out).
+
+    `encode` gives unit vectors; `photo` [D] is the photo's. A single word has all of it.
+    """
+    words = sentence.split()
+    without = [" ".join(words[:left] + words[left + 1 :]) for left in range(len(words))]
+    whole = float(encode([sentence])[0] @ photo)
+    if len(words) < 2:
+        return [(word, whole) for word in words]
+    return [(word, whole - float(score)) for word, score in zip(words, encode(without) @ photo, strict=True)]

@@ -1,0 +1,51 @@
+"""Why a photo matched: the heat map against masking, the words against leaving them out."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from crossmodal.dual_encoder import DualEncoder
+from crossmodal.search.explain import heat_map, overlaid, word_weights
+
+
+def test_the_heat_is_what_each_place_adds(model: DualEncoder, photo: Image.Image) -> None:
+    """With mean pooling and a linear projection, the places' parts add up to the similarity less the bias's part."""
+    query = torch.nn.functional.normalize(torch.randn(32, generator=torch.Generator().manual_seed(0)), dim=0)
+    with torch.no_grad():
+        grid = model.image_tower.grid(model.preparation(photo)[None])
+        projected = model.image_projection(model.image_tower.pooled(grid))[0]
+        unit = projected / projected.norm()
+        # Along the unit vector the gradient of a normalised vector has no part.
+        direction = (query - (unit @ query) * unit) / projected.norm()
+        each = torch.einsum("chw,dc,d->hw", grid[0], model.image_projection.weight, direction) / grid[0, 0].numel()
+    expected = each.clamp(min=0)
+    found = heat_map(model, photo, query.numpy())
+    assert found.shape == tuple(grid.shape[2:])
+    np.testing.assert_allclose(found, (expected / expected.max()).numpy(), atol=1e-4)
+
+
+@pytest.mark.parametrize("resize", ["squash", "crop"])
+def test_the_overlay_keeps_the_size_and_warms_what_is_hot(resize: str) -> None:
+    heat = np.zeros((7, 7))
+    heat[3, 3] = 1
+    picture = Image.new("RGB", (140, 70), (100, 100, 100))
+    shown = np.asarray(overlaid(picture, heat, resize), dtype=int)
+    assert shown.shape == (70, 140, 3)
+    assert shown[35, 70, 0] > 100 > shown[35, 70, 2]  # the middle is warm
+    assert shown[5, 5, 0] == shown[5, 5, 2] < 60  # the corner is dimmed
+
+
+def test_words_by_hand() -> None:
+    meaning = {"dog": [1.0, 0.0], "snow": [0.0, 1.0]}
+
+    def encode(sentences: Sequence[str]) -> np.ndarray:
+        sums = [np.sum([meaning.get(word, [0, 0]) for word in text.split()], axis=0) for text in sentences]
+        return np.stack([vector / max(np.linalg.norm(vector), 1e-9) for vector in sums])
+
+    weights = dict(word_weights(encode, "a dog snow", np.array([1.0, 0.0])))
+    half = 0.5**0.5
+    assert weights == {"a": pytest.approx(0), "dog": pytest.approx(half), "snow": pytest.approx(half - 1)}
+    assert word_weights(encode, "dog", np.array([1.0, 0.0])) == [("dog", 1.0)]
