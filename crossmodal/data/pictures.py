@@ -14,6 +14,8 @@ from crossmodal.errors import PictureError
 
 MAX_PIXELS = 100_000_000
 pillow_heif.register_heif_opener()
+# No others are tried: some of Pillow's formats hand a file to another program (EPS), and none of them is a photo's.
+FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "HEIF", "AVIF")
 # The header decides below; Pillow's own warning would only repeat it, and above twice its limit
 # Pillow raises by itself, which is turned into the same sentence.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
@@ -40,7 +42,7 @@ def opened_picture(source: Path | bytes, label: str) -> Iterator[Image.Image]:
     if isinstance(source, Path) and not source.is_file():
         raise PictureError(f"{label} is {'a folder' if source.is_dir() else 'not there'}.")
     try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as picture:
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as picture:
             if picture.width * picture.height > MAX_PIXELS:
                 raise _too_large(label, f"{picture.width} x {picture.height} pixels")
             yield picture
