@@ -8,14 +8,30 @@ from pathlib import Path
 
 import numpy as np
 import pillow_heif
-from PIL import ExifTags, Image, ImageOps
+from PIL import (
+    AvifImagePlugin,
+    BmpImagePlugin,
+    ExifTags,
+    GifImagePlugin,
+    Image,
+    ImageOps,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
 
 from crossmodal.errors import PictureError
 
 MAX_PIXELS = 100_000_000
 pillow_heif.register_heif_opener()
 # No others are tried: some of Pillow's formats hand a file to another program (EPS), and none of them is a photo's.
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "HEIF", "AVIF")
+# (MPO, of cameras with two lenses, is opened as the JPEG that it begins with.)
+PLUGINS = (JpegImagePlugin.JpegImageFile, PngImagePlugin.PngImageFile,
+           WebPImagePlugin.WebPImageFile, GifImagePlugin.GifImageFile, BmpImagePlugin.BmpImageFile,
+           BmpImagePlugin.DibImageFile, TiffImagePlugin.TiffImageFile, AvifImagePlugin.AvifImageFile,
+           pillow_heif.HeifImageFile)  # fmt: skip
+FORMATS = tuple(plugin.format for plugin in PLUGINS)
 # The header decides below; Pillow's own warning would only repeat it, and above twice its limit
 # Pillow raises by itself, which is turned into the same sentence.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS

@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import numpy as np
 from fastapi import APIRouter, FastAPI, File, HTTPException, Request, Response, UploadFile
@@ -150,12 +150,12 @@ async def image(request: Request, image_id: schema.Id) -> Response:
 
 
 @ROUTES.get("/api/image/{image_id}/thumbnail", responses={**FAILURES, **ABSENT, **JPEG}, response_class=Response)
-async def small_image(request: Request, image_id: schema.Id, size: Literal[64, 128, 256, 512, 1024] = 256) -> Response:
+async def small_image(request: Request, image_id: schema.Id, size: Size = Size.MIDDLE) -> Response:
     """Return a photo as JPEG of at most so many pixels."""
     gallery: Gallery = request.app.state.serving.gallery
     path = gallery.paths[_row(gallery, image_id)]
     try:
-        content, tag = await run_in_threadpool(thumbnail, path, size)
+        content, tag = await run_in_threadpool(thumbnail, path, int(size))
     except (PictureError, OSError) as failure:
         raise HTTPException(404, "The photo is gone, or cannot be shown.") from failure
     headers = {"etag": f'"{tag}"', "cache-control": "private, max-age=86400"}

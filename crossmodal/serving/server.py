@@ -77,11 +77,18 @@ async def _run(server: uvicorn.Server, served: Served) -> None:
         ) from error
     port = sockets[0].getsockname()[1]
     write_text(_place(port), json.dumps({"pid": os.getpid()}))
-    print(f"Serving http://{served.host}:{port} (API: /docs)", flush=True)
+    announced = loop.create_task(_announce(server, f"Serving http://{served.host}:{port} (API: /docs)"))
     try:
         await server.serve(sockets=sockets)
     finally:
+        announced.cancel()
         _place(port).unlink(missing_ok=True)
+
+
+async def _announce(server: uvicorn.Server, text: str) -> None:
+    while not server.started:
+        await asyncio.sleep(0.02)
+    print(text, flush=True)
 
 
 def reload_model(port: int) -> None:

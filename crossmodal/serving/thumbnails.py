@@ -3,6 +3,7 @@
 import hashlib
 import io
 import os
+from enum import IntEnum
 from pathlib import Path
 
 from PIL import Image
@@ -12,8 +13,17 @@ from crossmodal.errors import CrossmodalError
 from crossmodal.files import whole_file
 from crossmodal.search.photos.engine import cache_folder
 
-SIZES = (64, 128, 256, 512, 1024)
 LARGE = 2048  # pixels of the longer side of a whole photo
+
+
+class Size(IntEnum):
+    """The sizes that thumbnails are made in, in pixels of the longer side: few, since each is kept."""
+
+    TINY = 64
+    SMALL = 128
+    MIDDLE = 256
+    BIG = 512
+    HUGE = 1024
 
 
 def thumbnail(path: Path, size: int) -> tuple[bytes, str]:
