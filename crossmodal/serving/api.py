@@ -25,7 +25,7 @@ from crossmodal.serving.batching import Overloaded
 from crossmodal.serving.gallery import Found, FoundCaption, Gallery
 from crossmodal.serving.guards import Guards, Limits, error
 from crossmodal.serving.state import Measures, Query, Serving
-from crossmodal.serving.thumbnails import as_jpeg, thumbnail
+from crossmodal.serving.thumbnails import Size, as_jpeg, thumbnail
 
 LOG = logging.getLogger("crossmodal.serving")
 PAGE = Path(__file__).with_name("web_interface.html")
