@@ -8,6 +8,7 @@ from crossmodal.commands.data import add_data_commands
 from crossmodal.commands.gallery import add_gallery_commands
 from crossmodal.commands.measuring import add_measuring_commands
 from crossmodal.commands.photos import add_index_command
+from crossmodal.commands.serving import add_serving_commands
 from crossmodal.errors import CrossmodalError
 
 
@@ -36,6 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     add_gallery_commands(commands)
     add_index_command(commands)
+    add_serving_commands(commands)
     add_measuring_commands(commands)
     add_data_commands(commands)
     return parser

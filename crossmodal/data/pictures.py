@@ -8,12 +8,30 @@ from pathlib import Path
 
 import numpy as np
 import pillow_heif
-from PIL import ExifTags, Image, ImageOps
+from PIL import (
+    AvifImagePlugin,
+    BmpImagePlugin,
+    ExifTags,
+    GifImagePlugin,
+    Image,
+    ImageOps,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
 
 from crossmodal.errors import PictureError
 
 MAX_PIXELS = 100_000_000
 pillow_heif.register_heif_opener()
+# No others are tried: some of Pillow's formats hand a file to another program (EPS), and none of them is a photo's.
+# (MPO, of cameras with two lenses, is opened as the JPEG that it begins with.)
+PLUGINS = (JpegImagePlugin.JpegImageFile, PngImagePlugin.PngImageFile,
+           WebPImagePlugin.WebPImageFile, GifImagePlugin.GifImageFile, BmpImagePlugin.BmpImageFile,
+           BmpImagePlugin.DibImageFile, TiffImagePlugin.TiffImageFile, AvifImagePlugin.AvifImageFile,
+           pillow_heif.HeifImageFile)  # fmt: skip
+FORMATS = tuple(plugin.format for plugin in PLUGINS)
 # The header decides below; Pillow's own warning would only repeat it, and above twice its limit
 # Pillow raises by itself, which is turned into the same sentence.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
@@ -40,7 +58,7 @@ def opened_picture(source: Path | bytes, label: str) -> Iterator[Image.Image]:
     if isinstance(source, Path) and not source.is_file():
         raise PictureError(f"{label} is {'a folder' if source.is_dir() else 'not there'}.")
     try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as picture:
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as picture:
             if picture.width * picture.height > MAX_PIXELS:
                 raise _too_large(label, f"{picture.width} x {picture.height} pixels")
             yield picture

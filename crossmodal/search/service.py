@@ -29,6 +29,7 @@ class ImageHit:
     path: Path
     score: float
     captions: tuple[str, ...]
+    row: int
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class CaptionHit:
     caption: str
     score: float
     image: str | None = None
+    row: int | None = None
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ class SearchService:
         """Return the photos most similar to the query, best first; ties by their order in the file."""
         scores, rows = self._image_index.search(query.numpy(), top_k)
         return [
-            ImageHit(self.names[row], self.folder / self.names[row], score, tuple(self._captions_of[row]))
+            ImageHit(self.names[row], self.folder / self.names[row], score, tuple(self._captions_of[row]), row)
             for score, row in zip(scores.tolist(), rows.tolist(), strict=True)
         ]
 
@@ -119,11 +121,20 @@ class SearchService:
             scores, rows = index.search(query.numpy(), fetched)
             hits: dict[str, CaptionHit] = {}
             for score, row in zip(scores.tolist(), rows.tolist(), strict=True):
-                image = self.names[self._owner[row]] if among is None else None
-                hits.setdefault(captions[row], CaptionHit(captions[row], score, image))
+                owner = self._owner[row] if among is None else None
+                image = None if owner is None else self.names[owner]
+                hits.setdefault(captions[row], CaptionHit(captions[row], score, image, owner))
             if len(hits) >= top_k or fetched >= len(captions):
                 return list(hits.values())[:top_k]
             fetched *= 2
+
+    def captions_of(self, row: int) -> list[str]:
+        """Return the captions of an image."""
+        return self._captions_of[row]
+
+    def image_vector(self, row: int) -> Query:
+        """Return an image's unit vector [D]."""
+        return self._images[row]
 
     def encode_list(self, captions: Sequence[str]) -> CaptionList:
         """Encode sentences of any origin, to be searched with `among`; empty ones are left out."""

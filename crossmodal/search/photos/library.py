@@ -39,6 +39,7 @@ class PhotoHit:
     score: float
     exact_copies: tuple[str, ...] = ()
     similar_copies: tuple[str, ...] = ()
+    copies: tuple[Photo, ...] = ()
 
     @property
     def name(self) -> str:
@@ -160,6 +161,7 @@ class PhotoLibrary:
                 by_photo[one.best.id],
                 tuple(shown(photo.found.path) for photo in one.exact),
                 tuple(shown(photo.found.path) for photo in one.similar),
+                (*one.exact, *one.similar),
             )
             for one in groups
         ]

@@ -1,0 +1,1 @@
+"""Search behind HTTP: the API, its page, and what keeps both safe."""

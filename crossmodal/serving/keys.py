@@ -1,0 +1,60 @@
+"""API keys: shown once, kept as hashes in a file, compared in constant time."""
+
+import hashlib
+import hmac
+import re
+import secrets
+from pathlib import Path
+
+from crossmodal.errors import CrossmodalError
+from crossmodal.files import write_text
+
+NAME = re.compile(r"^[A-Za-z0-9_.-]{1,64}$")
+LINE = re.compile(r"^(?P<name>[A-Za-z0-9_.-]{1,64}):(?P<digest>[0-9a-f]{64})$")
+
+
+def read_keys(path: Path) -> dict[str, bytes]:
+    """Return the hash of each key by its name; raises CrossmodalError for a file that is not such a list."""
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise CrossmodalError(f"The API keys {path} cannot be read ({error}).") from error
+    found = {}
+    for number, line in enumerate(lines, start=1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        match = LINE.match(line.strip())
+        if match is None:
+            raise CrossmodalError(
+                f"{path}, line {number}, is no API key; add one with: python -m crossmodal api-key NAME --keys {path}"
+            )
+        found[match["name"]] = bytes.fromhex(match["digest"])
+    if not found:
+        raise CrossmodalError(f"{path} holds no API key; add one with: python -m crossmodal api-key NAME --keys {path}")
+    return found
+
+
+def add_key(path: Path, name: str) -> str:
+    """Add a new key to a file, in place of one of the same name, and return it; only its hash is kept."""
+    if not NAME.match(name):
+        raise CrossmodalError(f"{name!r} is no name for a key; use letters, digits, dots, lines and underscores.")
+    kept = read_keys(path) if Path(path).is_file() and Path(path).stat().st_size else {}
+    key = secrets.token_urlsafe(32)
+    kept[name] = _digest(key)
+    write_text(path, "".join(f"{known}:{digest.hex()}\n" for known, digest in kept.items()))
+    Path(path).chmod(0o600)
+    return key
+
+
+def owner_of(key: str, keys: dict[str, bytes]) -> str | None:
+    """Return the name of a key, or None; every hash is compared, whether one matched or not."""
+    digest, owner = _digest(key), None
+    for name, known in keys.items():
+        if hmac.compare_digest(digest, known):
+            owner = name
+    return owner
+
+
+def _digest(key: str) -> bytes:
+    # A key is 256 random bits, so a fast hash is enough: there is nothing to guess.
+    return hashlib.sha256(key.encode()).digest()

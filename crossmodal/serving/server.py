@@ -1,0 +1,111 @@
+"""The server: uvicorn around the application, signals, and where another process finds it."""
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from pathlib import Path
+
+import uvicorn
+
+from crossmodal.errors import CrossmodalError
+from crossmodal.files import write_text
+from crossmodal.search.photos.engine import cache_folder
+from crossmodal.serving.api import create_app, swap
+from crossmodal.serving.gallery import Gallery
+from crossmodal.serving.guards import Limits
+from crossmodal.serving.keys import read_keys
+
+DRAIN = 20  # seconds that requests under way have after SIGTERM
+
+
+@dataclass(frozen=True)
+class Served:
+    """Where and how to serve."""
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    keys: Path | None = None
+    origins: tuple[str, ...] = ()
+    log_queries: bool = False
+    limits: Limits = field(default_factory=Limits)
+
+
+def serve(open_gallery: Callable[[], Gallery], served: Served) -> None:
+    """Serve until SIGTERM or Ctrl-C, which let requests under way end; SIGHUP swaps to what can be opened then.
+
+    Raises CrossmodalError when the gallery or the keys cannot be read, or the port is taken.
+    """
+    keys = read_keys(served.keys) if served.keys else {}
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    if not keys and not _is_loopback(served.host):
+        logging.warning(
+            "Bound to %s without API keys: everyone who reaches this machine can search and see all photos. "
+            "Make one with: python -m crossmodal api-key NAME --keys FILE",
+            served.host,
+        )
+    first: list[Gallery] = [open_gallery()]  # here, so that what is wrong is one sentence and not a failed start
+    app = create_app(lambda: first.pop() if first else open_gallery(), served.limits, keys, served.origins,
+                     served.log_queries)  # fmt: skip
+    config = uvicorn.Config(
+        app, served.host, served.port, access_log=False, log_level="warning", server_header=False,
+        timeout_graceful_shutdown=DRAIN, timeout_keep_alive=20, h11_max_incomplete_event_size=64_000,
+    )  # fmt: skip
+    asyncio.run(_run(uvicorn.Server(config), served))
+
+
+async def _run(server: uvicorn.Server, served: Served) -> None:
+    app, loop = server.config.app, asyncio.get_running_loop()
+    swapping: set[asyncio.Task[None]] = set()
+
+    def hang_up() -> None:
+        task = loop.create_task(swap(app))  # type: ignore[arg-type]
+        swapping.add(task)
+        task.add_done_callback(swapping.discard)
+
+    loop.add_signal_handler(signal.SIGHUP, hang_up)
+    try:
+        sockets = [server.config.bind_socket()]
+    except SystemExit as error:  # uvicorn's way to say that the port is taken
+        raise CrossmodalError(
+            f"{served.host}:{served.port} cannot be listened on; another program may have it, choose another --port."
+        ) from error
+    port = sockets[0].getsockname()[1]
+    write_text(_place(port), json.dumps({"pid": os.getpid()}))
+    announced = loop.create_task(_announce(server, f"Serving http://{served.host}:{port} (API: /docs)"))
+    try:
+        await server.serve(sockets=sockets)
+    finally:
+        announced.cancel()
+        _place(port).unlink(missing_ok=True)
+
+
+async def _announce(server: uvicorn.Server, text: str) -> None:
+    while not server.started:
+        await asyncio.sleep(0.02)
+    print(text, flush=True)
+
+
+def reload_model(port: int) -> None:
+    """Tell the server on a port of this machine to swap; raises CrossmodalError when there is none."""
+    try:
+        number = int(json.loads(_place(port).read_text())["pid"])
+        os.kill(number, signal.SIGHUP)
+    except (OSError, ValueError, KeyError) as error:
+        raise CrossmodalError(f"No server of this user serves port {port} on this machine.") from error
+
+
+def _place(port: int) -> Path:
+    return cache_folder() / f"serving-{port}.json"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,479 @@
+"""The API: what it answers, and a test for each rule that keeps it safe, which fails without the rule."""
+
+import http.client
+import io
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import torch
+from fastapi.testclient import TestClient
+from limits import parse
+from PIL import Image
+
+from crossmodal.dual_encoder import DualEncoder
+from crossmodal.errors import CrossmodalError
+from crossmodal.search.photos.index import index_photos
+from crossmodal.search.tensors import model_path
+from crossmodal.serving.api import create_app
+from crossmodal.serving.gallery import Gallery, PhotoGallery, open_run
+from crossmodal.serving.guards import Limits
+from crossmodal.serving.keys import add_key, owner_of, read_keys
+from tests.test_page import runs as runs  # a fixture
+from tests.test_photo_index import save
+
+Client = Callable[..., TestClient]
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A user's cache, in which the tiny towers are exported once."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def opening(runs: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Gallery]:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+    return lambda: open_run(runs)
+
+
+@pytest.fixture
+def client(opening: Callable[[], Gallery]) -> Iterator[Client]:
+    entered: list[TestClient] = []
+
+    def make(**options: Any) -> TestClient:
+        entered.append(TestClient(create_app(opening, **options), raise_server_exceptions=False))
+        return entered[-1].__enter__()
+
+    yield make
+    for one in entered:
+        one.__exit__(None, None, None)
+
+
+def picture(kind: str = "JPEG", size: tuple[int, int] = (60, 40)) -> bytes:
+    file = io.BytesIO()
+    Image.linear_gradient("L").resize(size).convert("RGB").save(file, kind)
+    return file.getvalue()
+
+
+def test_a_sentence_finds_photos_that_can_be_seen(client: Client) -> None:
+    api = client()
+    photos = api.post("/api/search/text", json={"query": "a red car", "top_k": 4}).json()["photos"]
+    assert len(photos) == 4
+    assert [photo["score"] for photo in photos] == sorted((photo["score"] for photo in photos), reverse=True)
+    assert len(photos[0]["captions"]) == 5
+    for url in (photos[0]["url"], photos[0]["thumbnail"]):
+        answer = api.get(url)
+        assert answer.headers["content-type"] == "image/jpeg"
+        Image.open(io.BytesIO(answer.content)).load()
+
+
+def test_a_photo_finds_itself_first_and_its_captions(client: Client) -> None:
+    api = client()
+    one = api.post("/api/search/text", json={"query": "a car"}).json()["photos"][3]
+    found = api.post("/api/search/image", json={"image_id": one["id"], "top_k": 5}).json()
+    assert found["photos"][0]["id"] == one["id"]
+    assert found["photos"][0]["score"] == pytest.approx(1, abs=1e-2)
+    assert len(found["captions"]) == 5
+    beside = api.post(
+        "/api/search/image", json={"image_id": one["id"], "query": "a house", "image_weight": 0.01}
+    ).json()
+    assert beside["photos"] != found["photos"]
+
+
+def test_an_upload_finds_what_the_same_photo_finds(client: Client, collection: tuple[Path, Path]) -> None:
+    api = client()
+    file = sorted(collection[1].iterdir())[0]
+    found = api.post("/api/search/upload", params={"top_k": 3}, files={"file": file.read_bytes()}).json()
+    assert found["photos"][0]["score"] > 0.98
+    assert len(found["captions"]) == 3
+
+
+def test_terms_are_in_the_api(client: Client) -> None:
+    api = client()
+    plain, signed = (
+        api.post("/api/search/text", json={"query": query}).json()["photos"] for query in ("car", "car - 2:house")
+    )
+    assert plain != signed
+    answer = api.post("/api/search/text", json={"query": "car - "})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "bad_request")
+
+
+def test_filters_of_an_index(opening: object, tmp_path: Path, runs: Path) -> None:
+    photos = tmp_path / "photos"
+    for name, size in (("a/wide.png", (80, 40)), ("b/tall.png", (40, 80)), ("b/square.png", (50, 50))):
+        save(photos / name, size=size)
+    index_photos(photos, checkpoint=runs)
+    with TestClient(create_app(lambda: PhotoGallery(photos / ".crossmodal"))) as api:
+
+        def found(**filters: object) -> set[int]:
+            asked = {"query": "red", "filters": filters, "cut_off": False}
+            return {photo["width"] for photo in api.post("/api/search/text", json=asked).json()["photos"]}
+
+        assert found() == {80, 40, 50}
+        assert found(folder="b") == {40, 50}
+        assert found(orientation="portrait") == {40}
+        assert found(before="2000-01-01") == set()
+        assert (
+            api.post("/api/search/text", json={"query": "red", "filters": {"orientation": "round"}}).status_code == 422
+        )
+        assert api.get("/api/stats").json()["photos"] == 3
+
+
+def test_stats_health_and_metrics(client: Client) -> None:
+    api = client()
+    assert api.get("/health").json() == {"status": "ok"}
+    before = api.get("/api/stats").json()
+    assert (before["photos"], before["captions"], before["queries"], before["latency"]) == (30, 150, 0, None)
+    assert before["recall"]["t2i_r10"] == 12.5
+    for _ in range(3):
+        api.post("/api/search/text", json={"query": "a red car"})
+    after = api.get("/api/stats").json()
+    assert after["queries"] == 3
+    assert 0 < after["latency"]["p50"] <= after["latency"]["p99"]
+    text = api.get("/metrics").text
+    assert 'crossmodal_requests_total{method="POST",route="/api/search/text",status="200"} 3.0' in text
+    assert "crossmodal_remembered_total 2.0" in text  # the same sentence was encoded once
+
+
+# --- each rule of safety ---
+
+
+def test_ids_say_nothing_of_paths_and_paths_are_no_ids(client: Client, collection: tuple[Path, Path]) -> None:
+    api = client()
+    photos = api.post("/api/search/text", json={"query": "a car", "top_k": 30}).json()["photos"]
+    names = [path.stem for path in collection[1].iterdir()]
+    told = json.dumps([{key: value for key, value in photo.items() if key != "captions"} for photo in photos])
+    assert not any(name in told for name in names)
+    for path in ("..%2f..%2fetc%2fpasswd", "0" * 24, "%00", names[0], "../../../etc/passwd"):
+        assert api.get(f"/api/image/{path}").status_code in (404, 422)
+        assert api.get(f"/api/image/{path}/thumbnail").status_code in (404, 422)
+
+
+@pytest.mark.parametrize("honest", [True, False])
+def test_uploads_end_at_so_many_bytes(client: Client, honest: bool) -> None:
+    api = client(limits=Limits(upload_bytes=50_000))
+    if honest:
+        answer = api.post("/api/search/upload", files={"file": b"x" * 60_000})
+    else:  # in pieces, with no length told
+        pieces = (b"x" * 1000 for _ in range(200))
+        answer = api.post(
+            "/api/search/upload", content=pieces, headers={"content-type": "multipart/form-data; boundary=b"}
+        )
+    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "too_large")
+    assert api.post("/api/search/text", content=b" " * 100_000).status_code == 413
+
+
+def test_uploads_end_at_so_many_pixels(client: Client) -> None:
+    api = client(limits=Limits(upload_pixels=10_000))
+    assert api.post("/api/search/upload", files={"file": picture(size=(90, 90))}).status_code == 200
+    answer = api.post("/api/search/upload", files={"file": picture(size=(110, 110))})
+    assert answer.status_code == 415
+    assert "megapixels" in answer.json()["error"]["message"]
+
+
+def test_uploads_are_not_stored(client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    api = client()
+    before = {path for path in tmp_path.rglob("*") if path.is_file()}
+    assert api.post("/api/search/upload", files={"file": picture()}).status_code == 200
+    assert {path for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def hostile() -> dict[str, bytes]:
+    """Thirty files that are no photo, or only look like one."""
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as held:
+        held.writestr("a.jpg", picture())
+    bomb = io.BytesIO()
+    Image.new("1", (20_000, 20_000)).save(bomb, "PNG")
+    huge_header = bytearray(picture("PNG"))
+    huge_header[16:24] = (100_000).to_bytes(4, "big") * 2
+    postscript = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n(id) (r) file\n"
+    files = {
+        "empty": b"", "text": b"hello", "html": b"<html><script>alert(1)</script>", "svg": b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+        "svg with xml": b"<?xml version='1.0'?><!DOCTYPE svg [<!ENTITY x SYSTEM 'file:///etc/passwd'>]><svg>&x;</svg>",
+        "zip named jpg": archive.getvalue(), "bomb": bomb.getvalue(), "header bomb": bytes(huge_header), "eps": postscript,
+        "pdf": b"%PDF-1.7\n1 0 obj<<>>endobj", "elf": b"\x7fELF" + b"\0" * 100, "php": b"<?php system('id'); ?>",
+        "gif only header": b"GIF89a", "gif huge": b"GIF89a\xff\xff\xff\xff\x00\x00\x00", "riff": b"RIFF\xff\xff\xff\xffWEBP",
+        "tiff loop": b"II*\x00\x08\x00\x00\x00\x01\x00" + b"\x08\x00\x00\x00" * 4, "bmp negative": b"BM" + b"\xff" * 60,
+        "ppm": b"P6 99999 99999 255\n", "psd": b"8BPS" + b"\0" * 60, "ico": b"\0\0\1\0\1\0" + b"\xff" * 40,
+        "jpeg2000": b"\0\0\0\x0cjP  \r\n\x87\n", "wmf": b"\xd7\xcd\xc6\x9a" + b"\0" * 40, "fits": b"SIMPLE  =" + b" " * 80,
+        "heif header": b"\0\0\0\x18ftypheic" + b"\0" * 40, "avif header": b"\0\0\0\x18ftypavif" + b"\0" * 40,
+        "jpeg marks": b"\xff\xd8" * 500, "zeros": b"\0" * 5000, "utf-16": "photo".encode("utf-16"),
+    }  # fmt: skip
+    for kind in ("JPEG", "PNG"):
+        files[f"cut {kind}"] = picture(kind, (300, 300))[:200]
+    return files
+
+
+def test_hostile_uploads_are_refused_and_the_server_goes_on(client: Client) -> None:
+    api = client()
+    files = hostile()
+    assert len(files) == 30
+    for name, content in files.items():
+        answer = api.post("/api/search/upload", files={"file": ("photo.jpg", content, "image/jpeg")})
+        assert answer.status_code in (400, 415, 422), (name, answer.status_code, answer.text)
+        assert set(answer.json()) == {"error"}, name
+        assert "Traceback" not in answer.text and "/" + "work" not in answer.text, name
+    polyglot = picture() + b"<script>alert(1)</script><?php system('id'); ?>"
+    answer = api.post("/api/search/upload", files={"file": ("a.php", polyglot, "text/html")})
+    assert answer.status_code == 200  # a photo, whatever stands behind it; nothing of it comes back
+    assert "script" not in answer.text
+
+
+def test_keys(client: Client, tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    mine, yours = add_key(file, "mine"), add_key(file, "yours")
+    assert mine not in file.read_text()
+    assert file.stat().st_mode & 0o077 == 0
+    keys = read_keys(file)
+    assert (owner_of(mine, keys), owner_of(yours, keys), owner_of(mine[:-1], keys), owner_of("", keys)) == (
+        "mine",
+        "yours",
+        None,
+        None,
+    )
+    assert add_key(file, "mine") != mine
+    assert owner_of(mine, read_keys(file)) is None
+    api = client(keys=keys)
+    asked: Any = {"json": {"query": "a car"}}
+    assert api.post("/api/search/text", **asked).status_code == 401
+    assert api.post("/api/search/text", **asked, headers={"x-api-key": "wrong"}).status_code == 401
+    assert api.post("/api/search/text", **asked, headers={"x-api-key": mine}).status_code == 200
+    assert api.post("/api/search/text", **asked, headers={"authorization": f"Bearer {yours}"}).status_code == 200
+    assert api.get("/metrics").status_code == api.get("/api/stats").status_code == 401
+    assert api.get("/health").status_code == api.get("/").status_code == 200
+    file.write_text("mine: not a hash\n")
+    with pytest.raises(CrossmodalError, match="line 1, is no API key"):
+        read_keys(file)
+
+
+def test_rates_are_of_each_key_and_address(client: Client, tmp_path: Path) -> None:
+    keys = {name: add_key(tmp_path / "keys", name) for name in ("mine", "yours")}
+    api = client(limits=replace(Limits(), rate=parse("3/minute")), keys=read_keys(tmp_path / "keys"))
+    statuses = [api.get("/api/stats", headers={"x-api-key": keys["mine"]}).status_code for _ in range(5)]
+    assert statuses == [200, 200, 200, 429, 429]
+    answer = api.get("/api/stats", headers={"x-api-key": keys["mine"]})
+    assert 1 <= int(answer.headers["retry-after"]) <= 60
+    assert api.get("/api/stats", headers={"x-api-key": keys["yours"]}).status_code == 200
+    # Guessing keys is limited too, by the address.
+    assert [api.get("/api/stats", headers={"x-api-key": str(n)}).status_code for n in range(5)][-1] == 429
+    assert api.get("/health").status_code == 200
+
+
+def test_other_web_sites_may_not_ask_unless_named(client: Client) -> None:
+    asked = {"origin": "https://elsewhere.example", "access-control-request-method": "POST"}
+    assert "access-control-allow-origin" not in client().options("/api/search/text", headers=asked).headers
+    api = client(origins=("https://elsewhere.example",))
+    assert api.options("/api/search/text", headers=asked).headers["access-control-allow-origin"] == asked["origin"]
+    other = {**asked, "origin": "https://third.example"}
+    assert "access-control-allow-origin" not in api.options("/api/search/text", headers=other).headers
+
+
+def test_headers_and_request_ids(client: Client) -> None:
+    api = client()
+    for path in ("/", "/health", "/api/nothing"):
+        headers = api.get(path, headers={"x-request-id": "mine-1"}).headers
+        assert headers["x-content-type-options"] == "nosniff"
+        assert "default-src 'none'" in headers["content-security-policy"]
+        assert headers["x-frame-options"] == "DENY"
+        assert headers["x-request-id"] == "mine-1"
+    assert api.get("/health", headers={"x-request-id": "a b<script>"}).headers["x-request-id"] != "a b<script>"
+
+
+def test_errors_have_one_shape_and_no_internals(
+    client: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    api = client()
+    answers = [
+        api.get("/nowhere"), api.put("/health"), api.post("/api/search/text", json={"query": "x", "top": 3}),
+        api.post("/api/search/text", content=b"{"), api.post("/api/search/text", json={"query": "x", "top_k": 10**9}),
+    ]  # fmt: skip
+    monkeypatch.setattr("crossmodal.serving.state.parse_terms", lambda text: 1 / 0)
+    answers.append(api.post("/api/search/text", json={"query": "boom"}, headers={"x-request-id": "boom-1"}))
+    assert [answer.status_code for answer in answers] == [404, 405, 422, 422, 422, 500]
+    for answer in answers:
+        assert set(answer.json()["error"]) == {"code", "message", "request_id"}
+        assert "ZeroDivision" not in answer.text and ".py" not in answer.text
+    assert answers[-1].json()["error"]["request_id"] == "boom-1"
+    assert "ZeroDivisionError" in caplog.text  # for whoever runs it, under that id
+
+
+@pytest.mark.parametrize("wished", [False, True])
+def test_what_is_asked_is_in_the_log_only_if_wished(
+    client: Client, wished: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "crossmodal.serving")
+    client(log_queries=wished).post("/api/search/text", json={"query": "my secret garden"})
+    assert ("my secret garden" in caplog.text) is wished
+    line = next(record.message for record in caplog.records if "/api/search/text" in record.message)
+    assert json.loads(line)["status"] == 200
+
+
+def test_thumbnails_are_made_once_and_told_by_their_tag(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = client()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    url = api.post("/api/search/text", json={"query": "a car"}).json()["photos"][0]["thumbnail"]
+    first = api.get(url, params={"size": 64})
+    assert first.status_code == 200, first.text
+    assert max(Image.open(io.BytesIO(first.content)).size) == 64
+    assert len(list((tmp_path / "cache" / "crossmodal" / "thumbnails").rglob("*.jpg"))) == 1
+    monkeypatch.setattr("crossmodal.serving.thumbnails.as_jpeg", lambda *_: pytest.fail("made again"))
+    assert api.get(url, params={"size": 64}).content == first.content
+    assert api.get(url, params={"size": 64}, headers={"if-none-match": first.headers["etag"]}).status_code == 304
+    assert api.get(url, params={"size": 65}).status_code == 422
+
+
+def test_queries_at_once_are_encoded_together(opening: Callable[[], Gallery]) -> None:
+    sizes: list[int] = []
+
+    def slow() -> Gallery:
+        gallery = opening()
+        encode = gallery.engine.encode_sentences
+
+        def counted(sentences: Sequence[str]) -> np.ndarray:
+            sizes.append(len(sentences))
+            time.sleep(0.1)
+            return encode(sentences)
+
+        gallery.engine.encode_sentences = counted  # type: ignore[method-assign]
+        return gallery
+
+    with TestClient(create_app(slow)) as api:
+        answers: dict[int, Any] = {}
+
+        def ask(number: int) -> None:
+            answers[number] = api.post("/api/search/text", json={"query": f"a car number {number}"}).json()
+
+        threads = [threading.Thread(target=ask, args=(number,)) for number in range(16)]
+        for thread in threads:
+            thread.start()
+        assert api.get("/health").elapsed.total_seconds() < 1  # encoding does not hold the others up
+        for thread in threads:
+            thread.join()
+        alone = api.post("/api/search/text", json={"query": "a car number 3"}).json()
+    assert sum(sizes) == 16
+    assert len(sizes) < 8
+    assert [p["id"] for p in answers[3]["photos"]] == [p["id"] for p in alone["photos"]]
+
+
+# --- the process ---
+
+
+@pytest.fixture
+def server(runs: Path, cache: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A server on a port of its own."""
+    command = [sys.executable, "-m", "crossmodal", "serve", "--port", "0", "--checkpoints", str(runs)]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "XDG_CACHE_HOME": str(cache)},
+    )  # fmt: skip
+    assert process.stdout is not None
+    url = process.stdout.readline().split()[1]
+    yield process, url
+    process.kill()
+    process.wait()
+
+
+def test_a_swap_under_load_fails_no_request(
+    server: tuple[subprocess.Popen[str], str], runs: Path, model: DualEncoder, cache: Path
+) -> None:
+    _, url = server
+    before = httpx.get(f"{url}/api/stats").json()["fingerprint"]
+    statuses: list[int] = []
+    ending = threading.Event()
+
+    def ask() -> None:
+        with httpx.Client() as http:
+            number = 0
+            while not ending.is_set():
+                number += 1
+                statuses.append(http.post(f"{url}/api/search/text", json={"query": f"car {number % 7}"}).status_code)
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    from crossmodal.evaluation.evaluate import embed
+    from crossmodal.files import append_line
+
+    with torch.no_grad():
+        next(model.text_projection.parameters()).mul_(1.5)
+    metrics = {f"{way}_r{k}": 50.0 for way in ("t2i", "i2t") for k in (1, 5, 10)} | {"rsum": 300.0, "images": 3}
+    data = torch.load(runs / "model_epoch_2.pt", weights_only=True)["data"]
+    model.save(model_path(runs, 3), 3, metrics, data)
+    embed(model_path(runs, 3), None, None)
+    append_line(runs / "results.jsonl", {"epoch": 3, "loss": 1.0, **metrics})
+    environment = {**os.environ, "XDG_CACHE_HOME": str(cache)}
+    port = url.rpartition(":")[2]
+    told = subprocess.run(
+        [sys.executable, "-m", "crossmodal", "serve", "--reload-model", "--port", port], env=environment, check=False
+    )
+    assert told.returncode == 0
+    deadline = time.monotonic() + 60
+    while httpx.get(f"{url}/api/stats").json()["fingerprint"] == before:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    ending.set()
+    for thread in threads:
+        thread.join()
+    assert len(statuses) > 20
+    assert set(statuses) <= {200, 429}  # four clients may be faster than the rate allows
+
+
+def test_a_swap_to_what_cannot_be_opened_changes_nothing(server: tuple[subprocess.Popen[str], str], runs: Path) -> None:
+    process, url = server
+    for path in runs.glob("*_epoch_2.pt"):
+        path.write_bytes(b"broken")
+    process.send_signal(signal.SIGHUP)
+    time.sleep(1.5)
+    assert httpx.post(f"{url}/api/search/text", json={"query": "a car"}).status_code == 200
+
+
+def test_sigterm_lets_a_request_end(server: tuple[subprocess.Popen[str], str], collection: tuple[Path, Path]) -> None:
+    process, url = server
+    content = sorted(collection[1].iterdir())[0].read_bytes()
+    body = b"--b\r\ncontent-disposition: form-data; name=file; filename=a.jpg\r\n\r\n" + content + b"\r\n--b--\r\n"
+    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=30)
+    connection.putrequest("POST", "/api/search/upload")
+    connection.putheader("content-type", "multipart/form-data; boundary=b")
+    connection.putheader("content-length", str(len(body)))
+    connection.endheaders(body[:200])
+    time.sleep(0.5)
+    process.send_signal(signal.SIGTERM)
+    time.sleep(0.5)
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{url}/health")  # nobody new is let in
+    connection.send(body[200:])
+    assert connection.getresponse().status == 200
+    assert process.wait(20) is not None
+
+
+def test_what_cannot_be_served_is_one_sentence(tmp_path: Path, server: tuple[subprocess.Popen[str], str]) -> None:
+    def said(*options: str) -> str:
+        command = [sys.executable, "-m", "crossmodal", "serve", *options]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+        assert done.returncode == 1
+        assert "Traceback" not in done.stderr
+        return done.stderr
+
+    assert "There is no index in" in said("--photos", str(tmp_path))
+    assert "no rate; write it as 600/minute" in said("--rate", "often")
+    assert "is no port" in said("--port", "99999")
+    assert "No server of this user serves port 1" in said("--reload-model", "--port", "1")
