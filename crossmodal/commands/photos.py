@@ -67,7 +67,7 @@ def _index(options: argparse.Namespace) -> None:
     from crossmodal.search.photos.store import Store, index_folder
     from crossmodal.search.photos.walk import shown
 
-    bar: tqdm[Any] = tqdm(unit="photo", desc="Indexing", disable=None, leave=False)
+    bar: tqdm[Any] = tqdm(unit="photo", desc="Preparing the model", disable=None, leave=False)
     try:
         changes = index_photos(
             options.photos, options.index, options.checkpoint, options.exclude, options.rebuild, _shown_on(bar)
@@ -87,6 +87,7 @@ def _index(options: argparse.Namespace) -> None:
 
 def _shown_on(bar: "tqdm[Any]") -> "Callable[[Step], None]":
     def watch(step: "Step") -> None:
+        bar.set_description("Indexing", refresh=False)
         bar.total = step.photos_in_all
         bar.update(step.photos - bar.n)
         bar.set_postfix_str(f"{step.bytes / 1e9:.2f} of {step.bytes_in_all / 1e9:.2f} GB")
@@ -105,12 +106,16 @@ def summary(changes: "Changes", photos: int, skipped: "Counter[str]") -> str:
     speed = f", {encoded / changes.seconds:.0f} photos a second" if encoded and changes.seconds else ""
     lines = [f"{photos:,} photos in the index: {did}, in {changes.seconds:.1f} s{speed}."]
     if skipped:
-        lines.append(
-            f"{sum(skipped.values()):,} files cannot be used (--verbose lists them), most often: {skipped.most_common(1)[0][0]}."
-        )
+        count, often = sum(skipped.values()), skipped.most_common(1)[0][0]
+        lines.append(f"{counted(count, 'file')} cannot be used (--verbose lists them), most often: {often}.")
     if changes.unreadable:
-        lines.append(f"{len(changes.unreadable):,} folders cannot be listed; what was known of them is kept.")
+        lines.append(f"{counted(len(changes.unreadable), 'folder')} cannot be listed; what was known of it is kept.")
     return "\n".join(lines)
+
+
+def counted(count: int, one: str, many: str = "") -> str:
+    """Return a number with its noun."""
+    return f"{count:,} {one if count == 1 else many or f'{one}s'}"
 
 
 def search_photos(options: argparse.Namespace) -> None:
@@ -140,7 +145,8 @@ def search_photos(options: argparse.Namespace) -> None:
     elif hits:
         for hit in hits:
             copies = len(hit.exact_copies) + len(hit.similar_copies)
-            print(f"{hit.score:.3f}  {_printable(hit)}{f'  ({copies} copies)' if copies else ''}")
+            more = f"  ({counted(copies, 'copy', 'copies')})" if copies else ""
+            print(f"{hit.score:.3f}  {_printable(hit)}{more}")
     else:
         print(_nothing(library.photos != [], wanted != Filters()), file=sys.stderr)
 

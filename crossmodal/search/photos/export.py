@@ -1,12 +1,14 @@
 """Towers out of torch: exported for OpenVINO once, kept in the user's cache where that is faster."""
 
+import contextlib
+import io
 import json
 import os
 import shutil
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -99,6 +101,18 @@ class _Texts(nn.Module):
         return F.normalize(self.model.text_projection(tower.pooled(ids, mask)).float(), dim=-1)
 
 
+@contextlib.contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    from transformers.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+
+
 def _export(model: DualEncoder, fingerprint: str) -> Path:
     """Write both towers into the cache, whole or not at all."""
     import openvino as ov
@@ -109,8 +123,9 @@ def _export(model: DualEncoder, fingerprint: str) -> Path:
     tower, size = model.text_tower, model.preparation.size
     assert isinstance(tower, PretrainedTextTower)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the tracer warns of every condition in the towers' code
+        # The tracer warns of every condition in the towers' code, and the converter tells its arguments.
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), _quiet_transformers():
+            warnings.simplefilter("ignore")
             tokens = torch.ones(2, 9, dtype=torch.long)
             any_tokens = ov.PartialShape([-1, -1])
             pictures = torch.zeros(2, size, size, 3, dtype=torch.uint8)

@@ -71,15 +71,18 @@ def engine_of(store: Store, text_only: bool = False) -> Engine:
 
 
 def _model_of(store: Store) -> tuple[Any, dict[str, Any]]:
-    from crossmodal.search.runs import load_model
+    """Load the model that made an index: from where it was, or, for an index that travelled, from a run here."""
+    from crossmodal.search.runs import CHECKPOINTS, checkpoint_of, load_model
+    from crossmodal.training.run_folder import runs_in
 
-    path = Path(store.meta["checkpoint"])
-    if path.is_file():
-        model, content = load_model(path)
-        if content["fingerprint"] == store.meta["fingerprint"]:
-            return model, content
+    where = Path(store.meta["checkpoint"])
+    for path in (where, *(checkpoint_of(run) for run in runs_in(CHECKPOINTS))):
+        if path.is_file():
+            model, content = load_model(path)
+            if content["fingerprint"] == store.meta["fingerprint"]:
+                return model, content
     raise CrossmodalError(
-        f"The model that made the index in {store.folder} is no longer at {path}; name a checkpoint and make it anew: "
+        f"The model that made the index in {store.folder} is no longer at {where}; name a checkpoint and make it anew: "
         f"python -m crossmodal index {shown(str(root_of(store)))} --rebuild --checkpoint FILE."
     )
 
