@@ -19,3 +19,7 @@ class WeightsError(CrossmodalError):
 
 class CheckpointError(CrossmodalError):
     """A checkpoint or embedding file that cannot be used, and what to do."""
+
+
+class GalleryError(CrossmodalError):
+    """Something that the gallery at hand does not have, and what has it."""

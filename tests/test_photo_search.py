@@ -50,7 +50,9 @@ def test_terms_by_hand() -> None:
     assert parse_terms("2:dog + 0.5:cat") == [Term("dog", 2), Term("cat", 0.5)]
     assert parse_terms("- people") == [Term("people", -1)]
     assert parse_terms("a t-shirt with 3:2 format, a+b") == [Term("a t-shirt with 3:2 format, a+b")]
-    for broken in ("  ", "dog + ", "dog + - cat", "0:dog"):
+    for unfinished in ("dog +", "+", "dog + - cat", "- "):
+        assert parse_terms(unfinished) == [Term(unfinished.strip())]
+    for broken in ("  ", "0:dog"):
         with pytest.raises(CrossmodalError):
             parse_terms(broken)
 

@@ -24,18 +24,21 @@ class Term:
 def parse_terms(query: str) -> list[Term]:
     """Return the terms of a query: parted by + and - that stand between spaces, each with a weight before a colon.
 
-    Raises CrossmodalError for a query, or a term, of no words.
+    A query with a sign and no words to it is one sentence as it stands: somebody is still typing.
+    Raises CrossmodalError for a query without words, or without weight.
     """
+    if not query.strip():
+        raise CrossmodalError(EMPTY)
     parts = SIGN.split(query.strip())  # text, sign, text, sign, text ...
     signed = [("+", parts[0]), *zip(parts[1::2], parts[2::2], strict=True)]
-    if not parts[0].strip() and len(signed) > 1:
+    if not parts[0].strip():
         signed = signed[1:]
+    if any(not text.strip() for _, text in signed):
+        return [Term(query.strip())]
     terms = []
     for sign, text in signed:
         match = WEIGHT.match(text.strip())
-        words = text.strip()[match.end() if match else 0 :].strip()
-        if not words:
-            raise CrossmodalError(EMPTY if len(signed) == 1 else f"There are no words after a {sign} in {query!r}.")
+        words = text.strip()[match.end() if match else 0 :]
         weight = float(match[1]) if match else 1.0
         terms.append(Term(words, -weight if sign == "-" else weight))
     if all(term.weight == 0 for term in terms):

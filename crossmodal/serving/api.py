@@ -18,7 +18,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from crossmodal.data.pictures import load_picture, opened_picture
-from crossmodal.errors import CrossmodalError, PictureError
+from crossmodal.errors import CrossmodalError, GalleryError, PictureError
 from crossmodal.search.photos.filters import Filters
 from crossmodal.serving import schema
 from crossmodal.serving.batching import Overloaded
@@ -28,12 +28,13 @@ from crossmodal.serving.state import Measures, Query, Serving
 from crossmodal.serving.thumbnails import Size, as_jpeg, thumbnail
 
 LOG = logging.getLogger("crossmodal.serving")
+PICTURE = "image/jpeg"  # as the schema says it; any format that photos come in is read
 PAGE = Path(__file__).with_name("web_interface.html")
-CODES = {400: "bad_request", 401: "unauthorized", 404: "not_found", 405: "method_not_allowed", 413: "too_large",
+CODES = {400: "bad_request", 401: "unauthorized", 404: "not_found", 405: "method_not_allowed", 409: "conflict", 413: "too_large",
          415: "unsupported_media_type", 422: "unprocessable", 429: "too_many_requests", 503: "unavailable"}  # fmt: skip
 FAILURES: dict[int | str, dict[str, object]] = {
     status: {"model": schema.Error, "description": CODES[status].replace("_", " ")}
-    for status in (400, 401, 413, 422, 429, 503)
+    for status in (400, 401, 409, 413, 422, 429, 503)
 }
 ABSENT: dict[int | str, dict[str, object]] = {404: {"model": schema.Error, "description": "no such photo"}}
 JPEG: dict[int | str, dict[str, object]] = {200: {"content": {"image/jpeg": {}}, "description": "JPEG"}}
@@ -63,6 +64,7 @@ def create_app(
     app.include_router(ROUTES)
     app.add_exception_handler(RequestValidationError, _unprocessable)
     app.add_exception_handler(StarletteHTTPException, _http)
+    app.add_exception_handler(GalleryError, _not_here)
     app.add_exception_handler(CrossmodalError, _refused)
     app.add_exception_handler(Overloaded, _overloaded)
     app.add_exception_handler(Exception, _unexpected)
@@ -120,7 +122,13 @@ async def search_image(request: Request, asked: schema.ImageQuery) -> schema.Pho
     return await _both(serving, query, asked.top_k, asked.filters.plain())
 
 
-@ROUTES.post("/api/search/upload", responses={**FAILURES, 415: {"model": schema.Error, "description": "no picture"}})
+@ROUTES.post(
+    "/api/search/upload",
+    responses={**FAILURES, 415: {"model": schema.Error, "description": "no picture"}},
+    openapi_extra={
+        "requestBody": {"content": {"multipart/form-data": {"encoding": {"file": {"contentType": PICTURE}}}}}
+    },
+)
 async def search_upload(
     request: Request,
     file: Annotated[UploadFile, File(description="a picture; it is not stored")],
@@ -249,6 +257,10 @@ async def _http(request: Request, failure: Exception) -> JSONResponse:
 
 async def _refused(request: Request, failure: Exception) -> JSONResponse:
     return error(400, CODES[400], str(failure), _id(request))
+
+
+async def _not_here(request: Request, failure: Exception) -> JSONResponse:
+    return error(409, CODES[409], str(failure), _id(request))
 
 
 async def _overloaded(request: Request, failure: Exception) -> JSONResponse:

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from crossmodal.data.everyday import everyday_scenes
-from crossmodal.errors import CrossmodalError
+from crossmodal.errors import GalleryError
 from crossmodal.files import whole_file
 from crossmodal.search.fast_index import HalfIndex
 from crossmodal.search.photos.engine import Engine, cache_folder
@@ -126,11 +126,9 @@ class RunGallery(Gallery):
     def search(
         self, vector: np.ndarray, top_k: int, filters: Filters, sentence: bool, cut_off: bool, by_date: bool
     ) -> list[Found]:
-        """As Gallery says; raises CrossmodalError for filters and dates, which a run's photos do not have."""
+        """As Gallery says; raises GalleryError for filters and dates, which a run's photos do not have."""
         if filters != Filters() or by_date:
-            raise CrossmodalError(
-                "Filters and dates are for an index of photos; this is the gallery of a training run."
-            )
+            raise GalleryError("Filters and dates are for an index of photos; this is the gallery of a training run.")
         return [Found(hit.row, hit.score) for hit in self._service.find_images(torch.from_numpy(vector), top_k)]
 
     def find_captions(self, vector: np.ndarray, top_k: int) -> list[FoundCaption]:

@@ -1,14 +1,40 @@
 """What is asked and answered, as OpenAPI shows it."""
 
+import re
 from datetime import date
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StringConstraints
 
 from crossmodal.search.photos.filters import Filters
 
 Id = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{24}$")]
 TopK = Annotated[int, Field(ge=1, le=200, description="how many to return")]
+DAY = r"^\d{4}-\d{2}-\d{2}$"
+VISIBLE = r"[^\s\x00-\x1f\x7f-\x9f]"  # a query of nothing else would be none
+
+
+def _whole(text: object) -> object:
+    """Replace halves of characters, which JSON can hold and a tokenizer cannot read."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") if isinstance(text, str) else text
+
+
+def _written(day: object) -> object:
+    """Let days be written as days alone; a number would be taken for seconds."""
+    if day is not None and not (isinstance(day, str) and re.match(DAY, day)):
+        raise ValueError("write a day as 2024-08-31")
+    return day
+
+
+def _number(value: object) -> object:
+    """Let a number be written as a number alone."""
+    if isinstance(value, (str, bool)):
+        raise ValueError("write a number")
+    return value
+
+
+BodyTopK = Annotated[int, Field(ge=1, le=200, description="how many to return"), BeforeValidator(_number)]
+Day = Annotated[date, BeforeValidator(_written)]
 
 
 class Asked(BaseModel):
@@ -23,9 +49,9 @@ class PhotoFilters(Asked):
     folder: Annotated[str, StringConstraints(max_length=1000)] | None = Field(
         None, description="and all below it, from the top"
     )
-    after: date | None = Field(None, description="taken on this day or later")
-    before: date | None = Field(None, description="taken on this day or earlier")
-    megapixels: Annotated[float, Field(ge=0, le=1000)] | None = Field(None, description="at least so many")
+    after: Day | None = Field(None, description="taken on this day or later")
+    before: Day | None = Field(None, description="taken on this day or earlier")
+    megapixels: Annotated[float, Field(strict=True, ge=0, le=1000)] | None = Field(None, description="at least so many")
     orientation: Literal["landscape", "portrait", "square"] | None = None
     camera: Annotated[str, StringConstraints(max_length=200)] | None = Field(None, description="a part of its name")
 
@@ -37,22 +63,26 @@ class PhotoFilters(Asked):
 class TextQuery(Asked):
     """A sentence, or terms with signs and weights."""
 
-    query: Annotated[str, StringConstraints(min_length=1, max_length=1000)] = Field(
+    query: Annotated[str, StringConstraints(pattern=VISIBLE, max_length=1000), BeforeValidator(_whole)] = Field(
         description="a sentence, or terms: dog + beach - people, 2:dog + cat", examples=["two dogs in the snow"]
     )
-    top_k: TopK = 10
+    top_k: BodyTopK = 10
     filters: PhotoFilters = PhotoFilters()
-    by_date: bool = Field(False, description="the newest of the best first")
-    cut_off: bool = Field(True, description="leave out what does not look like the sentence, where that is known")
+    by_date: StrictBool = Field(False, description="the newest of the best first")
+    cut_off: StrictBool = Field(True, description="leave out what does not look like the sentence, where that is known")
 
 
 class ImageQuery(Asked):
     """A photo of the gallery, alone or beside words."""
 
     image_id: Id
-    top_k: TopK = 10
-    query: Annotated[str, StringConstraints(max_length=1000)] = Field("", description="words beside it, or none")
-    image_weight: Annotated[float, Field(gt=0, le=100)] = Field(1.0, description="of the photo beside the words")
+    top_k: BodyTopK = 10
+    query: Annotated[str, StringConstraints(max_length=1000), BeforeValidator(_whole)] = Field(
+        "", description="words beside it, or none"
+    )
+    image_weight: Annotated[float, Field(strict=True, ge=0.01, le=100)] = Field(
+        1.0, description="of the photo beside the words"
+    )
     filters: PhotoFilters = PhotoFilters()
 
 
