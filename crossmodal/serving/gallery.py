@@ -20,8 +20,8 @@ from crossmodal.files import whole_file
 from crossmodal.search.fast_index import HalfIndex
 from crossmodal.search.photos.engine import Engine, cache_folder
 from crossmodal.search.photos.filters import Filters
-from crossmodal.search.photos.index import engine_of
 from crossmodal.search.photos.library import PhotoLibrary, PhotoQuery
+from crossmodal.search.photos.opening import engine_of
 from crossmodal.search.photos.store import Store
 from crossmodal.search.service import SearchService
 

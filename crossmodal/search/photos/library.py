@@ -12,7 +12,7 @@ from crossmodal.search.photos.cutoff import Cutoff
 from crossmodal.search.photos.duplicates import Group, group_copies
 from crossmodal.search.photos.engine import Engine
 from crossmodal.search.photos.filters import Filters, date_of
-from crossmodal.search.photos.index import engine_of, root_of
+from crossmodal.search.photos.opening import engine_of, root_of
 from crossmodal.search.photos.store import Photo, Store
 from crossmodal.search.photos.walk import shown
 from crossmodal.search.terms import EMPTY, Term, combine, encode_terms, parse_terms
