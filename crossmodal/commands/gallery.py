@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crossmodal.commands.photos import add_photo_options, refuse_without_photos, search_photos
-from crossmodal.commands.sentences import read_sentences, sentences_to_ask
+from crossmodal.commands.sentences import read_sentences, sentences_to_ask, write_answers
 from crossmodal.errors import CrossmodalError
 from crossmodal.progress import silent, terminal
 
@@ -48,15 +48,18 @@ def _options(command: argparse.ArgumentParser) -> None:
 def _open(options: argparse.Namespace) -> "SearchService":
     from crossmodal.search.runs import open_service
 
+    _check_top_k(options)
+    return open_service(options.checkpoint, options.split, options.images, silent if options.json else terminal)
+
+
+def _check_top_k(options: argparse.Namespace) -> None:
     if options.top_k < 1:
         raise CrossmodalError(f"--top-k {options.top_k} asks for nothing; give 1 or more.")
-    return open_service(options.checkpoint, options.split, options.images, silent if options.json else terminal)
 
 
 def _search(options: argparse.Namespace) -> None:
     if options.photos:
-        if options.top_k < 1:
-            raise CrossmodalError(f"--top-k {options.top_k} asks for nothing; give 1 or more.")
+        _check_top_k(options)
         return search_photos(options)
     refuse_without_photos(options)
     if options.queries:
@@ -81,14 +84,10 @@ def _search(options: argparse.Namespace) -> None:
 
 
 def _search_all(options: argparse.Namespace) -> None:
-    from crossmodal.files import write_text
-    from crossmodal.search.answers import as_file
     from crossmodal.search.prompt import answer_all
 
     sentences = sentences_to_ask(options)
-    records = answer_all(_open(options), sentences, options.top_k)
-    write_text(options.output, as_file(records, options.output.suffix))
-    print(f"Wrote {len(records)} answers to {len(sentences)} sentences into {options.output}")
+    write_answers(options.output, answer_all(_open(options), sentences, options.top_k), len(sentences))
 
 
 def _demo(options: argparse.Namespace) -> None:

@@ -152,9 +152,7 @@ def search_photos(options: argparse.Namespace) -> None:
 
 
 def _answer_file(options: argparse.Namespace, found: "Callable[[str], list[PhotoHit]]") -> None:
-    from crossmodal.commands.sentences import sentences_to_ask
-    from crossmodal.files import write_text
-    from crossmodal.search.answers import as_file
+    from crossmodal.commands.sentences import sentences_to_ask, write_answers
 
     sentences = sentences_to_ask(options)
     records = [
@@ -169,8 +167,7 @@ def _answer_file(options: argparse.Namespace, found: "Callable[[str], list[Photo
         for sentence in sentences
         for rank, hit in enumerate(found(sentence), start=1)
     ]
-    write_text(options.output, as_file(records, options.output.suffix))
-    print(f"Wrote {len(records)} answers to {len(sentences)} sentences into {options.output}")
+    write_answers(options.output, records, len(sentences))
 
 
 def _nothing(photos: bool, filtered: bool) -> str:

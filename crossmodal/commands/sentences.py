@@ -1,7 +1,9 @@
 """Sentences that a user gives in a file."""
 
 import argparse
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from crossmodal.errors import CrossmodalError
 
@@ -29,3 +31,12 @@ def sentences_to_ask(options: argparse.Namespace) -> list[str]:
     if not sentences:
         raise CrossmodalError(f"{options.queries} holds no sentence; it should hold one a line.")
     return sentences
+
+
+def write_answers(path: Path, records: Sequence[Mapping[str, Any]], sentences: int) -> None:
+    """Write what was found for so many sentences, and say so."""
+    from crossmodal.files import write_text
+    from crossmodal.search.answers import as_file
+
+    write_text(path, as_file(records, path.suffix))
+    print(f"Wrote {len(records)} answers to {sentences} sentences into {path}")

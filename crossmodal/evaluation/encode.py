@@ -106,9 +106,5 @@ def as_embeddings(dataset: Dataset, images: Tensor, texts: Tensor, data: Mapping
 
 def metrics_of_split(embeddings: Embeddings, split: str) -> dict[str, float]:
     """Return the metrics of one split, ranked within that split ("all" for everything)."""
-    chosen = torch.tensor([index for index, name in enumerate(embeddings.splits) if split in ("all", name)])
-    new_row = torch.full((len(embeddings.splits),), -1)
-    new_row[chosen] = torch.arange(len(chosen))
-    captions = (new_row[embeddings.caption_to_image] >= 0).nonzero()[:, 0]
-    owner = new_row[embeddings.caption_to_image[captions]]
-    return retrieval_metrics(embeddings.images[chosen], embeddings.texts[captions], owner.tolist())
+    chosen = embeddings.only(split)
+    return retrieval_metrics(chosen.images, chosen.texts, chosen.caption_to_image.tolist())

@@ -16,6 +16,7 @@ from crossmodal.dual_encoder import DualEncoder
 from crossmodal.errors import CrossmodalError
 from crossmodal.search.fast_index import index_of
 from crossmodal.search.tensors import Embeddings
+from crossmodal.search.terms import EMPTY
 from crossmodal.search.vector_index import VectorIndex
 
 Query = Tensor  # a unit vector [D], fp32 on the CPU
@@ -62,21 +63,15 @@ class SearchService:
         """
         self.model = model
         self.folder = Path(images or embeddings.data["images"])
-        rows = [row for row, name in enumerate(embeddings.splits) if split in ("all", name)]
-        if not rows:
+        chosen = embeddings.only(split)
+        if not len(chosen.images):
             there = ", ".join(sorted(set(embeddings.splits)))
             raise CrossmodalError(f"There is no image in the split {split}; the splits here are: {there}, all.")
-        new_row = torch.full((len(embeddings.splits),), -1)
-        new_row[rows] = torch.arange(len(rows))
-        kept = (new_row[embeddings.caption_to_image] >= 0).nonzero()[:, 0]
-        whole = len(rows) == len(embeddings.splits)
-        self._images = (embeddings.images if whole else embeddings.images[rows]).float()
-        self._texts = (embeddings.texts if whole else embeddings.texts[kept]).float()
+        self._images, self._texts = chosen.images.float(), chosen.texts.float()
         self._image_index, self._text_index = index_of(self._images), index_of(self._texts)
-        self.names = [embeddings.image_names[row] for row in rows]
-        self.captions = [embeddings.captions[index] for index in kept.tolist()]
-        self._owner = new_row[embeddings.caption_to_image[kept]].tolist()
-        self._captions_of: list[list[str]] = [[] for _ in rows]
+        self.names, self.captions = list(chosen.image_names), list(chosen.captions)
+        self._owner: list[int] = chosen.caption_to_image.tolist()
+        self._captions_of: list[list[str]] = [[] for _ in self.names]
         self._first: dict[int, int] = {}  # each image's first caption
         for index, (caption, owner) in enumerate(zip(self.captions, self._owner, strict=True)):
             self._captions_of[owner].append(caption)
@@ -98,7 +93,7 @@ class SearchService:
         if picture is not None:
             parts.append(self.model.encode_pictures([picture])[0])
         if not parts:
-            raise CrossmodalError("The query is empty; type a few words about the photo you are looking for.")
+            raise CrossmodalError(EMPTY)
         return F.normalize(torch.stack(parts).sum(0), dim=0)
 
     def find_images(self, query: Query, top_k: int = 10) -> list[ImageHit]:

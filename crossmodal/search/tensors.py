@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from crossmodal.dual_encoder import check_format
@@ -26,6 +27,21 @@ class Embeddings:
     captions: Sequence[str]
     caption_to_image: Tensor
     data: Mapping[str, Any]
+
+    def only(self, split: str) -> "Embeddings":
+        """Return one split ("all" for everything), its captions' images counted anew."""
+        chosen = torch.tensor([row for row, name in enumerate(self.splits) if split in ("all", name)], dtype=torch.long)
+        if len(chosen) == len(self.splits):
+            return self
+        new_row = torch.full((len(self.splits),), -1)
+        new_row[chosen] = torch.arange(len(chosen))
+        captions = (new_row[self.caption_to_image] >= 0).nonzero()[:, 0]
+        rows, kept = chosen.tolist(), captions.tolist()
+        return Embeddings(
+            self.images[chosen], self.texts[captions], [self.image_names[row] for row in rows],
+            [self.splits[row] for row in rows], [self.captions[index] for index in kept],
+            new_row[self.caption_to_image[captions]], self.data,
+        )  # fmt: skip
 
 
 def model_path(folder: Path, epoch: int) -> Path:

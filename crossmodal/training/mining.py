@@ -15,12 +15,8 @@ def mine(folder: Path, epoch: int, fingerprint: str, count: int) -> list[list[in
 
     They are ranked by the tensors that `epoch` left in `folder`; positions are those in the train split.
     """
-    embeddings = load_embeddings(folder, epoch, fingerprint, "python training_script.py")
-    rows = torch.tensor([row for row, split in enumerate(embeddings.splits) if split == "train"])
-    position = torch.full((len(embeddings.splits),), -1)
-    position[rows] = torch.arange(len(rows))
-    owner = position[embeddings.caption_to_image]
-    return confused(embeddings.images[rows].float(), embeddings.texts[owner >= 0].float(), owner[owner >= 0], count)
+    trained = load_embeddings(folder, epoch, fingerprint, "python training_script.py").only("train")
+    return confused(trained.images.float(), trained.texts.float(), trained.caption_to_image, count)
 
 
 def confused(images: Tensor, texts: Tensor, image_of_text: Tensor, count: int) -> list[list[int]]:

@@ -4,8 +4,6 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from crossmodal.errors import CheckpointError, CrossmodalError
 from crossmodal.search.photos.cutoff import Cutoff, calibrate
 from crossmodal.search.photos.indexing import Changes, Watch, locked, update
@@ -76,15 +74,11 @@ def _cutoff_of(checkpoint: Path, fingerprint: str) -> Cutoff | None:
         run = load_embeddings(checkpoint.parent, epoch_of(checkpoint), fingerprint, rebuild_command(checkpoint))
     except CheckpointError:  # a checkpoint without its tensors can be searched with all the same
         return None
-    rows = np.array([split == "val" for split in run.splits])
-    texts = rows[run.caption_to_image.numpy()]
-    if not rows.any():
+    val = run.only("val")
+    if not len(val.images):
         return None
-    new_row = np.cumsum(rows) - 1
-    owner = new_row[run.caption_to_image.numpy()[texts]]
-    return calibrate(
-        run.images.numpy()[rows], run.texts.numpy()[texts], owner, f"{rows.sum()} validation photos of its run"
-    )
+    of = f"{len(val.images)} validation photos of its run"
+    return calibrate(val.images.numpy(), val.texts.numpy(), val.caption_to_image.numpy(), of)
 
 
 def _refuse_strangers(store: Store, photos: Path, checkpoint: Path | None) -> None:
