@@ -28,7 +28,7 @@ from crossmodal.recipe import Recipe
 from crossmodal.towers.image import ImageTower
 from crossmodal.towers.text import needs_captions, text_from_plain
 from crossmodal.training.devices import choose_device, worker_count
-from crossmodal.training.distributed import share_statistics, start_processes
+from crossmodal.training.distributed import leave_processes, share_statistics, start_processes
 from crossmodal.training.run_folder import best_epoch, load_state, make_room, results_of
 from crossmodal.training.setting import Interrupted, Setting
 from crossmodal.training.trainer import Trainer
@@ -184,7 +184,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the trainer; returns the exit code."""
     options = parse(arguments)
     try:
-        return train(options)
+        code = train(options)
+        leave_processes()
+        return code
     except CrossmodalError as error:
         print(error, file=sys.stderr)
     except torch.OutOfMemoryError:

@@ -22,6 +22,15 @@ def start_processes() -> tuple[int, int]:
     return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
 
 
+def leave_processes() -> None:
+    """Take leave of the other processes: without it a thread of theirs may still run when Python ends, and abort it.
+
+    Not called after an error, where the others may be waiting in a collective.
+    """
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
 def gather_rows(own: Tensor, sizes: list[int]) -> Tensor:
     """Return the rows of all processes [sum(sizes), D], in rank order; gradients reach the own rows.
 
