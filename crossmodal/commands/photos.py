@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
+from crossmodal.commands.engine import add_collection_option, opened_engine
 from crossmodal.errors import CrossmodalError
 
 if TYPE_CHECKING:
     from crossmodal.search.photos.indexing import Changes, Step
-    from crossmodal.search.photos.library import PhotoHit, PhotoQuery
+    from crossmodal.search.photos.photo_search import PhotoHit, PhotoQuery
 
 
 def add_index_command(commands: Any) -> None:
@@ -42,6 +43,8 @@ def add_photo_options(search: argparse.ArgumentParser) -> None:
     photos = search.add_argument_group("photos (with --photos)")
     photos.add_argument("--photos", type=Path, metavar="DIR", help="search in an indexed folder of photos instead")
     photos.add_argument("--index", type=Path, metavar="DIR", help="where its index lies, if not in the folder")
+    photos.add_argument("--engine", metavar="URL", help="search in a gallery that was loaded into Milvus")
+    add_collection_option(search)
     photos.add_argument("--like", metavar="PATH", help="a photo of the index, by its path from the folder")
     photos.add_argument("--image-weight", type=float, default=1.0, help="weight of the picture beside the words")
     photos.add_argument("--folder", help="only photos in this folder and below it, from the top folder")
@@ -119,12 +122,19 @@ def counted(count: int, one: str, many: str = "") -> str:
 
 
 def search_photos(options: argparse.Namespace) -> None:
-    """Answer `search --photos`."""
+    """Answer `search --photos` and `search --engine`."""
     from crossmodal.search.photos.filters import Filters
     from crossmodal.search.photos.library import PhotoLibrary
+    from crossmodal.search.photos.photo_search import PhotoSearch
     from crossmodal.search.photos.store import index_folder
 
-    library = PhotoLibrary(index_folder(options.photos, options.index))
+    library: PhotoSearch
+    if options.engine:
+        from crossmodal.search.milvus.table import EngineSearch
+
+        library = EngineSearch(opened_engine(options), root=options.photos)
+    else:
+        library = PhotoLibrary(index_folder(options.photos, options.index))
     wanted = Filters(
         options.folder, options.after, options.before, options.megapixels, options.orientation, options.camera
     )
@@ -148,7 +158,7 @@ def search_photos(options: argparse.Namespace) -> None:
             more = f"  ({counted(copies, 'copy', 'copies')})" if copies else ""
             print(f"{hit.score:.3f}  {_printable(hit)}{more}")
     else:
-        print(_nothing(library.photos != [], wanted != Filters()), file=sys.stderr)
+        print(_nothing(library.table.count(Filters()) > 0, wanted != Filters()), file=sys.stderr)
 
 
 def _answer_file(options: argparse.Namespace, found: "Callable[[str], list[PhotoHit]]") -> None:
