@@ -6,6 +6,7 @@ and NAME_about, which says what the others hold.
 
 import json
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -15,6 +16,8 @@ from crossmodal.errors import CrossmodalError, EngineError
 
 SECONDS = 5.0  # that an answer may take before a search is given up
 SECONDS_OF_WRITING = 600.0
+STALLED = 120.0  # seconds without a row indexed, after which no more is waited for
+LOOKED_AT, LOOKED_AT_FILTERED = 128, 1000  # neighbours that HNSW keeps in sight; among few that pass it needs more
 MOST = 16_384  # rows that Milvus returns at once
 FORMAT, VERSION = "crossmodal-milvus-gallery", 1
 TEXT = 65_535  # bytes that a VARCHAR holds at the most
@@ -135,9 +138,23 @@ class Milvus:
         write = self._client.insert if new else self._client.upsert
         self._told(lambda: write(collection, list(rows), timeout=SECONDS_OF_WRITING))
 
-    def flush(self, collection: str) -> None:
-        """Have what was written indexed now, rather than when the server finds time; it is safe and found without."""
+    def settle(self, collection: str) -> None:
+        """Have what was written indexed, and wait for it: until then a server finds too little among filtered rows."""
         self._told(lambda: self._client.flush(collection, timeout=SECONDS_OF_WRITING))
+        if self.is_file:
+            return
+        pending, since = -1, time.monotonic()
+        while left := self._pending(collection):
+            if left != pending:
+                pending, since = left, time.monotonic()
+            elif time.monotonic() - since > STALLED:  # what is too little to be worth an index stays without
+                break
+            time.sleep(0.5)
+        self._told(lambda: self._client.refresh_load(collection, timeout=SECONDS_OF_WRITING))
+
+    def _pending(self, collection: str) -> int:
+        about = self._told(lambda: self._client.describe_index(collection, "vector", timeout=SECONDS))
+        return int(about.get("pending_index_rows", 0))
 
     @property
     def kind(self) -> str:
@@ -183,11 +200,12 @@ class Milvus:
     ) -> list[tuple[dict[str, Any], float]]:
         """Return the `count` rows (MOST at the most) most similar to a unit vector [D], with their scores, best first."""
         count = min(count, MOST)
+        sight = max(LOOKED_AT_FILTERED if expression else LOOKED_AT, 2 * count)
         found = self._told(
             lambda: self._client.search(
                 collection, data=[vector.astype(np.float32).tolist()], limit=count, filter=expression,
                 output_fields=list(fields), anns_field="vector", timeout=SECONDS,
-                search_params={"metric_type": "IP", "params": {} if self.is_file else {"ef": max(128, 2 * count)}},
+                search_params={"metric_type": "IP", "params": {} if self.is_file else {"ef": sight}},
             )
         )  # fmt: skip
         return [(dict(hit["entity"]), float(hit["distance"])) for hit in found[0]]

@@ -134,7 +134,7 @@ def _bring(
         sent, start = sent + len(changed), start + len(batch)
         done(start)
     if sent >= AT_ONCE:
-        milvus.flush(collection)
+        milvus.settle(collection)
     if milvus.count(collection) > len(wanted):
         for there in milvus.keys(collection):
             gone = [key for key in there if key not in wanted]
