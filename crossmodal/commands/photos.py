@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from crossmodal.commands.engine import add_collection_option, opened_engine
+from crossmodal.commands.spreading import add_spreading_options, check_spreading, cluster_of, write_parquet
 from crossmodal.errors import CrossmodalError
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def add_index_command(commands: Any) -> None:
     )
     index.add_argument("--rebuild", action="store_true", help="throw the old index away first")
     index.add_argument("--verbose", action="store_true", help="list every file and folder that cannot be used")
+    add_spreading_options(index)
     index.set_defaults(run=_index)
 
 
@@ -70,11 +72,16 @@ def _index(options: argparse.Namespace) -> None:
     from crossmodal.search.photos.store import Store, index_folder
     from crossmodal.search.photos.walk import shown
 
+    check_spreading(options)
     bar: tqdm[Any] = tqdm(unit="photo", desc="Preparing the model", disable=None, leave=False)
     try:
+        if options.parquet:
+            print(write_parquet(options, _shown_on(bar)))
+            return
         changes = index_photos(
-            options.photos, options.index, options.checkpoint, options.exclude, options.rebuild, _shown_on(bar)
-        )
+            options.photos, options.index, options.checkpoint, options.exclude, options.rebuild, _shown_on(bar),
+            cluster=cluster_of(options),
+        )  # fmt: skip
     finally:
         bar.close()
     store = Store(index_folder(options.photos, options.index), writable=False)

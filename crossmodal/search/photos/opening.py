@@ -21,8 +21,7 @@ def engine_of(store: Store, text_only: bool = False) -> Engine:
 
     With `text_only` exported towers are used where they are, without a look at the checkpoint.
     """
-    again = f"python -m crossmodal index {shown(str(root_of(store)))} --rebuild --checkpoint FILE"
-    return engine_by(store.meta, f"the index in {store.folder}", again, text_only)
+    return engine_by(store.meta, f"the index in {store.folder}", _again(store), text_only)
 
 
 def engine_by(meta: Mapping[str, Any], of: str, again: str, text_only: bool = False) -> Engine:
@@ -33,12 +32,21 @@ def engine_by(meta: Mapping[str, Any], of: str, again: str, text_only: bool = Fa
     # Only here, since it takes seconds to import.
     from crossmodal.search.photos.export import TorchEngine, fastest_engine
 
-    model = _model_of(meta, of, again)
+    model = _model_of(meta, of, again)[1]
     return TorchEngine(model) if meta["engine"] == "torch" else fastest_engine(model, meta["fingerprint"])
 
 
-def _model_of(meta: Mapping[str, Any], of: str, again: str) -> Any:
-    """Load a model: from where it was, or, for what travelled, from a run here."""
+def checkpoint_of_index(store: Store) -> Path:
+    """Return the file of the model that made an index; raises CrossmodalError when it is not here."""
+    return _model_of(store.meta, f"the index in {store.folder}", _again(store))[0]
+
+
+def _again(store: Store) -> str:
+    return f"python -m crossmodal index {shown(str(root_of(store)))} --rebuild --checkpoint FILE"
+
+
+def _model_of(meta: Mapping[str, Any], of: str, again: str) -> tuple[Path, Any]:
+    """Load a model: from where it was, or, for what travelled, from a run here; return its file too."""
     from crossmodal.search.runs import CHECKPOINTS, checkpoint_of, load_model
     from crossmodal.training.run_folder import runs_in
 
@@ -47,7 +55,7 @@ def _model_of(meta: Mapping[str, Any], of: str, again: str) -> Any:
         if path.is_file():
             model, content = load_model(path)
             if content["fingerprint"] == meta["fingerprint"]:
-                return model
+                return path, model
     raise CrossmodalError(
         f"The model that made {of} is no longer at {where}; name a checkpoint and make it anew: {again}."
     )
