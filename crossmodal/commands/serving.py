@@ -67,6 +67,7 @@ def _serve(options: argparse.Namespace) -> None:
 
 
 def _gallery(options: argparse.Namespace) -> "Gallery":
+    from crossmodal.progress import terminal
     from crossmodal.search.photos.store import index_folder
     from crossmodal.serving.photo_gallery import PhotoGallery
     from crossmodal.serving.run_gallery import open_run
@@ -79,7 +80,7 @@ def _gallery(options: argparse.Namespace) -> "Gallery":
         return EngineGallery(opened_engine(options), checkpoint, options.photos)
     if options.photos:
         return PhotoGallery(index_folder(options.photos, options.index))
-    return open_run(options.checkpoints)
+    return open_run(options.checkpoints, terminal)
 
 
 def _api_key(options: argparse.Namespace) -> None:

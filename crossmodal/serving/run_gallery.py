@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from crossmodal.errors import GalleryError
+from crossmodal.progress import Bars, silent
 from crossmodal.search.photos.engine import Engine
 from crossmodal.search.photos.filters import NOT_OF_A_RUN, Filters
 from crossmodal.search.service import SearchService
@@ -59,13 +60,13 @@ class RunGallery(Gallery):
         ]
 
 
-def open_run(checkpoint: Path | None) -> RunGallery:
+def open_run(checkpoint: Path | None, bars: Bars = silent) -> RunGallery:
     """Open a run's gallery, by default that of the page."""
     from crossmodal.search.photos.export import fastest_engine
     from crossmodal.search.runs import checkpoint_of, default_run, load_model, open_embeddings
 
     path = checkpoint_of(checkpoint or default_run())
     model, content = load_model(path)
-    service = SearchService(model, open_embeddings(path, content["fingerprint"], model))
+    service = SearchService(model, open_embeddings(path, content["fingerprint"], model, bars=bars))
     engine = fastest_engine(model, content["fingerprint"])
     return RunGallery(service, engine, content["fingerprint"], content["metrics"])
