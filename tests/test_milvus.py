@@ -1,6 +1,8 @@
 """A gallery in Milvus: loading it, and the API over it, in a file and on a server that is killed."""
 
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -140,6 +142,37 @@ def test_what_is_wrong_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFix
         assert words in said and len(said.strip().splitlines()) == 1, said
     assert main(["search", "dog", "--engine", str(tmp_path / "new.db")]) == 1
     assert "is not there; load it with" in capsys.readouterr().err
+
+
+def test_another_checkpoint_is_refused(
+    runs: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+    milvus = Milvus(str(tmp_path / "run.db"), "a_run")
+    source = Source.of_run(runs)
+    load(
+        milvus,
+        Source({**source.about, "fingerprint": "0" * 16}, source.photos, source.vectors, [], source.vectors),
+        False,
+    )
+    with pytest.raises(CrossmodalError, match=r"made by another model .* than .*model_epoch_2.pt"):
+        EngineSearch(milvus, checkpoint=runs / "model_epoch_2.pt")
+
+
+def test_a_file_is_found_by_another_process(runs: Path, cache: Path, tmp_path: Path) -> None:
+    environment = {**os.environ, "XDG_CACHE_HOME": str(cache)}
+
+    def crossmodal(*command: str) -> subprocess.CompletedProcess[str]:
+        whole = [sys.executable, "-m", "crossmodal", *command]
+        return subprocess.run(whole, env=environment, capture_output=True, text=True, check=False)
+
+    for sent in (180, 0):
+        loaded = crossmodal("load", str(tmp_path / "x.db"), "--checkpoints", str(runs))
+        assert f"{sent} rows sent" in loaded.stdout, loaded.stderr
+    found = crossmodal("search", "a red car", "--engine", str(tmp_path / "x.db"), "--top-k", "3")
+    assert (len(found.stdout.splitlines()), found.stderr, found.returncode) == (3, "", 0)
+    refused = crossmodal("search", "a car", "--engine", str(tmp_path / "x.db"), "--camera", "x")
+    assert refused.returncode == 1 and refused.stderr.startswith("Filters and dates are for an index of photos")
 
 
 def same(one: Any, other: Any, top_k: int) -> None:

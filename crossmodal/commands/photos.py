@@ -163,7 +163,8 @@ def search_photos(options: argparse.Namespace) -> None:
         for hit in hits:
             copies = len(hit.exact_copies) + len(hit.similar_copies)
             more = f"  ({counted(copies, 'copy', 'copies')})" if copies else ""
-            print(f"{hit.score:.3f}  {_printable(hit)}{more}")
+            caption = f"  {hit.photo.captions[0]}" if hit.photo.captions else ""
+            print(f"{hit.score:.3f}  {_printable(hit)}{more}{caption}")
     else:
         print(_nothing(library.table.count(Filters()) > 0, wanted != Filters()), file=sys.stderr)
 
@@ -207,6 +208,8 @@ def as_record(hit: "PhotoHit") -> dict[str, Any]:
     from crossmodal.search.photos.filters import date_of, orientation_of
 
     described = hit.photo.described
+    if not described.width:  # a run's, in an engine
+        return {"path": _printable(hit), "score": round(hit.score, 4), "captions": list(hit.photo.captions)}
     return {
         "path": _printable(hit),
         "score": round(hit.score, 4),

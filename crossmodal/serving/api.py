@@ -92,12 +92,14 @@ async def swap(app: FastAPI) -> None:
 ROUTES = APIRouter()
 
 
+@ROUTES.head("/", include_in_schema=False)
 @ROUTES.get("/", include_in_schema=False)
 async def page() -> FileResponse:
     """Return the web page."""
     return FileResponse(PAGE, media_type="text/html")
 
 
+@ROUTES.head("/health", include_in_schema=False)
 @ROUTES.get("/health")
 async def health() -> schema.Health:
     """Tell that the server answers."""

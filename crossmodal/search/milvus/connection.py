@@ -5,6 +5,7 @@ and NAME_about, which says what the others hold.
 """
 
 import json
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,9 +34,12 @@ class Milvus:
         Raises EngineError where nobody answers, CrossmodalError where pymilvus is not installed.
         """
         try:
+            os.environ.setdefault("GRPC_VERBOSITY", "NONE")
             from pymilvus import MilvusClient
         except ImportError as error:
             raise CrossmodalError("An engine needs pymilvus: pip install -r requirements-milvus.txt") from error
+        for talker in ("pymilvus", "grpc._server"):  # they write tracebacks beside what they raise
+            logging.getLogger(talker).setLevel(logging.CRITICAL)
         self.url, self.name, self.is_file = url, name, "://" not in url
         if self.is_file and not url.endswith(".db"):
             raise CrossmodalError(f"The engine {url} is neither a URL like http://localhost:19530 nor a file NAME.db.")
@@ -74,6 +78,9 @@ class Milvus:
         """Return what the gallery holds, as it was written; raises CrossmodalError for another format."""
         if not self.has(self._about):
             return {}
+        for collection in (self._about, self.photos, self.captions):
+            if self.has(collection):  # a file is to be made ready by each process, a server once
+                self._told(lambda of=collection: self._client.load_collection(of, timeout=SECONDS_OF_WRITING))  # type: ignore[misc]
         rows = self.query(self._about, 'key != ""', ["key", "value"])
         about = {row["key"]: json.loads(row["value"]) for row in rows}
         if about and (about.get("format"), about.get("version")) != (FORMAT, VERSION):

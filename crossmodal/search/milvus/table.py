@@ -62,6 +62,7 @@ class EngineSearch(PhotoSearch):
                 f"The gallery {milvus.name} in {milvus.url} {state}; load it with: {again} --photos DIR"
             )
         if checkpoint:
+            self._refuse_another(checkpoint)
             self.meta = {**self.meta, "checkpoint": str(checkpoint)}
         self.root = root or Path(self.meta["root"])
         self.of_run: bool = self.meta["holds"] == "run"
@@ -71,6 +72,17 @@ class EngineSearch(PhotoSearch):
         # Here, so that what is wrong is said when the gallery is opened.
         of = f"the gallery {milvus.name} in {milvus.url}"
         self._engine = engine or engine_by(self.meta, of, f"{again} --rebuild --checkpoints RUN")
+
+    def _refuse_another(self, checkpoint: Path) -> None:
+        """Raise CrossmodalError where a checkpoint is not the model that made the gallery."""
+        from crossmodal.search.runs import load_model
+
+        found = load_model(checkpoint)[1]["fingerprint"]
+        if found != self.meta["fingerprint"]:
+            raise CrossmodalError(
+                f"The gallery {self.milvus.name} in {self.milvus.url} was made by another model ({self.meta['recipe']}, "
+                f"{self.meta['fingerprint']}) than {checkpoint} ({found})."
+            )
 
     @property
     def engine(self) -> Engine:
