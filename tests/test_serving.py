@@ -402,7 +402,7 @@ def running(cache: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str],
 
 @pytest.fixture
 def server(runs: Path, cache: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    with running(cache, "--checkpoints", str(runs)) as started:
+    with running(cache, "--checkpoints", str(runs), "--rate", "1000000/minute") as started:
         yield started
 
 
@@ -448,7 +448,7 @@ def test_a_swap_under_load_fails_no_request(
     for thread in threads:
         thread.join()
     assert len(statuses) > 20
-    assert set(statuses) <= {200, 429}  # four clients may be faster than the rate allows
+    assert set(statuses) == {200}
 
 
 def test_a_swap_to_what_cannot_be_opened_changes_nothing(server: tuple[subprocess.Popen[str], str], runs: Path) -> None:
