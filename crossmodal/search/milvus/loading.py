@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from crossmodal.errors import CrossmodalError
+from crossmodal.search.batched import batched
 from crossmodal.search.ids import opaque_id
 from crossmodal.search.milvus.connection import FORMAT, TEXT, VERSION, Milvus, quoted
 from crossmodal.search.milvus.records import FIELDS, as_row, stamp_of
@@ -118,7 +119,7 @@ def _bring(
     milvus.create(collection, fields, vectors.shape[1])  # whole, where a load was cut off in it
     wanted: set[str] = set()
     sent = start = 0
-    for batch in _batches(rows):
+    for batch in batched(rows, AT_ONCE):
         keys = [row["id"] for row in batch]
         wanted.update(keys)
         known = {} if fresh else _stamps(milvus, collection, keys)
@@ -150,14 +151,3 @@ def _mark(vector: np.ndarray) -> str:
 def _stamps(milvus: Milvus, collection: str, keys: list[str]) -> dict[str, str]:
     asked = ", ".join(quoted(key) for key in keys)
     return {row["id"]: row["stamp"] for row in milvus.query(collection, f"id in [{asked}]", ["id", "stamp"])}
-
-
-def _batches(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    batch: list[dict[str, Any]] = []
-    for row in rows:
-        batch.append(row)
-        if len(batch) == AT_ONCE:
-            yield batch
-            batch = []
-    if batch:
-        yield batch

@@ -12,6 +12,7 @@ import filelock
 import numpy as np
 
 from crossmodal.errors import CrossmodalError
+from crossmodal.search.batched import batched
 from crossmodal.search.photos.engine import Engine
 from crossmodal.search.photos.reading import Read, read_photo
 from crossmodal.search.photos.store import LOCK, Store
@@ -145,7 +146,7 @@ def here(engine: Callable[[], Engine]) -> Work:
 
         before: tuple[list[Read], Future[np.ndarray | None]] | None = None
         with ThreadPoolExecutor(os.cpu_count() or 1) as readers, ThreadPoolExecutor(1) as encoding:
-            for batch in _batches(_in_order(readers, read, todo)):
+            for batch in batched(_in_order(readers, read, todo), AT_ONCE):
                 under_way = batch, encoding.submit(encoded, encoder, batch)
                 if before:
                     yield before[0], before[1].result()
@@ -206,18 +207,6 @@ class _Recorder:
         else:
             store.forget([other.found.path])
             changes.moved += 1
-
-
-def _batches(reads: Iterable[Read]) -> Iterator[list[Read]]:
-    """Yield what was read AT_ONCE at a time."""
-    batch: list[Read] = []
-    for read in reads:
-        batch.append(read)
-        if len(batch) == AT_ONCE:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
 
 
 def encoded(engine: Engine, batch: Sequence[Read]) -> np.ndarray | None:
