@@ -74,7 +74,7 @@ def encoder(files: list[Path]) -> float:
 
 def folder(files: list[Path]) -> float:
     """Return photos a second of indexing, from the walk to the last commit, with the engine opened."""
-    from crossmodal.search.photos.indexing import update
+    from crossmodal.search.photos.indexing import here, update
     from crossmodal.search.photos.store import Store
 
     engine = _engine()
@@ -89,7 +89,7 @@ def folder(files: list[Path]) -> float:
 
         size = engine.preprocessing.size
         engine.encode_pixels(np.zeros((BATCH, size, size, 3), dtype=np.uint8))
-        return _rate(len(files), lambda: update(store, photos, [], lambda: engine))
+        return _rate(len(files), lambda: update(store, photos, [], here(lambda: engine)))
 
 
 def loop(files: list[Path]) -> float:

@@ -35,16 +35,20 @@ def main() -> None:
     options = parser.parse_args()
     print(f"half precision here: {half_precision()}; faiss on {faiss.omp_get_max_threads()} threads")
     if options.embeddings:
-        folder, epoch = Path(options.embeddings[0]), int(options.embeddings[1])
-        images, texts = (
-            load_tensors(path(folder, epoch), advice="name a run.")["embeds"].float().numpy()
-            for path in (image_path, text_path)
-        )
-        asked = np.random.default_rng(0).permutation(len(texts))
-        compare("real", np.concatenate([images, texts[asked[QUERIES:]]]), texts[asked[:QUERIES]])
+        compare("real", *real(Path(options.embeddings[0]), int(options.embeddings[1])))
     for size in (size for size in SIZES if size <= options.most):
         with tempfile.TemporaryDirectory() as place:
             compare("clustered", *clustered(size, Path(place) / "vectors.f32"))
+
+
+def real(folder: Path, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return a run's images and captions as a gallery [N, D], but for some captions as queries [QUERIES, D]."""
+    images, texts = (
+        load_tensors(path(folder, epoch), advice="name a run.")["embeds"].float().numpy()
+        for path in (image_path, text_path)
+    )
+    asked = np.random.default_rng(0).permutation(len(texts))
+    return np.concatenate([images, texts[asked[QUERIES:]]]), texts[asked[:QUERIES]]
 
 
 def clustered(size: int, path: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from crossmodal.commands.data import add_data_commands
+from crossmodal.commands.engine import add_load_command
 from crossmodal.commands.gallery import add_gallery_commands
 from crossmodal.commands.measuring import add_measuring_commands
 from crossmodal.commands.photos import add_index_command
@@ -38,6 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     add_gallery_commands(commands)
     add_index_command(commands)
     add_serving_commands(commands)
+    add_load_command(commands)
     add_measuring_commands(commands)
     add_data_commands(commands)
     return parser

@@ -23,3 +23,11 @@ class CheckpointError(CrossmodalError):
 
 class GalleryError(CrossmodalError):
     """Something that the gallery at hand does not have, and what has it."""
+
+
+class UnknownPhotoError(CrossmodalError):
+    """An id that no photo of the gallery has."""
+
+
+class EngineError(CrossmodalError):
+    """An engine that does not answer, or refuses, and what to do."""

@@ -20,6 +20,8 @@ from tests.tiny import TINY_IMAGE, TINY_TEXT, write_tiny_encoder
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
+    from tests.milvus_server import LocalMilvus
+
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a quick test never asks a hub
 torch.set_num_threads(2)
 
@@ -87,3 +89,13 @@ def browser() -> "Iterator[Chrome]":
     opened = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
     yield opened
     opened.quit()
+
+
+@pytest.fixture(scope="session")
+def milvus_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator["LocalMilvus"]:
+    """A standalone Milvus server; up in seconds."""
+    from tests.milvus_server import LocalMilvus
+
+    server = LocalMilvus(tmp_path_factory.mktemp("milvus"))
+    yield server
+    server.stop()

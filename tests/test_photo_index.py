@@ -20,7 +20,7 @@ from PIL import Image
 from crossmodal.data.preprocessing import Preprocessing
 from crossmodal.errors import CrossmodalError
 from crossmodal.search.photos import indexing
-from crossmodal.search.photos.indexing import Changes, locked, update
+from crossmodal.search.photos.indexing import Changes, here, locked, update
 from crossmodal.search.photos.library import PhotoLibrary
 from crossmodal.search.photos.store import DATABASE, VECTORS, Store
 from crossmodal.search.photos.walk import Found, shown, walk
@@ -69,7 +69,7 @@ def run(
             Store.create(folder, META if index is None else {**META, "root": str(root)})
         store = Store(folder, writable=True)
         try:
-            return update(store, root, excluded, lambda: engine or ColourEngine())
+            return update(store, root, excluded, here(lambda: engine or ColourEngine()))
         finally:
             store.close()
 

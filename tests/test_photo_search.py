@@ -2,6 +2,7 @@
 
 import os
 import random
+import time
 from collections.abc import Callable
 from datetime import date, datetime
 from pathlib import Path
@@ -12,15 +13,18 @@ from PIL import Image, ImageDraw
 
 from crossmodal.errors import CrossmodalError
 from crossmodal.search.fast_index import HalfIndex, ListsIndex, choose_index
+from crossmodal.search.milvus.connection import Milvus
+from crossmodal.search.milvus.loading import Source, load
+from crossmodal.search.milvus.table import EngineSearch
 from crossmodal.search.photos.cutoff import Cutoff, calibrate
 from crossmodal.search.photos.duplicates import look_alike
 from crossmodal.search.photos.filters import Filters
-from crossmodal.search.photos.library import PhotoLibrary
+from crossmodal.search.photos.photo_search import PhotoSearch
 from crossmodal.search.photos.reading import look_of
 from crossmodal.search.photos.store import Described, Store
 from crossmodal.search.terms import Term, combine, parse_terms
 from crossmodal.search.vector_index import PlainIndex, VectorIndex, best
-from tests.test_photo_index import opened, run, save
+from tests.test_photo_index import ColourEngine, opened, run, save
 
 COLOURS = {
     "red": (250, 5, 5),
@@ -31,17 +35,36 @@ COLOURS = {
 }
 
 
+Opener = Callable[[Path], PhotoSearch]
+
+
+@pytest.fixture(params=["index", "file", pytest.param("server", marks=pytest.mark.real)])
+def reopened(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Opener:
+    """Opens an index where it lies, or loaded into an engine: one that is a file, or a server of the test's own."""
+    if request.param == "index":
+        return opened
+    server = request.getfixturevalue("milvus_server").url if request.param == "server" else None
+    url = server or str(tmp_path_factory.mktemp("engine") / "photos.db")
+
+    def loaded(root: Path) -> PhotoSearch:
+        milvus = Milvus(url, f"photos_{time.time_ns()}")
+        load(milvus, Source.of_index(root / ".crossmodal"), rebuild=False)
+        return EngineSearch(milvus, engine=ColourEngine())
+
+    return loaded
+
+
 @pytest.fixture
-def library(tmp_path: Path) -> PhotoLibrary:
+def library(tmp_path: Path, reopened: Opener) -> PhotoSearch:
     for day, (name, colour) in enumerate(COLOURS.items(), start=1):
         size = {"red": (80, 40), "green": (40, 80)}.get(name, (60, 60))
         path = save(tmp_path / ("warm" if name in ("red", "violet") else "cold/deep") / f"{name}.png", colour, size)
         os.utime(path, (datetime(2020, 1, day, 12).timestamp(),) * 2)
     run(tmp_path)
-    return opened(tmp_path)
+    return reopened(tmp_path)
 
 
-def names(library: PhotoLibrary, text: str, **options: object) -> list[str]:
+def names(library: PhotoSearch, text: str, **options: object) -> list[str]:
     return [Path(hit.name).stem for hit in library.search(library.query(text), **options)]  # type: ignore[arg-type]
 
 
@@ -64,7 +87,7 @@ def test_combined_by_hand() -> None:
         combine([(one, 1.0), (one, -1.0)])
 
 
-def test_words_signs_and_weights(library: PhotoLibrary) -> None:
+def test_words_signs_and_weights(library: PhotoSearch) -> None:
     assert names(library, "red")[0] == "red"
     assert names(library, "red + blue")[0] == "violet"
     assert names(library, "red + green + blue")[0] == "white"
@@ -72,7 +95,7 @@ def test_words_signs_and_weights(library: PhotoLibrary) -> None:
     assert names(library, "9:green + red", top_k=1) == ["green"]
 
 
-def test_pictures_and_photos_of_the_index(library: PhotoLibrary, tmp_path: Path) -> None:
+def test_pictures_and_photos_of_the_index(library: PhotoSearch, tmp_path: Path) -> None:
     picture = library.encode_picture(save(tmp_path / "elsewhere" / "q.jpg", (240, 10, 10)))
     hits = library.search(library.query(picture=picture))
     assert Path(hits[0].name).stem == "red"
@@ -101,11 +124,11 @@ def test_pictures_and_photos_of_the_index(library: PhotoLibrary, tmp_path: Path)
         (Filters(camera="nikon"), set()),
     ],
 )
-def test_filters(library: PhotoLibrary, filters: Filters, found: set[str]) -> None:
+def test_filters(library: PhotoSearch, filters: Filters, found: set[str]) -> None:
     assert set(names(library, "red", filters=filters)) == found
 
 
-def test_filters_that_nothing_can_pass_are_said(library: PhotoLibrary) -> None:
+def test_filters_that_nothing_can_pass_are_said(library: PhotoSearch) -> None:
     for filters, words in (
         (Filters(orientation="round"), "there is landscape, portrait, square"),
         (Filters(after=date(2021, 1, 1), before=date(2020, 1, 1)), "Nothing was taken after 2021-01-01"),
@@ -114,7 +137,7 @@ def test_filters_that_nothing_can_pass_are_said(library: PhotoLibrary) -> None:
             names(library, "red", filters=filters)
 
 
-def test_the_newest_of_the_best_first(library: PhotoLibrary) -> None:
+def test_the_newest_of_the_best_first(library: PhotoSearch) -> None:
     assert names(library, "red", top_k=3, by_date=True) == sorted(
         names(library, "red", top_k=3), key=list(COLOURS).index, reverse=True
     )
@@ -152,13 +175,13 @@ def test_copies_are_told_by_their_looks(tmp_path: Path) -> None:
     assert not look_alike(described(plain[0]), described(plain[1]))
 
 
-def test_copies_stand_under_the_best_of_them(tmp_path: Path) -> None:
+def test_copies_stand_under_the_best_of_them(tmp_path: Path, reopened: Opener) -> None:
     scene(tmp_path / "a.png", 1)
     (tmp_path / "b.png").write_bytes((tmp_path / "a.png").read_bytes())
     scene(tmp_path / "c.jpg", 1, (150, 100))
     scene(tmp_path / "d.png", 2)
     run(tmp_path)
-    library = opened(tmp_path)
+    library = reopened(tmp_path)
     query = library.query("red")
     grouped = library.search(query, 2)
     assert len(grouped) == 2
@@ -168,11 +191,11 @@ def test_copies_stand_under_the_best_of_them(tmp_path: Path) -> None:
     assert len(library.search(query, 10, group=False)) == 4
 
 
-def test_the_cut_off(tmp_path: Path, library: PhotoLibrary) -> None:
+def test_the_cut_off(tmp_path: Path, library: PhotoSearch, reopened: Opener) -> None:
     store = Store(tmp_path / ".crossmodal", writable=True)
     store.set_meta("cutoff", Cutoff(((5, 0.9),), 0.6, "made up").plain())
     store.close()
-    cut = opened(tmp_path)
+    cut = reopened(tmp_path)
     assert names(cut, "red") == ["red", "violet"]  # white, at 0.58, is left out
     assert len(names(cut, "red", cut_off=False)) == 5
     assert len(names(cut, "red + blue")) == 5  # it says nothing of several terms

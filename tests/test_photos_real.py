@@ -43,7 +43,8 @@ def test_it_ranks_as_the_evaluation_does(flickr8k: Path, photos: Path, monkeypat
     embeddings = encode_dataset(model, dataset, {}, workers=0)
     expected = ranks_of(embeddings.images, embeddings.texts, dataset.caption_to_image).texts
     library = PhotoLibrary(photos / ".crossmodal")
-    row = torch.tensor([library.row(image.name) for image in dataset.images])
+    rows = {photo.found.path: row for row, photo in enumerate(library.photos)}
+    row = torch.tensor([rows[image.name] for image in dataset.images])
     texts = library.engine.encode_sentences(dataset.captions)
     found = ranks_of(
         torch.from_numpy(np.array(library.vectors))[row], torch.from_numpy(texts), dataset.caption_to_image

@@ -58,7 +58,7 @@ def _check_top_k(options: argparse.Namespace) -> None:
 
 
 def _search(options: argparse.Namespace) -> None:
-    if options.photos:
+    if options.photos or options.engine:
         _check_top_k(options)
         return search_photos(options)
     refuse_without_photos(options)

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
+from crossmodal.commands.engine import add_collection_option, opened_engine
+from crossmodal.commands.spreading import add_spreading_options, check_spreading, cluster_of, write_parquet
 from crossmodal.errors import CrossmodalError
 
 if TYPE_CHECKING:
     from crossmodal.search.photos.indexing import Changes, Step
-    from crossmodal.search.photos.library import PhotoHit, PhotoQuery
+    from crossmodal.search.photos.photo_search import PhotoHit, PhotoQuery
 
 
 def add_index_command(commands: Any) -> None:
@@ -34,6 +36,7 @@ def add_index_command(commands: Any) -> None:
     )
     index.add_argument("--rebuild", action="store_true", help="throw the old index away first")
     index.add_argument("--verbose", action="store_true", help="list every file and folder that cannot be used")
+    add_spreading_options(index)
     index.set_defaults(run=_index)
 
 
@@ -42,6 +45,8 @@ def add_photo_options(search: argparse.ArgumentParser) -> None:
     photos = search.add_argument_group("photos (with --photos)")
     photos.add_argument("--photos", type=Path, metavar="DIR", help="search in an indexed folder of photos instead")
     photos.add_argument("--index", type=Path, metavar="DIR", help="where its index lies, if not in the folder")
+    photos.add_argument("--engine", metavar="URL", help="search in a gallery that was loaded into Milvus")
+    add_collection_option(search)
     photos.add_argument("--like", metavar="PATH", help="a photo of the index, by its path from the folder")
     photos.add_argument("--image-weight", type=float, default=1.0, help="weight of the picture beside the words")
     photos.add_argument("--folder", help="only photos in this folder and below it, from the top folder")
@@ -67,11 +72,16 @@ def _index(options: argparse.Namespace) -> None:
     from crossmodal.search.photos.store import Store, index_folder
     from crossmodal.search.photos.walk import shown
 
+    check_spreading(options)
     bar: tqdm[Any] = tqdm(unit="photo", desc="Preparing the model", disable=None, leave=False)
     try:
+        if options.parquet:
+            print(write_parquet(options, _shown_on(bar)))
+            return
         changes = index_photos(
-            options.photos, options.index, options.checkpoint, options.exclude, options.rebuild, _shown_on(bar)
-        )
+            options.photos, options.index, options.checkpoint, options.exclude, options.rebuild, _shown_on(bar),
+            cluster=cluster_of(options),
+        )  # fmt: skip
     finally:
         bar.close()
     store = Store(index_folder(options.photos, options.index), writable=False)
@@ -119,12 +129,19 @@ def counted(count: int, one: str, many: str = "") -> str:
 
 
 def search_photos(options: argparse.Namespace) -> None:
-    """Answer `search --photos`."""
+    """Answer `search --photos` and `search --engine`."""
     from crossmodal.search.photos.filters import Filters
     from crossmodal.search.photos.library import PhotoLibrary
+    from crossmodal.search.photos.photo_search import PhotoSearch
     from crossmodal.search.photos.store import index_folder
 
-    library = PhotoLibrary(index_folder(options.photos, options.index))
+    library: PhotoSearch
+    if options.engine:
+        from crossmodal.search.milvus.table import EngineSearch
+
+        library = EngineSearch(opened_engine(options), root=options.photos)
+    else:
+        library = PhotoLibrary(index_folder(options.photos, options.index))
     wanted = Filters(
         options.folder, options.after, options.before, options.megapixels, options.orientation, options.camera
     )
@@ -146,9 +163,10 @@ def search_photos(options: argparse.Namespace) -> None:
         for hit in hits:
             copies = len(hit.exact_copies) + len(hit.similar_copies)
             more = f"  ({counted(copies, 'copy', 'copies')})" if copies else ""
-            print(f"{hit.score:.3f}  {_printable(hit)}{more}")
+            caption = f"  {hit.photo.captions[0]}" if hit.photo.captions else ""
+            print(f"{hit.score:.3f}  {_printable(hit)}{more}{caption}")
     else:
-        print(_nothing(library.photos != [], wanted != Filters()), file=sys.stderr)
+        print(_nothing(library.table.count(Filters()) > 0, wanted != Filters()), file=sys.stderr)
 
 
 def _answer_file(options: argparse.Namespace, found: "Callable[[str], list[PhotoHit]]") -> None:
@@ -190,6 +208,8 @@ def as_record(hit: "PhotoHit") -> dict[str, Any]:
     from crossmodal.search.photos.filters import date_of, orientation_of
 
     described = hit.photo.described
+    if not described.width:  # a run's, in an engine
+        return {"path": _printable(hit), "score": round(hit.score, 4), "captions": list(hit.photo.captions)}
     return {
         "path": _printable(hit),
         "score": round(hit.score, 4),

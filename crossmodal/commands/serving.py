@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from crossmodal.commands.engine import add_collection_option, opened_engine
 from crossmodal.errors import CrossmodalError
 
 if TYPE_CHECKING:
@@ -15,11 +16,15 @@ def add_serving_commands(commands: Any) -> None:
     serve = commands.add_parser("serve", help="search behind HTTP, with a web page")
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine alone)")
     serve.add_argument("--port", type=int, default=8000)
-    what = serve.add_mutually_exclusive_group()
-    what.add_argument("--photos", type=Path, metavar="DIR", help="an indexed folder of photos")
-    what.add_argument(
+    serve.add_argument("--photos", type=Path, metavar="DIR", help="an indexed folder of photos")
+    serve.add_argument(
         "--checkpoints", type=Path, metavar="DIR", help="a run, or a folder of runs (default: the page's)"
     )
+    serve.add_argument(
+        "--engine", metavar="URL", help="a gallery in Milvus (see load); --photos and --checkpoints then say where its "
+        "photos and its model lie on this machine, if elsewhere",
+    )  # fmt: skip
+    add_collection_option(serve)
     serve.add_argument(
         "--index", type=Path, metavar="DIR", help="where the index of --photos lies, if not in the folder"
     )
@@ -45,6 +50,8 @@ def _serve(options: argparse.Namespace) -> None:
 
     if options.reload_model:
         return reload_model(options.port)
+    if options.photos and options.checkpoints and not options.engine:
+        raise CrossmodalError("One gallery is served: give --photos DIR or --checkpoints DIR.")
     if not 0 <= options.port < 65536:
         raise CrossmodalError(f"--port {options.port} is no port; give 1 to 65535.")
     try:
@@ -60,12 +67,20 @@ def _serve(options: argparse.Namespace) -> None:
 
 
 def _gallery(options: argparse.Namespace) -> "Gallery":
+    from crossmodal.progress import terminal
     from crossmodal.search.photos.store import index_folder
-    from crossmodal.serving.gallery import PhotoGallery, open_run
+    from crossmodal.serving.photo_gallery import PhotoGallery
+    from crossmodal.serving.run_gallery import open_run
 
+    if options.engine:
+        from crossmodal.search.runs import checkpoint_of
+        from crossmodal.serving.engine_gallery import EngineGallery
+
+        checkpoint = checkpoint_of(options.checkpoints) if options.checkpoints else None
+        return EngineGallery(opened_engine(options), checkpoint, options.photos)
     if options.photos:
         return PhotoGallery(index_folder(options.photos, options.index))
-    return open_run(options.checkpoints)
+    return open_run(options.checkpoints, terminal)
 
 
 def _api_key(options: argparse.Namespace) -> None:

@@ -20,7 +20,8 @@ from crossmodal.page import indexing_job
 from crossmodal.page.parts import PICTURE_FILES, cached_thumbnail, tab_content
 from crossmodal.search.explain import heat_map, overlaid, word_weights
 from crossmodal.search.photos.filters import ORIENTATIONS, Filters, date_of
-from crossmodal.search.photos.library import PhotoHit, PhotoLibrary, PhotoQuery
+from crossmodal.search.photos.library import PhotoLibrary
+from crossmodal.search.photos.photo_search import PhotoHit, PhotoQuery
 from crossmodal.search.photos.store import DATABASE, index_folder
 from crossmodal.search.photos.walk import shown
 from crossmodal.search.runs import load_model
@@ -173,7 +174,7 @@ def _grid(library: PhotoLibrary, hits: Sequence[PhotoHit], query: PhotoQuery, te
                 st.caption(f"{hit.name} cannot be shown.")
             copies = len(hit.exact_copies) + len(hit.similar_copies)
             label = f"{hit.score:.2f}{f' · {copies} copies' if copies else ''}"
-            if st.button(label, key=f"open {hit.photo.id}", help=hit.name, width="stretch"):
+            if st.button(label, key=f"open {hit.photo.slot}", help=hit.name, width="stretch"):
                 _look_closer(library, hit, query, text)
 
 
@@ -196,7 +197,7 @@ def _look_closer(library: PhotoLibrary, hit: PhotoHit, query: PhotoQuery, text: 
     with left:
         st.image(_looked_at(library, picture, query) if why else picture, width="stretch")
     similar = library.search(library.query(like=hit.photo.found.path), COLUMNS + 1)
-    urls = [cached_thumbnail(other.path) for other in similar if other.photo.id != hit.photo.id][:COLUMNS]
+    urls = [cached_thumbnail(other.path) for other in similar if other.photo != hit.photo][:COLUMNS]
     st.caption("Similar photos")
     for column, url in zip(st.columns(COLUMNS), urls, strict=False):
         if url:
@@ -231,8 +232,7 @@ def _looked_at(library: PhotoLibrary, picture: Image.Image, query: PhotoQuery) -
 
 
 def _words(library: PhotoLibrary, hit: PhotoHit, sentence: str) -> None:
-    photo = library.vectors[library.row(hit.photo.found.path)]
-    weights = word_weights(library.engine.encode_sentences, sentence, photo)
+    weights = word_weights(library.engine.encode_sentences, sentence, library.vector(hit.photo.found.path))
     frame = pd.DataFrame(
         {"word": [f"{n} {word}" for n, (word, _) in enumerate(weights, start=1)], "weight": [w for _, w in weights]}
     )

@@ -18,7 +18,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from crossmodal.data.pictures import load_picture, opened_picture
-from crossmodal.errors import CrossmodalError, GalleryError, PictureError
+from crossmodal.errors import CrossmodalError, EngineError, GalleryError, PictureError, UnknownPhotoError
 from crossmodal.search.photos.filters import Filters
 from crossmodal.serving import schema
 from crossmodal.serving.batching import Overloaded
@@ -65,6 +65,8 @@ def create_app(
     app.add_exception_handler(RequestValidationError, _unprocessable)
     app.add_exception_handler(StarletteHTTPException, _http)
     app.add_exception_handler(GalleryError, _not_here)
+    app.add_exception_handler(UnknownPhotoError, _absent)
+    app.add_exception_handler(EngineError, _away)
     app.add_exception_handler(CrossmodalError, _refused)
     app.add_exception_handler(Overloaded, _overloaded)
     app.add_exception_handler(Exception, _unexpected)
@@ -90,12 +92,14 @@ async def swap(app: FastAPI) -> None:
 ROUTES = APIRouter()
 
 
+@ROUTES.head("/", include_in_schema=False)
 @ROUTES.get("/", include_in_schema=False)
 async def page() -> FileResponse:
     """Return the web page."""
     return FileResponse(PAGE, media_type="text/html")
 
 
+@ROUTES.head("/health", include_in_schema=False)
 @ROUTES.get("/health")
 async def health() -> schema.Health:
     """Tell that the server answers."""
@@ -117,7 +121,7 @@ async def search_text(request: Request, asked: schema.TextQuery) -> schema.Photo
 async def search_image(request: Request, asked: schema.ImageQuery) -> schema.PhotosAndCaptions:
     """Find photos like one of the gallery, and captions that fit it; words beside it are optional."""
     serving: Serving = request.app.state.serving
-    vector = serving.gallery.vector(_row(serving.gallery, asked.image_id))
+    vector = await run_in_threadpool(serving.gallery.vector, asked.image_id)
     query = await serving.query(asked.query, [(vector, asked.image_weight)])
     return await _both(serving, query, asked.top_k, asked.filters.plain())
 
@@ -149,7 +153,7 @@ async def search_upload(
 async def image(request: Request, image_id: schema.Id) -> Response:
     """Return a photo as JPEG, without the data that cameras write into files."""
     gallery: Gallery = request.app.state.serving.gallery
-    path = gallery.paths[_row(gallery, image_id)]
+    path = await run_in_threadpool(gallery.path, image_id)
     try:
         content = await run_in_threadpool(as_jpeg, path)
     except (PictureError, OSError) as failure:
@@ -161,7 +165,7 @@ async def image(request: Request, image_id: schema.Id) -> Response:
 async def small_image(request: Request, image_id: schema.Id, size: Size = Size.MIDDLE) -> Response:
     """Return a photo as JPEG of at most so many pixels."""
     gallery: Gallery = request.app.state.serving.gallery
-    path = gallery.paths[_row(gallery, image_id)]
+    path = await run_in_threadpool(gallery.path, image_id)
     try:
         content, tag = await run_in_threadpool(thumbnail, path, int(size))
     except (PictureError, OSError) as failure:
@@ -177,10 +181,12 @@ async def stats(request: Request) -> schema.Stats:
     """Tell what is served, and how it goes."""
     gallery: Gallery = request.app.state.serving.gallery
     measures: Measures = request.app.state.measures
+    photos = await run_in_threadpool(gallery.photo_count)
+    captions = await run_in_threadpool(gallery.caption_count)
     cuts = measures.percentiles()
     recall = {key: round(value, 1) for key, value in gallery.metrics.items() if "_r" in key}
     return schema.Stats(
-        photos=len(gallery.paths), captions=gallery.caption_count, model=gallery.label, fingerprint=gallery.fingerprint,
+        photos=photos, captions=captions, model=gallery.label, fingerprint=gallery.fingerprint,
         search=gallery.kind, recall=recall, uptime_seconds=round(time.time() - measures.started, 1),
         queries=measures.queries, latency=schema.Latencies(p50=cuts[0], p95=cuts[1], p99=cuts[2]) if cuts else None,
     )  # fmt: skip
@@ -190,13 +196,6 @@ async def stats(request: Request) -> schema.Stats:
 async def metrics(request: Request) -> Response:
     """Return counters and times for Prometheus."""
     return Response(generate_latest(request.app.state.measures.registry), media_type=CONTENT_TYPE_LATEST)
-
-
-def _row(gallery: Gallery, image_id: str) -> int:
-    row = gallery.rows.get(image_id)
-    if row is None:
-        raise HTTPException(404, "There is no photo with this id.")
-    return row
 
 
 def _pixels(gallery: Gallery, content: bytes, most: int) -> np.ndarray:
@@ -212,27 +211,25 @@ async def _find(
 ) -> list[schema.Photo]:
     gallery = serving.gallery
     found = await run_in_threadpool(gallery.search, query.vector, top_k, filters, query.sentence, cut_off, by_date)
-    return [_photo(gallery, one) for one in found]
+    return [_photo(one) for one in found]
 
 
 async def _both(serving: Serving, query: Query, top_k: int, filters: Filters) -> schema.PhotosAndCaptions:
     photos = await _find(serving, query, top_k, filters)
     captions = await run_in_threadpool(serving.gallery.find_captions, query.vector, top_k)
-    return schema.PhotosAndCaptions(photos=photos, captions=[_caption(serving.gallery, one) for one in captions])
+    return schema.PhotosAndCaptions(photos=photos, captions=[_caption(one) for one in captions])
 
 
-def _photo(gallery: Gallery, found: Found) -> schema.Photo:
-    name = gallery.ids[found.row]
+def _photo(found: Found) -> schema.Photo:
+    url = f"/api/image/{found.id}"
     return schema.Photo(
-        id=name, score=round(found.score, 4), url=f"/api/image/{name}", thumbnail=f"/api/image/{name}/thumbnail",
-        captions=list(gallery.captions_of(found.row)), copies=[gallery.ids[row] for row in found.copies],
-        **gallery.about(found.row),
+        id=found.id, score=round(found.score, 4), url=url, thumbnail=f"{url}/thumbnail", captions=list(found.captions),
+        copies=list(found.copies), **found.about,
     )  # fmt: skip
 
 
-def _caption(gallery: Gallery, found: FoundCaption) -> schema.Caption:
-    of = None if found.row is None else gallery.ids[found.row]
-    return schema.Caption(caption=found.caption, score=round(found.score, 4), image_id=of)
+def _caption(found: FoundCaption) -> schema.Caption:
+    return schema.Caption(caption=found.caption, score=round(found.score, 4), image_id=found.id)
 
 
 # --- errors, in one shape and without internals ---
@@ -261,6 +258,17 @@ async def _refused(request: Request, failure: Exception) -> JSONResponse:
 
 async def _not_here(request: Request, failure: Exception) -> JSONResponse:
     return error(409, CODES[409], str(failure), _id(request))
+
+
+async def _absent(request: Request, failure: Exception) -> JSONResponse:
+    return error(404, CODES[404], str(failure), _id(request))
+
+
+async def _away(request: Request, failure: Exception) -> JSONResponse:
+    LOG.error("request %s: %s", _id(request), failure)  # its address stays in the log
+    return error(
+        503, CODES[503], "The search is away for a moment; try again soon.", _id(request), {"retry-after": "2"}
+    )
 
 
 async def _overloaded(request: Request, failure: Exception) -> JSONResponse:

@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -75,6 +76,9 @@ async def _run(server: uvicorn.Server, served: Served) -> None:
         raise CrossmodalError(
             f"{served.host}:{served.port} cannot be listened on; another program may have it, choose another --port."
         ) from error
+    # Taken over by each connection; asyncio sets it by itself, but not for uvicorn's sockets, and then the kernel holds
+    # every second part of an answer back for 40 ms.
+    sockets[0].setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     port = sockets[0].getsockname()[1]
     write_text(_place(port), json.dumps({"pid": os.getpid()}))
     announced = loop.create_task(_announce(server, f"Serving http://{served.host}:{port} (API: /docs)"))

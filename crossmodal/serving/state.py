@@ -75,7 +75,7 @@ class Serving:
         self._known: LRUCache[str, np.ndarray] = LRUCache(REMEMBERED)
         self._texts: Batcher[str] = Batcher(gallery.engine.encode_sentences, measures.batch)
         self.pixels: Batcher[np.ndarray] = Batcher(_encode_pixels(gallery), measures.batch)
-        measures.photos.set(len(gallery.paths))
+        measures.photos.set(gallery.photo_count())
 
     async def query(self, text: str = "", parts: Sequence[tuple[np.ndarray, float]] = ()) -> Query:
         """Return the query of words, and of vectors with weights beside them; raises CrossmodalError for none."""

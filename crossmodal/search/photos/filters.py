@@ -9,6 +9,7 @@ import numpy as np
 from crossmodal.errors import CrossmodalError
 from crossmodal.search.photos.store import Photo
 
+NOT_OF_A_RUN = "Filters and dates are for an index of photos; this is the gallery of a training run."
 ORIENTATIONS = ("landscape", "portrait", "square")
 
 
@@ -41,7 +42,7 @@ class Filters:
 
     def _passes(self, photo: Photo) -> bool:
         width, height = photo.described.width, photo.described.height
-        if self.folder is not None and not photo.found.path.startswith(_below(self.folder)):
+        if self.folder is not None and not photo.found.path.startswith(below(self.folder)):
             return False
         if self.megapixels is not None and width * height < self.megapixels * 1e6:
             return False
@@ -51,12 +52,18 @@ class Filters:
             return False
         if self.after is None and self.before is None:
             return True
-        low = datetime.combine(self.after or date.min, time()).timestamp() if self.after else float("-inf")
-        high = datetime.combine(self.before + timedelta(days=1), time()).timestamp() if self.before else float("inf")
+        low, high = self.period()
         return low <= date_of(photo) < high
 
+    def period(self) -> tuple[float, float]:
+        """Return from when on and until before when, in seconds; infinite where nothing is asked."""
+        low = datetime.combine(self.after, time()).timestamp() if self.after else float("-inf")
+        high = datetime.combine(self.before + timedelta(days=1), time()).timestamp() if self.before else float("inf")
+        return low, high
 
-def _below(folder: str) -> str:
+
+def below(folder: str) -> str:
+    """Return what the path of every photo in a folder, or below it, begins with."""
     folder = folder.strip("/")
     return "" if folder in ("", ".") else f"{folder}/"
 

@@ -1,15 +1,17 @@
 """Indexing a folder as a user asks for it: which model, which place, what is refused."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from crossmodal.errors import CheckpointError, CrossmodalError
 from crossmodal.search.photos.cutoff import Cutoff, calibrate
-from crossmodal.search.photos.indexing import Changes, Watch, locked, update
-from crossmodal.search.photos.opening import engine_of, root_of
+from crossmodal.search.photos.indexing import Changes, Watch, Work, here, locked, update
+from crossmodal.search.photos.opening import checkpoint_of_index, engine_of, root_of
 from crossmodal.search.photos.store import DATABASE, Store, index_folder
 from crossmodal.search.photos.walk import shown
+
+Cluster = Callable[[Path], Work]  # is given the model's checkpoint
 
 
 def index_photos(
@@ -20,12 +22,13 @@ def index_photos(
     rebuild: bool = False,
     watch: Watch = lambda step: None,
     default: Path | None = None,
+    cluster: Cluster | None = None,
 ) -> Changes:
     """Make or bring up to date the index of a folder of photos.
 
     `index` is where it lies, by default beside the photos. A new one is made with `checkpoint` (by
     default the best of the default run); one that is there goes on with its own model, and what it
-    leaves out (`excluded`) stays left out unless named anew. Raises CrossmodalError when another
+    leaves out (`excluded`) stays left out unless named anew. With `cluster` the work is done where it says. Raises CrossmodalError when another
     model made it, unless `rebuild` throws it away first.
     """
     photos = Path(photos)
@@ -40,7 +43,8 @@ def index_photos(
             _refuse_strangers(store, photos, checkpoint)
             if excluded is not None and list(excluded) != store.meta["excluded"]:
                 store.set_meta("excluded", list(excluded))
-            return update(store, photos, store.meta["excluded"], lambda: engine_of(store), watch)
+            work = here(lambda: engine_of(store)) if cluster is None else cluster(checkpoint_of_index(store))
+            return update(store, photos.resolve(), store.meta["excluded"], work, watch)
         finally:
             store.close()
 

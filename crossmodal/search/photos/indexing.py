@@ -3,7 +3,7 @@
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +12,7 @@ import filelock
 import numpy as np
 
 from crossmodal.errors import CrossmodalError
+from crossmodal.search.batched import batched
 from crossmodal.search.photos.engine import Engine
 from crossmodal.search.photos.reading import Read, read_photo
 from crossmodal.search.photos.store import LOCK, Store
@@ -80,13 +81,21 @@ def locked(folder: Path) -> filelock.FileLock:
     return lock
 
 
+Encoded = tuple[list[Read], np.ndarray | None]  # what was read, and a vector for each of it that is described
+Work = Callable[[Path, Sequence[Found], Collection[bytes]], Iterator[Encoded]]
+
+
 def update(
-    store: Store, root: Path, excluded: Sequence[str], engine: Callable[[], Engine], watch: Watch = lambda step: None
+    store: Store,
+    root: Path,
+    excluded: Sequence[str],
+    work: Work,
+    watch: Watch = lambda step: None,
 ) -> Changes:
     """Bring an index up to date with the files below `root`; its lock is held by the caller.
 
-    `engine` is called only where something has to be encoded. What is done is recorded every AT_ONCE
-    photos; a run that was killed is gone on with by the next.
+    `work` reads and encodes files below a root, those whose content is known but for their vectors. What is done
+    is recorded batch by batch; a run that was killed is gone on with by the next.
     """
     started, changes = time.monotonic(), Changes()
     if not root.is_dir():
@@ -104,7 +113,10 @@ def update(
     hidden = tuple(f"{folder}/" if folder else "" for folder in changes.unreadable)
     present.update(path for path in known if hidden and path.startswith(hidden))
     if todo:
-        _Run(store, root, known, present, changes, watch, started).do(todo, engine)
+        recorder = _Recorder(store, known, present, changes)
+        for batch, step in stepped(work(root, todo, store.digests()), todo, started):
+            recorder.record(*batch)
+            watch(step)
     gone = [path for path in known if path not in present]
     with store.change():
         store.forget(gone)
@@ -113,50 +125,48 @@ def update(
     return changes
 
 
-class _Run:
-    """The part of a run that reads and encodes."""
+def stepped(batches: Iterable[Encoded], todo: Sequence[Found], started: float) -> Iterator[tuple[Encoded, Step]]:
+    """Yield batches, each with how far the run is when it is done."""
+    done = done_bytes = 0
+    in_all = sum(found.size for found in todo)
+    for batch in batches:
+        done, done_bytes = done + len(batch[0]), done_bytes + sum(read.found.size for read in batch[0])
+        yield batch, Step(done, len(todo), done_bytes, in_all, time.monotonic() - started)
 
-    def __init__(
-        self,
-        store: Store,
-        root: Path,
-        known: dict[str, tuple[int, int]],
-        present: set[str],
-        changes: Changes,
-        watch: Watch,
-        started: float,
-    ) -> None:
-        self._store, self._root, self._known, self._present = store, root, known, present
-        self._changes, self._watch, self._started = changes, watch, started
-        self._digests = store.digests()
-        self._free = _free_slots(store.slots())
 
-    def do(self, todo: Sequence[Found], engine: Callable[[], Engine]) -> None:
-        """Read, encode and record files, each batch recorded while the next one is encoded."""
+def here(engine: Callable[[], Engine]) -> Work:
+    """Return the work in this process: files are read, and others encoded, while those before are recorded."""
+
+    def work(root: Path, todo: Sequence[Found], known: Collection[bytes]) -> Iterator[Encoded]:
         encoder = engine()
         prepare = encoder.preprocessing
-        in_all = sum(found.size for found in todo)
-        done = done_bytes = 0
 
         def read(found: Found) -> Read:
-            return read_photo(self._root, found, prepare.size, prepare.array, self._digests)
+            return read_photo(root, found, prepare.size, prepare.array, known)
 
         before: tuple[list[Read], Future[np.ndarray | None]] | None = None
         with ThreadPoolExecutor(os.cpu_count() or 1) as readers, ThreadPoolExecutor(1) as encoding:
-            for batch in _batches(_in_order(readers, read, todo)):
-                under_way = batch, encoding.submit(_encoded, encoder, batch)
+            for batch in batched(_in_order(readers, read, todo), AT_ONCE):
+                under_way = batch, encoding.submit(encoded, encoder, batch)
                 if before:
-                    self._record(*before)
+                    yield before[0], before[1].result()
                 before = under_way
-                done, done_bytes = done + len(batch), done_bytes + sum(read.found.size for read in batch)
-                self._watch(Step(done, len(todo), done_bytes, in_all, time.monotonic() - self._started))
             if before:
-                self._record(*before)
+                yield before[0], before[1].result()
 
-    def _record(self, batch: list[Read], encoded: "Future[np.ndarray | None]") -> None:
+    return work
+
+
+class _Recorder:
+    """The part of a run that records what was read and encoded."""
+
+    def __init__(self, store: Store, known: dict[str, tuple[int, int]], present: set[str], changes: Changes) -> None:
+        self._store, self._known, self._present, self._changes = store, known, present, changes
+        self._free = _free_slots(store.slots())
+
+    def record(self, batch: list[Read], vectors: np.ndarray | None) -> None:
         """Commit all of a batch at once."""
-        vectors = encoded.result()
-        slots = {read.found.path: next(self._free) for read in batch if read.pixels is not None}
+        slots = {read.found.path: next(self._free) for read in batch if read.described is not None}
         if vectors is not None:
             self._store.put_vectors(list(slots.values()), vectors)
         with self._store.change():
@@ -199,19 +209,8 @@ class _Run:
             changes.moved += 1
 
 
-def _batches(reads: Iterable[Read]) -> Iterator[list[Read]]:
-    """Yield what was read AT_ONCE at a time."""
-    batch: list[Read] = []
-    for read in reads:
-        batch.append(read)
-        if len(batch) == AT_ONCE:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
-
-
-def _encoded(engine: Engine, batch: Sequence[Read]) -> np.ndarray | None:
+def encoded(engine: Engine, batch: Sequence[Read]) -> np.ndarray | None:
+    """Return the vectors of what was read and decoded, None where nothing was."""
     pixels = [read.pixels for read in batch if read.pixels is not None]
     return engine.encode_pixels(np.stack(pixels)) if pixels else None
 

@@ -1,6 +1,7 @@
 """What an index needs to be searched: its folder of photos, and the model that made it."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,28 +21,41 @@ def engine_of(store: Store, text_only: bool = False) -> Engine:
 
     With `text_only` exported towers are used where they are, without a look at the checkpoint.
     """
-    exported = Exported.of(store.meta["fingerprint"])
-    if exported and (text_only or store.meta["engine"] == "OpenVINO"):
+    return engine_by(store.meta, f"the index in {store.folder}", _again(store), text_only)
+
+
+def engine_by(meta: Mapping[str, Any], of: str, again: str, text_only: bool = False) -> Engine:
+    """Do so by what `meta` says of the model; `of` and `again` say what was made, and how to make it anew."""
+    exported = Exported.of(meta["fingerprint"])
+    if exported and (text_only or meta["engine"] == "OpenVINO"):
         return OpenVinoEngine(exported)
     # Only here, since it takes seconds to import.
     from crossmodal.search.photos.export import TorchEngine, fastest_engine
 
-    model, _ = _model_of(store)
-    return TorchEngine(model) if store.meta["engine"] == "torch" else fastest_engine(model, store.meta["fingerprint"])
+    model = _model_of(meta, of, again)[1]
+    return TorchEngine(model) if meta["engine"] == "torch" else fastest_engine(model, meta["fingerprint"])
 
 
-def _model_of(store: Store) -> tuple[Any, dict[str, Any]]:
-    """Load the model that made an index: from where it was, or, for an index that travelled, from a run here."""
+def checkpoint_of_index(store: Store) -> Path:
+    """Return the file of the model that made an index; raises CrossmodalError when it is not here."""
+    return _model_of(store.meta, f"the index in {store.folder}", _again(store))[0]
+
+
+def _again(store: Store) -> str:
+    return f"python -m crossmodal index {shown(str(root_of(store)))} --rebuild --checkpoint FILE"
+
+
+def _model_of(meta: Mapping[str, Any], of: str, again: str) -> tuple[Path, Any]:
+    """Load a model: from where it was, or, for what travelled, from a run here; return its file too."""
     from crossmodal.search.runs import CHECKPOINTS, checkpoint_of, load_model
     from crossmodal.training.run_folder import runs_in
 
-    where = Path(store.meta["checkpoint"])
+    where = Path(meta["checkpoint"])
     for path in (where, *(checkpoint_of(run) for run in runs_in(CHECKPOINTS))):
         if path.is_file():
             model, content = load_model(path)
-            if content["fingerprint"] == store.meta["fingerprint"]:
-                return model, content
+            if content["fingerprint"] == meta["fingerprint"]:
+                return path, model
     raise CrossmodalError(
-        f"The model that made the index in {store.folder} is no longer at {where}; name a checkpoint and make it anew: "
-        f"python -m crossmodal index {shown(str(root_of(store)))} --rebuild --checkpoint FILE."
+        f"The model that made {of} is no longer at {where}; name a checkpoint and make it anew: {again}."
     )

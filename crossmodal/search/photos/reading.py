@@ -14,6 +14,7 @@ from crossmodal.errors import PictureError
 from crossmodal.search.photos.store import Described
 from crossmodal.search.photos.walk import Found
 
+DIGEST_BYTES = 16
 IN_MEMORY = 64_000_000  # bytes; larger files are read twice rather than held
 LOOKED_AT = 72  # pixels of the shorter side that a look needs, of which a JPEG's own scaling may leave fewer
 SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap width and height
@@ -39,17 +40,22 @@ def read_photo(root: Path, found: Found, at_least: int, prepare: Prepare, known:
     path = root / found.path
     try:
         content = path.read_bytes() if found.size <= IN_MEMORY else None
-        digest = _digest(path) if content is None else hashlib.blake2b(content, digest_size=16).digest()
+        digest = _digest(path) if content is None else digest_of(content)
     except FileNotFoundError:
         return Read(found, gone=True)
     except OSError as error:
         return Read(found, reason=f"it cannot be read ({error.strerror})")
     if digest in known:
         return Read(found, digest)
+    return read_content(found, digest, path if content is None else content, at_least, prepare)
+
+
+def read_content(found: Found, digest: bytes, content: bytes | Path, at_least: int, prepare: Prepare) -> Read:
+    """Decode a file's content, or the file itself; nothing is raised."""
     if content == b"":
         return Read(found, reason="it is empty")
     try:
-        with opened_picture(path if content is None else content, "it") as picture:
+        with opened_picture(content, "it") as picture:
             exif = _exif(picture)
             width, height = picture.size
             if exif.get(ExifTags.Base.Orientation) in SIDEWAYS:
@@ -61,9 +67,14 @@ def read_photo(root: Path, found: Found, at_least: int, prepare: Prepare, known:
         return Read(found, digest, reason=str(error).rstrip("."))
 
 
+def digest_of(content: bytes) -> bytes:
+    """Return what tells a content from others."""
+    return hashlib.blake2b(content, digest_size=DIGEST_BYTES).digest()
+
+
 def _digest(path: Path) -> bytes:
     with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).digest()
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=DIGEST_BYTES)).digest()
 
 
 def _exif(picture: Image.Image) -> Image.Exif:

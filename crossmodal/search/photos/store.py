@@ -48,12 +48,12 @@ class Described:
 
 @dataclass(frozen=True, slots=True)
 class Photo:
-    """A record: the file, what is known of it, and the slot of its vector."""
+    """A record: the file, the slot of its vector, what is known of it, and its own captions, which few have."""
 
-    id: int
     found: Found
     slot: int
     described: Described
+    captions: tuple[str, ...] = ()
 
 
 def index_folder(photos: Path, index: Path | None = None) -> Path:
@@ -216,8 +216,8 @@ class Store:
 
 
 def _photo(row: tuple[Any, ...]) -> Photo:
-    number, path, size, changed, digest, slot, *described = row
-    return Photo(number, Found(os.fsdecode(path), size, changed), slot, Described(digest, *described))
+    _, path, size, changed, digest, slot, *described = row
+    return Photo(Found(os.fsdecode(path), size, changed), slot, Described(digest, *described))
 
 
 def _connect(path: Path, writable: bool) -> sqlite3.Connection:

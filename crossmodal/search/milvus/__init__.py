@@ -1,0 +1,1 @@
+"""The gallery in Milvus: a file, a standalone server or a cluster, by the same client."""

@@ -1,0 +1,299 @@
+"""A gallery in Milvus: loading it, and the API over it, in a file and on a server that is killed."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+
+from crossmodal.cli import main
+from crossmodal.errors import CrossmodalError, EngineError
+from crossmodal.search.milvus import loading
+from crossmodal.search.milvus.connection import Milvus
+from crossmodal.search.milvus.loading import Source, load
+from crossmodal.search.milvus.records import as_photo, as_row, read, written
+from crossmodal.search.milvus.table import EngineSearch
+from crossmodal.search.photos.filters import Filters
+from crossmodal.search.photos.store import Described, Photo
+from crossmodal.search.photos.walk import Found
+from crossmodal.serving.api import create_app
+from crossmodal.serving.engine_gallery import EngineGallery
+from crossmodal.serving.run_gallery import open_run
+from tests.milvus_server import LocalMilvus
+from tests.test_page import runs as runs  # a fixture
+from tests.test_photo_index import ColourEngine
+from tests.test_serving import cache as cache  # a fixture
+from tests.test_serving import picture, running
+
+SIZE = 8
+
+
+def made_up(count: int, seed: int = 0) -> Source:
+    rng = np.random.default_rng(seed)
+    vectors = rng.standard_normal((count, SIZE)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    photos = [
+        Photo(
+            Found(f"{n % 7}/{n}.jpg", n, 1),
+            n,
+            Described(n.to_bytes(16), 40 + n % 5, 42, float(n), f"Camera {n % 3}", n),
+        )
+        for n in range(count)
+    ]
+    about = {"fingerprint": "f", "checkpoint": "none.pt", "recipe": "r", "size": SIZE, "engine": "torch", "cutoff": None,
+             "root": "/photos", "cameras": [f"Camera {n}" for n in range(3)], "metrics": {}, "holds": "photos"}  # fmt: skip
+    return Source(about, photos, vectors, [], np.empty((0, SIZE), np.float32))
+
+
+def found(milvus: Milvus, source: Source, row: int, filters: Filters | None = None) -> list[str]:
+    table = EngineSearch(milvus, engine=ColourEngine()).table
+    return [photo.found.path for photo, _ in table.nearest(source.vectors[row], 5, filters or Filters())]
+
+
+def test_any_path_and_name_survives() -> None:
+    for name in ("a b/c.jpg", "q\"uo\\te'/%_.jpg", "zwei\nzeilen/ü–日本.png", os.fsdecode(b"caf\xe9/\xff.jpg")):
+        assert read(written(name)) == name
+        photo = Photo(Found(name, 3, 0), 0, Described(b"\x01", 4, 5, 6.5, 'Nik"on', -7), ("a dog", "ein Hund ü"))
+        assert as_photo(as_row(photo, "k")) == photo
+    assert written("ordner/ü/x.jpg").startswith(written("ordner/ü/"))
+
+
+def test_folders_of_any_name_are_told_apart(tmp_path: Path) -> None:
+    source = made_up(6)
+    names = ['a"b/x.jpg', "a/x.jpg", "a/b/x.jpg", "ab/x.jpg", "a%/x.jpg", "a0.jpg"]
+    photos = [Photo(Found(name, 1, 0), 0, one.described) for name, one in zip(names, source.photos, strict=True)]
+    milvus = Milvus(str(tmp_path / "x.db"), "g")
+    load(milvus, Source(source.about, photos, source.vectors, [], source.caption_vectors), rebuild=False)
+    for folder, expected in (
+        ('a"b', {names[0]}), ("a", {names[1], names[2]}), ("a/b/", {names[2]}), ("a%", {names[4]}), (".", set(names)),
+    ):  # fmt: skip
+        assert set(found_all(milvus, source, Filters(folder=folder))) == expected
+
+
+def found_all(milvus: Milvus, source: Source, filters: Filters) -> list[str]:
+    table = EngineSearch(milvus, engine=ColourEngine()).table
+    assert table.count(filters) == len(table.nearest(source.vectors[0], 100, filters))
+    return [photo.found.path for photo, _ in table.nearest(source.vectors[0], 100, filters)]
+
+
+def test_a_load_that_was_cut_off_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loading, "AT_ONCE", 10)
+    source, milvus = made_up(55), Milvus(str(tmp_path / "x.db"), "g")
+
+    def cut(done: int, total: int) -> None:
+        assert total == 55
+        if done == 30:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        load(milvus, source, rebuild=False, watch=cut)
+    with pytest.raises(CrossmodalError, match="was not loaded whole"):
+        EngineSearch(milvus, engine=ColourEngine())
+    assert load(milvus, source, rebuild=False) == 25
+    assert load(milvus, source, rebuild=False) == 0
+    for row in (0, 29, 30, 54):
+        assert found(milvus, source, row)[0] == source.photos[row].found.path
+    ids = [EngineSearch(milvus, engine=ColourEngine()).meta["id_key"]]
+    load(milvus, source, rebuild=False)
+    assert EngineSearch(milvus, engine=ColourEngine()).meta["id_key"] in ids  # and so ids stay as they were
+
+
+def test_what_changed_is_sent_and_what_is_gone_is_forgotten(tmp_path: Path) -> None:
+    source, milvus = made_up(20), Milvus(str(tmp_path / "x.db"), "g")
+    load(milvus, source, rebuild=False)
+    vectors = source.vectors.copy()
+    vectors[3] = -vectors[3]  # another picture under the same name
+    later = Source(source.about, source.photos[:15], vectors[:15], [], source.caption_vectors)
+    assert load(milvus, later, rebuild=False) == 1
+    assert found(milvus, later, 3)[0] == source.photos[3].found.path
+    assert source.photos[16].found.path not in found(milvus, source, 16)
+    assert EngineSearch(milvus, engine=ColourEngine()).table.count(Filters()) == 15
+
+
+def test_another_model_is_refused(tmp_path: Path) -> None:
+    milvus = Milvus(str(tmp_path / "x.db"), "g")
+    source = made_up(5)
+    load(milvus, source, rebuild=False)
+    stranger = Source(
+        {**source.about, "fingerprint": "other"}, source.photos, source.vectors, [], source.caption_vectors
+    )
+    with pytest.raises(CrossmodalError, match=r"made by another model .*--rebuild"):
+        load(milvus, stranger, rebuild=False)
+    assert found(milvus, source, 2)[0] == source.photos[2].found.path  # nothing was touched
+    load(milvus, stranger, rebuild=True)
+    with pytest.raises(CrossmodalError, match=r"The model that made the gallery g .* is no longer at none.pt"):
+        EngineGallery(milvus)
+
+
+def test_what_is_wrong_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for url, words in (
+        ("http://127.0.0.1:1", "does not answer"), ("somewhere", "neither a URL"), (str(tmp_path / "no/x.db"), "does not answer"),
+    ):  # fmt: skip
+        assert main(["search", "dog", "--engine", url]) == 1
+        said = capsys.readouterr().err
+        assert words in said and len(said.strip().splitlines()) == 1, said
+    assert main(["search", "dog", "--engine", str(tmp_path / "new.db")]) == 1
+    assert "is not there; load it with" in capsys.readouterr().err
+
+
+def test_another_checkpoint_is_refused(
+    runs: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+    milvus = Milvus(str(tmp_path / "run.db"), "a_run")
+    source = Source.of_run(runs)
+    load(
+        milvus,
+        Source({**source.about, "fingerprint": "0" * 16}, source.photos, source.vectors, [], source.vectors),
+        False,
+    )
+    with pytest.raises(CrossmodalError, match=r"made by another model .* than .*model_epoch_2.pt"):
+        EngineSearch(milvus, checkpoint=runs / "model_epoch_2.pt")
+
+
+def test_a_file_is_found_by_another_process(runs: Path, cache: Path, tmp_path: Path) -> None:
+    environment = {**os.environ, "XDG_CACHE_HOME": str(cache)}
+
+    def crossmodal(*command: str) -> subprocess.CompletedProcess[str]:
+        whole = [sys.executable, "-m", "crossmodal", *command]
+        return subprocess.run(whole, env=environment, capture_output=True, text=True, check=False)
+
+    for sent in (180, 0):
+        loaded = crossmodal("load", str(tmp_path / "x.db"), "--checkpoints", str(runs))
+        assert f"{sent} rows sent" in loaded.stdout, loaded.stderr
+    found = crossmodal("search", "a red car", "--engine", str(tmp_path / "x.db"), "--top-k", "3")
+    assert (len(found.stdout.splitlines()), found.stderr, found.returncode) == (3, "", 0)
+    refused = crossmodal("search", "a car", "--engine", str(tmp_path / "x.db"), "--camera", "x")
+    assert refused.returncode == 1 and refused.stderr.startswith("Filters and dates are for an index of photos")
+
+
+def same(one: Any, other: Any, top_k: int) -> None:
+    """Check that an engine's answer holds the best of another that was asked for all, in order of their scores.
+
+    The towers are random, and many photos score the same but for the last place.
+    """
+    for key in set(one) | set(other):
+        wording = (lambda hit: tuple(hit["captions"])) if key == "photos" else (lambda hit: hit["caption"])
+        score_of = {wording(hit): hit["score"] for hit in one[key]}
+        assert len(other[key]) == top_k
+        scores = [hit["score"] for hit in other[key]]
+        np.testing.assert_allclose(scores, [score_of[wording(hit)] for hit in other[key]], atol=2e-4)
+        np.testing.assert_allclose(scores, sorted(score_of.values(), reverse=True)[:top_k], atol=2e-4)
+
+
+@pytest.mark.parametrize("kind", ["file", pytest.param("server", marks=pytest.mark.real)])
+def test_the_api_answers_as_it_does_without_the_engine(
+    kind: str, runs: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+    url = request.getfixturevalue("milvus_server").url if kind == "server" else str(tmp_path / "run.db")
+    milvus = Milvus(url, "a_run")
+    load(milvus, Source.of_run(runs), rebuild=True)
+    with (
+        TestClient(create_app(lambda: open_run(runs))) as plain,
+        TestClient(create_app(lambda: EngineGallery(milvus))) as engine,
+    ):
+        asked = {"query": "a red car - 0.5:house"}
+        one = plain.post("/api/search/text", json={**asked, "top_k": 200}).json()
+        other = engine.post("/api/search/text", json={**asked, "top_k": 6}).json()
+        same(one, other, 6)
+        of_captions = {tuple(photo["captions"]): photo["id"] for photo in one["photos"]}
+        there = other["photos"][2]
+        ids = [of_captions[tuple(there["captions"])], there["id"]]
+        like = [
+            api.post("/api/search/image", json={"image_id": name, "top_k": top_k}).json()
+            for api, name, top_k in zip((plain, engine), ids, (200, 4), strict=True)
+        ]
+        same(like[0], like[1], 4)
+        assert engine.get(f"/api/image/{like[1]['captions'][0]['image_id']}").status_code == 200
+        uploads = [
+            api.post(f"/api/search/upload?top_k={top_k}", files={"file": picture()}).json()
+            for api, top_k in ((plain, 200), (engine, 5))
+        ]
+        same(uploads[0], uploads[1], 5)
+        shown = [
+            api.get(f"/api/image/{name}/thumbnail").content for api, name in zip((plain, engine), ids, strict=True)
+        ]
+        assert shown[0] == shown[1]
+        assert engine.get(f"/api/image/{'0' * 24}").status_code == 404
+        assert engine.post("/api/search/text", json={"query": "a", "filters": {"folder": "x"}}).status_code == 409
+        stats = [api.get("/api/stats").json() for api in (plain, engine)]
+        for key in ("photos", "captions", "model", "fingerprint", "recall"):
+            assert stats[0][key] == stats[1][key]
+        assert "Milvus" in stats[1]["search"]
+
+
+@pytest.mark.real
+def test_a_server_that_is_killed_under_load_comes_back(
+    runs: Path, cache: Path, milvus_server: LocalMilvus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+    assert main(["load", milvus_server.url, "--checkpoints", str(runs), "--rebuild"]) == 0
+    options = ("--engine", milvus_server.url, "--checkpoints", str(runs), "--rate", "1000000/minute")
+    with running(cache, *options) as (_, base):
+        _killed_under_load(base, milvus_server)
+
+
+def _killed_under_load(base: str, engine: LocalMilvus) -> None:
+    answers: list[tuple[float, int, bool]] = []
+    stopped = threading.Event()
+
+    def ask(number: int) -> None:
+        with httpx.Client(base_url=base, timeout=60) as client:
+            while not stopped.is_set():
+                answer = client.post("/api/search/text", json={"query": f"a {number} dog", "top_k": 5})
+                answers.append((time.monotonic(), answer.status_code, "retry-after" in answer.headers))
+                time.sleep(0.02)
+
+    def until(condition: Callable[[], bool], seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+    expected = httpx.post(f"{base}/api/search/text", json={"query": "a red car"}, timeout=60).json()
+    askers = [threading.Thread(target=ask, args=(number,)) for number in range(4)]
+    for asker in askers:
+        asker.start()
+    try:
+        until(lambda: len(answers) > 20, 60)
+        assert {status for _, status, _ in answers} == {200}
+        engine.kill()
+        until(lambda: sum(status == 503 for _, status, _ in answers) > 20, 60)
+        assert httpx.get(f"{base}/health", timeout=60).status_code == 200
+        engine.start_again()
+        back = len(answers)
+        until(lambda: sum(status == 200 for _, status, _ in answers[back:]) > 20, 120)
+    finally:
+        stopped.set()
+        for asker in askers:
+            asker.join()
+    assert {status for _, status, _ in answers} == {200, 503}  # nothing else, and no answer got lost
+    assert all(retry for _, status, retry in answers if status == 503)
+    assert httpx.post(f"{base}/api/search/text", json={"query": "a red car"}, timeout=60).json() == expected
+
+
+def test_an_engine_away_is_told_with_when_to_try_again(
+    runs: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+    milvus = Milvus(str(tmp_path / "run.db"), "a_run")
+    load(milvus, Source.of_run(runs), rebuild=True)
+    with TestClient(create_app(lambda: EngineGallery(milvus))) as api:
+
+        def away(*_: object, **__: object) -> None:
+            raise EngineError("The engine http://secret:1 does not answer as it should (down).")
+
+        monkeypatch.setattr(milvus, "nearest", away)
+        answer = api.post("/api/search/text", json={"query": "a dog"})
+        assert answer.status_code == 503 and int(answer.headers["retry-after"]) > 0
+        assert "secret" not in answer.text
+        monkeypatch.undo()
