@@ -44,7 +44,7 @@ def start_ray(where: str, workers: int | None) -> int:
     # A cluster gets this code; what it imports has to be installed there.
     code = None if where == "local" else {"py_modules": [str(Path(crossmodal.__file__).parent)]}
     try:
-        ray.init(None if where == "local" else where, runtime_env=code, log_to_driver=False, logging_level="error",
+        ray.init(where, runtime_env=code, log_to_driver=False, logging_level="error",
                  include_dashboard=False if where == "local" else None)  # fmt: skip
     except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
         raise CrossmodalError(f"No Ray cluster answers at {where} ({str(error).splitlines()[0]}).") from error
