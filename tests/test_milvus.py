@@ -140,6 +140,8 @@ def test_what_is_wrong_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFix
         assert main(["search", "dog", "--engine", url]) == 1
         said = capsys.readouterr().err
         assert words in said and len(said.strip().splitlines()) == 1, said
+    assert main(["search", "dog", "--photos", str(tmp_path), "--split", "val"]) == 1
+    assert "are for a run's gallery" in capsys.readouterr().err
     assert main(["search", "dog", "--engine", str(tmp_path / "new.db")]) == 1
     assert "is not there; load it with" in capsys.readouterr().err
 

@@ -419,14 +419,15 @@ def test_twenty_kills(tmp_path: Path) -> None:
         process.send_signal(signal.SIGKILL)
         process.wait()
         if (tmp_path / ".crossmodal" / DATABASE).is_file():
-            paths = whole(tmp_path)
-            assert len(paths) >= indexed or round_ % 5 == 0  # every fifth round some photos were changed before
+            # A photo that was deleted is forgotten by the first run that is let live so long.
+            paths = [path for path in whole(tmp_path) if (tmp_path / path).exists()]
+            assert len(paths) >= indexed
             indexed = len(paths)
         if round_ % 5 == 4:
             for name in rng.sample(sorted(path.name for path in tmp_path.glob("*.png")), 10):
                 save(tmp_path / name, (5, 5, 200), (60, 60))
             (tmp_path / f"{round_:03}.png").unlink(missing_ok=True)
-            indexed = 0
+            indexed = 0  # some photos are others now
     run(tmp_path)
     assert sorted(whole(tmp_path)) == sorted(path.name for path in tmp_path.glob("*.png"))
     assert run(tmp_path).unchanged == len(list(tmp_path.glob("*.png")))

@@ -60,6 +60,11 @@ def _check_top_k(options: argparse.Namespace) -> None:
 def _search(options: argparse.Namespace) -> None:
     if options.photos or options.engine:
         _check_top_k(options)
+        if options.checkpoint or options.images or options.split != "all":
+            raise CrossmodalError(
+                "--checkpoint, --images and --split are for a run's gallery; photos are searched with the model that "
+                "indexed them."
+            )
         return search_photos(options)
     refuse_without_photos(options)
     if options.queries:

@@ -19,6 +19,7 @@ from crossmodal.search.photos.walk import Found
 from crossmodal.search.spread.shards import Place, read_member
 
 BATCHES_IN_A_ROUND = 5000  # of which Ray is told at once
+ASKED_AHEAD = 4  # batches that are under way to the one who records them
 READERS = 4  # threads of a worker that decode
 
 
@@ -27,24 +28,26 @@ def start_ray(where: str, workers: int | None) -> int:
 
     Raises CrossmodalError without Ray, or where no cluster answers.
     """
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")  # what goes wrong is told once, in a sentence
+    if (Path.home() / ".ray" / "auth_token").is_file():  # which newer clusters ask for, and Ray's client forgets
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
     try:
         import ray
     except ImportError as error:
         raise CrossmodalError("--on needs Ray: pip install -r requirements-ray.txt") from error
     import crossmodal
 
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     if where != "local" and not where.startswith("ray://"):
         raise CrossmodalError(f"--on {where} is no place to work on; give local, or ray://HOST:PORT of a cluster.")
     # A cluster gets this code; what it imports has to be installed there.
     code = None if where == "local" else {"py_modules": [str(Path(crossmodal.__file__).parent)]}
     try:
-        ray.init(None if where == "local" else where, runtime_env=code, log_to_driver=False, logging_level="error",
+        ray.init(where, runtime_env=code, log_to_driver=False, logging_level="error",
                  include_dashboard=False if where == "local" else None)  # fmt: skip
     except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
         raise CrossmodalError(f"No Ray cluster answers at {where} ({str(error).splitlines()[0]}).") from error
-    ray.data.DataContext.get_current().enable_progress_bars = False  # the command has its own
     return workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
 
 
@@ -60,21 +63,50 @@ def on_ray(where: str, workers: int | None, checkpoint: Path) -> Work:
 
 
 def spread(checkpoint: Path, root: Path, todo: Sequence[Place], workers: int) -> Iterator[Encoded]:
-    """Yield batches as they are done, in any order; what a worker that died had is done again by another."""
+    """Yield batches as they are done, in any order; what a worker that died had is done again by another.
+
+    Raises CrossmodalError where the cluster goes away; what was yielded until then stays done.
+    """
     import ray
 
-    # The file goes along, so that no worker has to have it.
-    content = ray.put(checkpoint.read_bytes())
     step = AT_ONCE * BATCHES_IN_A_ROUND
-    for start in range(0, len(todo), step):
-        part = todo[start : start + step]
-        batches = [{"batch": pickle.dumps(part[at : at + AT_ONCE])} for at in range(0, len(part), AT_ONCE)]
-        done = ray.data.from_items(batches, override_num_blocks=len(batches)).map_batches(
-            Worker, batch_size=1, fn_constructor_args=(content, checkpoint.name, str(root)),
-            concurrency=min(workers, len(batches)), num_cpus=1,
+    try:
+        # The file goes along, so that no worker has to have it.
+        content = ray.put(checkpoint.read_bytes())
+        for start in range(0, len(todo), step):
+            part = todo[start : start + step]
+            batches = [pickle.dumps(part[at : at + AT_ONCE]) for at in range(0, len(part), AT_ONCE)]
+            # Ray Data runs in the cluster alone, and the client it answers may be elsewhere.
+            job = ray.remote(num_cpus=0)(Job).remote([content], checkpoint.name, str(root), batches, workers)
+            waiting = [job.take.remote() for _ in range(ASKED_AHEAD)]
+            while (done := ray.get(waiting.pop(0))) is not None:
+                waiting.append(job.take.remote())
+                yield pickle.loads(done)
+    except ray.exceptions.RayError as error:
+        said = str(error).strip().splitlines()[-1]
+        raise CrossmodalError(
+            f"The work on Ray ended early ({said[:300]}); the same command goes on with what is left."
+        ) from error
+
+
+class Job:
+    """Runs in the cluster: gives batches to workers, and hands on what they did."""
+
+    def __init__(self, content: list[Any], name: str, root: str, batches: list[bytes], workers: int) -> None:
+        import ray
+
+        ray.data.DataContext.get_current().enable_progress_bars = False  # the command has its own
+        rows = [{"batch": batch} for batch in batches]
+        done = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
+            Worker, batch_size=1, fn_constructor_args=(content[0], name, root), concurrency=min(workers, len(rows)),
+            num_cpus=1,
         )  # fmt: skip
-        for row in done.iter_rows():
-            yield pickle.loads(row["done"])
+        self._rows = iter(done.iter_rows())
+
+    def take(self) -> bytes | None:
+        """Return the next batch that is done, or None after the last."""
+        row = next(self._rows, None)
+        return None if row is None else row["done"]
 
 
 class Worker:
