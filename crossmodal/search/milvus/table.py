@@ -12,7 +12,7 @@ from crossmodal.search.photos.cutoff import Cutoff
 from crossmodal.search.photos.engine import Engine
 from crossmodal.search.photos.filters import NOT_OF_A_RUN, Filters
 from crossmodal.search.photos.opening import engine_by
-from crossmodal.search.photos.photo_search import PhotoHit, PhotoQuery, PhotoSearch
+from crossmodal.search.photos.photo_search import PhotoSearch
 from crossmodal.search.photos.store import Photo
 
 
@@ -89,19 +89,10 @@ class EngineSearch(PhotoSearch):
         """As PhotoSearch says."""
         return self._engine
 
-    def search(
-        self,
-        query: PhotoQuery,
-        top_k: int = 10,
-        filters: Filters | None = None,
-        by_date: bool = False,
-        cut_off: bool = True,
-        group: bool = True,
-    ) -> list[PhotoHit]:
+    def check(self, filters: Filters, by_date: bool) -> None:
         """As PhotoSearch says; raises GalleryError for filters and dates of a run's photos, which have none."""
-        if self.of_run and (by_date or filters not in (None, Filters())):
+        if self.of_run and (by_date or filters != Filters()):
             raise GalleryError(NOT_OF_A_RUN)
-        return super().search(query, top_k, filters, by_date, cut_off, group)
 
     def with_id(self, key: str) -> dict[str, Any] | None:
         """Return the row of a photo by its key, with its vector, or None."""

@@ -106,6 +106,10 @@ class PhotoSearch(ABC):
 
     # --- answers ---
 
+    def check(self, filters: Filters, by_date: bool) -> None:
+        """Raise CrossmodalError for filters that nothing can pass, or that these photos do not have."""
+        filters.check()
+
     def search(
         self,
         query: PhotoQuery,
@@ -122,6 +126,7 @@ class PhotoSearch(ABC):
         index knows from which score on that is.
         """
         filters = filters or Filters()
+        self.check(filters, by_date)
         passing = self.table.count(filters)
         group = group and self.has_looks
         asked = FETCHED * top_k if group else top_k
