@@ -16,20 +16,20 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from crossmodal.data.decoding import load_photo
 from crossmodal.data.everyday import everyday_scenes
-from crossmodal.data.pictures import load_picture
 from crossmodal.dual_encoder import DualEncoder
+from crossmodal.encoding.embeddings import Embeddings, model_path
 from crossmodal.errors import CrossmodalError
 from crossmodal.evaluation.charts import heat_map, loss_curve, recall_curves
-from crossmodal.page.parts import PICTURE_FILES, cached_thumbnail, tab_content
+from crossmodal.page.cards import PASTE, STYLE, caption_bars, note, photo_grid
+from crossmodal.page.parts import PHOTO_FILES, cached_thumbnail, tab_content
 from crossmodal.page.your_photos import open_library, photo_filters, your_photos_tab
 from crossmodal.progress import Advance
-from crossmodal.search.cards import PASTE, STYLE, caption_bars, note, photo_grid
-from crossmodal.search.photos.filters import Filters
-from crossmodal.search.runs import default_run, load_model, open_embeddings
+from crossmodal.runs.folder import best_epoch, epochs_in, results_of, runs_in
+from crossmodal.runs.opening import default_run, load_model, open_embeddings
+from crossmodal.search.filters import Filters
 from crossmodal.search.service import CaptionList, ImageHit, SearchService
-from crossmodal.search.tensors import Embeddings, model_path
-from crossmodal.training.run_folder import best_epoch, epochs_in, results_of, runs_in
 
 ROOT = Path(__file__).resolve().parent
 NO_FILTERS = (Filters(), False, True)
@@ -40,7 +40,7 @@ def options() -> argparse.Namespace:
     """Read what stands after `--` on the command line."""
     parser = argparse.ArgumentParser(prog="streamlit run app.py --")
     parser.add_argument("--checkpoints", type=Path, default=ROOT / "model-checkpoints", help="folder of runs")
-    parser.add_argument("--images", type=Path, help="folder of the pictures, if they were moved")
+    parser.add_argument("--images", type=Path, help="folder of the photos, if they were moved")
     parser.add_argument("--photos", type=Path, help="folder of photos of one's own, to index and search")
     return parser.parse_args(sys.argv[1:])
 
@@ -132,7 +132,7 @@ def show_images(hits: list[ImageHit]) -> None:
     """Show photos as a grid, with score and captions."""
     if hits and not any(hit.path.is_file() for hit in hits):
         st.warning(
-            f"The pictures are not in {hits[0].path.parent}; say where they are with: streamlit run app.py -- --images DIR"
+            f"The photos are not in {hits[0].path.parent}; say where they are with: streamlit run app.py -- --images DIR"
         )
     st.markdown(photo_grid(hits, [cached_thumbnail(hit.path) for hit in hits]), unsafe_allow_html=True)
 
@@ -162,7 +162,7 @@ def text_tab(service: SearchService) -> None:
 @tab_content
 def photo_tab(service: SearchService, path: Path, changed: float) -> None:
     """Look up captions and similar photos for a photo."""
-    upload = st.file_uploader("Drop or paste a photo", type=PICTURE_FILES, key="photo")
+    upload = st.file_uploader("Drop or paste a photo", type=PHOTO_FILES, key="photo")
     choices = ["Everyday scenes", "The gallery's own captions", "A text file of mine"]
     source = (
         st.segmented_control("Match with", choices, default=choices[0], help="A text file holds one caption a line.")
@@ -182,10 +182,10 @@ def photo_tab(service: SearchService, path: Path, changed: float) -> None:
     if sentences is not None:
         digest = hashlib.sha256("\n".join(sentences).encode()).hexdigest()
         among = cached_list(path, changed, digest, service, sentences)
-    picture = load_picture(upload.getvalue(), at_least=448, name=upload.name)
-    query = service.query(picture=picture)
+    photo = load_photo(upload.getvalue(), at_least=448, name=upload.name)
+    query = service.query(photo=photo)
     left, right = st.columns([2, 3], gap="large")
-    left.image(picture, caption=upload.name, width="stretch")
+    left.image(photo, caption=upload.name, width="stretch")
     right.markdown(caption_bars(service.find_captions(query, 10, among)), unsafe_allow_html=True)
     st.subheader("Similar photos")
     show_images(service.find_images(query, 10))

@@ -22,14 +22,14 @@ import torch
 from crossmodal.data.dataset import SPLITS, Checked, Dataset, read_dataset, refuse_if_many_bad
 from crossmodal.data.sample import NOTE, SEED, draw_sample
 from crossmodal.dual_encoder import DualEncoder
+from crossmodal.encoding.devices import choose_device, worker_count
 from crossmodal.errors import CrossmodalError, WeightsError
 from crossmodal.progress import Bars, silent, terminal
 from crossmodal.recipe import Recipe
+from crossmodal.runs.folder import best_epoch, load_state, make_room, results_of
 from crossmodal.towers.image import ImageTower
 from crossmodal.towers.text import needs_captions, text_from_plain
-from crossmodal.training.devices import choose_device, worker_count
 from crossmodal.training.distributed import leave_processes, share_statistics, start_processes
-from crossmodal.training.run_folder import best_epoch, load_state, make_room, results_of
 from crossmodal.training.setting import Interrupted, Setting
 from crossmodal.training.trainer import Trainer
 from model import DEFAULT, RECIPES, WITHOUT_DOWNLOAD
@@ -55,7 +55,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     data = parser.add_argument_group("data")
     data.add_argument("--captions", type=Path, help="caption file (default: captions.txt)")
-    data.add_argument("--images", type=Path, help="folder of pictures (default: flickr30k_images)")
+    data.add_argument("--images", type=Path, help="folder of photos (default: flickr30k_images)")
     data.add_argument(
         "--split",
         type=float,
@@ -75,7 +75,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     run.add_argument("--resume", action="store_true", help="go on with the run in the output folder")
     run.add_argument("--tensorboard", action="store_true", help="also write TensorBoard logs into the output folder")
     run.add_argument("--device", help="cuda, mps or cpu (default: the best there is)")
-    run.add_argument("--workers", type=int, help="processes that decode pictures (default: by the cores)")
+    run.add_argument("--workers", type=int, help="processes that decode photos (default: by the cores)")
     knobs = parser.add_argument_group("recipe (each overrides the recipe's own value)")
     knobs.add_argument(
         "--epochs",

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import numpy as np
 
-from crossmodal.evaluation.encode import encode_dataset
+from crossmodal.encoding.collection import encode_dataset
+from crossmodal.encoding.devices import worker_count
 from crossmodal.evaluation.evaluate import Asked, choose_images
 from crossmodal.files import write_text
 from crossmodal.progress import terminal
-from crossmodal.search.photos.cutoff import FILE, calibrate, scores_of, some_images
-from crossmodal.search.runs import checkpoint_of, default_run, load_model
-from crossmodal.training.devices import worker_count
+from crossmodal.runs.opening import checkpoint_of, default_run, load_model
+from crossmodal.search.cutoff import FILE, calibrate, scores_of, some_images
 
 GALLERIES = (50, 200, 500)
 ABSENT = """

@@ -15,14 +15,14 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.queries import TOP, clustered, real
+from crossmodal.photos.store import Described, Photo
+from crossmodal.photos.walk import Found
+from crossmodal.scale.milvus.connection import Milvus
+from crossmodal.scale.milvus.gallery import PhotosInMilvus
+from crossmodal.scale.milvus.loading import Source, load
 from crossmodal.search.fast_index import HalfIndex
-from crossmodal.search.milvus.connection import Milvus
-from crossmodal.search.milvus.loading import Source, load
-from crossmodal.search.milvus.table import PhotosInMilvus
-from crossmodal.search.photos.filters import Filters
-from crossmodal.search.photos.store import Described, Photo
-from crossmodal.search.photos.table import PhotosInMemory, PhotoTable
-from crossmodal.search.photos.walk import Found
+from crossmodal.search.filters import Filters
+from crossmodal.search.gallery import PhotosInMemory, PhotoTable
 from tests.milvus_server import LocalMilvus
 
 FOLDERS = 100
@@ -81,7 +81,7 @@ def made_up(vectors: np.ndarray) -> Source:
         )
         for n in range(len(vectors))
     ]
-    about = {"fingerprint": "f", "checkpoint": "", "recipe": "", "size": vectors.shape[1], "engine": "torch", "cutoff": None,
+    about = {"fingerprint": "f", "checkpoint": "", "recipe": "", "size": vectors.shape[1], "runtime": "torch", "cutoff": None,
              "root": "", "cameras": [], "metrics": {}, "holds": "photos"}  # fmt: skip
     return Source(about, photos, vectors, [], np.empty((0, vectors.shape[1]), np.float32))
 

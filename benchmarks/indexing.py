@@ -37,11 +37,13 @@ def main() -> None:
         print(json.dumps({"rate": {"encoder": encoder, "folder": folder, "loop": loop}[options.only](files),
                           "megabytes": _megabytes()}))  # fmt: skip
         return
-    from crossmodal.search.photos.export import fastest_engine  # exported once, before anything is timed
-    from crossmodal.search.runs import checkpoint_of, load_model
+    from crossmodal.encoding.openvino_export import fastest_runtime  # exported once, before anything is timed
+    from crossmodal.runs.opening import checkpoint_of, load_model
 
     model, content = load_model(checkpoint_of(ROOT / "model-checkpoints" / "shipped"))
-    print(f"{len(files):,} photos, engine {fastest_engine(model, content['fingerprint']).name}, {os.cpu_count()} cores")
+    print(
+        f"{len(files):,} photos, engine {fastest_runtime(model, content['fingerprint']).name}, {os.cpu_count()} cores"
+    )
     measured: dict[str, list[float]] = {way: [] for way in WAYS}
     for way in WAYS * TIMES:
         command = [sys.executable, "-m", "benchmarks.indexing", "--images", str(options.images), "--photos",
@@ -59,12 +61,12 @@ def encoder(files: list[Path]) -> float:
     """Return photos a second of the engine on decoded tensors."""
     import numpy as np
 
-    from crossmodal.data.pictures import load_picture
-    from crossmodal.search.photos.engine import Engine
+    from crossmodal.data.decoding import load_photo
+    from crossmodal.encoding.runtime import Runtime
 
-    engine: Engine = _engine()
+    engine: Runtime = _engine()
     size = engine.preprocessing.size
-    pixels = np.stack([engine.preprocessing.array(load_picture(file, at_least=size)) for file in files])
+    pixels = np.stack([engine.preprocessing.array(load_photo(file, at_least=size)) for file in files])
     engine.encode_pixels(pixels[:BATCH])
     return _rate(
         len(pixels),
@@ -74,8 +76,8 @@ def encoder(files: list[Path]) -> float:
 
 def folder(files: list[Path]) -> float:
     """Return photos a second of indexing, from the walk to the last commit, with the engine opened."""
-    from crossmodal.search.photos.indexing import here, update
-    from crossmodal.search.photos.store import Store
+    from crossmodal.photos.store import Store
+    from crossmodal.photos.update import here, update
 
     engine = _engine()
     with tempfile.TemporaryDirectory() as place:
@@ -98,8 +100,8 @@ def loop(files: list[Path]) -> float:
     from torch.utils.data import DataLoader
 
     from crossmodal.data.dataset import CaptionedImage
-    from crossmodal.search.runs import checkpoint_of, load_model
-    from crossmodal.training.photos import _Decoded
+    from crossmodal.encoding.decoding_ahead import _Decoded
+    from crossmodal.runs.opening import checkpoint_of, load_model
 
     model, _ = load_model(checkpoint_of(ROOT / "model-checkpoints" / "shipped"))
     model.image_tower.to(memory_format=torch.contiguous_format)
@@ -115,14 +117,14 @@ def loop(files: list[Path]) -> float:
 
 
 def _engine() -> Any:
-    from crossmodal.search.photos.engine import Exported, OpenVinoEngine
-    from crossmodal.search.photos.export import fastest_engine
-    from crossmodal.search.runs import checkpoint_of, load_model
+    from crossmodal.encoding.openvino_export import fastest_runtime
+    from crossmodal.encoding.runtime import Exported, OpenVinoRuntime
+    from crossmodal.runs.opening import checkpoint_of, load_model
 
     checkpoint = checkpoint_of(ROOT / "model-checkpoints" / "shipped")
     model, content = load_model(checkpoint)
     exported = Exported.of(content["fingerprint"])
-    return OpenVinoEngine(exported) if exported else fastest_engine(model, content["fingerprint"])
+    return OpenVinoRuntime(exported) if exported else fastest_runtime(model, content["fingerprint"])
 
 
 def _megabytes() -> float:

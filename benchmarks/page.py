@@ -25,9 +25,9 @@ def main() -> None:
     """Print the figures of both galleries."""
     from benchmarks.validation import CAPTIONS, IMAGES, made_up_embeddings
     from crossmodal.data.sample import draw_sample
+    from crossmodal.encoding.embeddings import model_path, save_embeddings
     from crossmodal.progress import terminal
-    from crossmodal.search.runs import checkpoint_of, load_model, open_embeddings
-    from crossmodal.search.tensors import model_path, save_embeddings
+    from crossmodal.runs.opening import checkpoint_of, load_model, open_embeddings
 
     shipped = checkpoint_of(ROOT / "model-checkpoints" / "shipped")
     model, content = load_model(shipped)
@@ -46,9 +46,9 @@ def main() -> None:
             fingerprint = model.save(model_path(run, 1), 1, {}, {})
             save_embeddings(run, 1, fingerprint, held)
         photos.mkdir()
-        pictures = sorted(drawn.iterdir())
+        drawings = sorted(drawn.iterdir())
         for number in range(IMAGES):
-            (photos / f"{number:06d}.jpg").symlink_to(pictures[number % len(pictures)])
+            (photos / f"{number:06d}.jpg").symlink_to(drawings[number % len(drawings)])
         del model, embeddings, held
         for title, run in (("drawn sample", sample), (f"{IMAGES:,} photos, {CAPTIONS:,} captions", large)):
             command = [sys.executable, "-m", "benchmarks.page", str(run), str(time.time())]

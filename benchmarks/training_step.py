@@ -17,9 +17,9 @@ from pathlib import Path
 from crossmodal.data.dataset import Dataset, read_dataset
 from crossmodal.data.sample import draw_sample
 from crossmodal.dual_encoder import DualEncoder
+from crossmodal.encoding.devices import choose_device, worker_count
 from crossmodal.progress import silent, terminal
 from crossmodal.training.batches import plan_epoch
-from crossmodal.training.devices import choose_device, worker_count
 from crossmodal.training.setting import Progress, Setting
 from crossmodal.training.step import StepPlan
 from crossmodal.training.trainer import Trainer

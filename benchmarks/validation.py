@@ -21,10 +21,11 @@ from benchmarks.training_step import real_loop
 from crossmodal.data.dataset import Dataset, read_dataset
 from crossmodal.data.sample import draw_sample
 from crossmodal.dual_encoder import DualEncoder
-from crossmodal.evaluation.encode import encode_captions, encode_images, metrics_of_split
+from crossmodal.encoding.collection import encode_captions, encode_photos
+from crossmodal.encoding.devices import choose_device, worker_count
+from crossmodal.encoding.embeddings import Embeddings, save_embeddings
+from crossmodal.evaluation.metrics import metrics_of_split
 from crossmodal.progress import silent, terminal
-from crossmodal.search.tensors import Embeddings, save_embeddings
-from crossmodal.training.devices import choose_device, worker_count
 from crossmodal.training.setting import Setting
 from crossmodal.training.trainer import Trainer
 from model import RECIPES
@@ -51,7 +52,7 @@ def main() -> None:
             "training": TRAINED / real_loop(trainer),
             "encoding photos": IMAGES
             / len(dataset)
-            * timed(lambda: encode_images(model, trainer.photos, range(len(dataset)))),
+            * timed(lambda: encode_photos(model, trainer.photos, range(len(dataset)))),
             "encoding captions": CAPTIONS / len(captions) * timed(lambda: encode_captions(model, captions)),
             "ranking": timed(lambda: metrics_of_split(made_up, "val")),
             "checkpoint": timed(lambda: model.save(Path(folder) / "model_epoch_1.pt", 1, {}, {})),

@@ -5,10 +5,10 @@ import sys
 from collections.abc import Sequence
 
 from crossmodal.commands.data import add_data_commands
-from crossmodal.commands.engine import add_load_command
-from crossmodal.commands.gallery import add_gallery_commands
 from crossmodal.commands.measuring import add_measuring_commands
+from crossmodal.commands.milvus import add_load_command
 from crossmodal.commands.photos import add_index_command
+from crossmodal.commands.search import add_gallery_commands
 from crossmodal.commands.serving import add_serving_commands
 from crossmodal.errors import CrossmodalError
 

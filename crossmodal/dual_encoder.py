@@ -27,7 +27,7 @@ ADVICE = "train a model with `python training_script.py`, or name another checkp
 
 
 class DualEncoder(Encoder):
-    """Pictures and sentences to unit vectors of one space, where a dot product compares them."""
+    """Images and sentences to unit vectors of one space, where a dot product compares them."""
 
     def __init__(self, image_tower: ImageTower, text_tower: TextTower, recipe: Recipe) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class DualEncoder(Encoder):
 
     @property
     def preparation(self) -> Preprocessing:
-        """How a picture becomes the image tower's input, uint8."""
+        """How an image becomes the image tower's input, uint8."""
         return self.image_tower.preprocessing
 
     @property

@@ -1,4 +1,4 @@
-"""What every model here can do: pictures and sentences in, unit vectors of one space out."""
+"""What every model here can do: images and sentences in, unit vectors of one space out."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -10,14 +10,14 @@ from torch import Tensor, nn
 
 
 class Prepare(Protocol):
-    """Turns an RGB picture into a model's input; `size` is the side that it needs, in pixels."""
+    """Turns an RGB image into a model's input; `size` is the side that it needs, in pixels."""
 
     @property
     def size(self) -> int:
         """The side of the model's input."""
         ...
 
-    def __call__(self, picture: Image.Image) -> Tensor:
+    def __call__(self, image: Image.Image) -> Tensor:
         """Return the input [3, size, size]."""
         ...
 
@@ -31,7 +31,7 @@ class Encoder(nn.Module, ABC):
     @property
     @abstractmethod
     def preparation(self) -> Prepare:
-        """How a picture becomes the input of `encode_image`."""
+        """How an image becomes the input of `encode_image`."""
 
     @property
     def device(self) -> torch.device:
@@ -51,9 +51,9 @@ class Encoder(nn.Module, ABC):
         """Return what beside its weights decides what the model gives, as plain values."""
 
     @torch.inference_mode()
-    def encode_pictures(self, pictures: Sequence[Image.Image]) -> Tensor:
-        """Return unit vectors [len(pictures), D] of RGB pictures, fp32 on the CPU."""
-        pixels = torch.stack([self.preparation(picture) for picture in pictures])
+    def encode_images(self, images: Sequence[Image.Image]) -> Tensor:
+        """Return unit vectors [len(images), D] of RGB images, fp32 on the CPU."""
+        pixels = torch.stack([self.preparation(image) for image in images])
         return self.encode_image(pixels.to(self.device)).cpu()
 
     @torch.inference_mode()

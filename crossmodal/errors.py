@@ -5,8 +5,8 @@ class CrossmodalError(Exception):
     """Something the user can mend; the message says what is wrong, where, and what to do."""
 
 
-class PictureError(CrossmodalError):
-    """A picture that cannot be used, and why."""
+class PhotoError(CrossmodalError):
+    """A photo that cannot be used, and why."""
 
 
 class CaptionsError(CrossmodalError):
@@ -29,5 +29,5 @@ class UnknownPhotoError(CrossmodalError):
     """An id that no photo of the gallery has."""
 
 
-class EngineError(CrossmodalError):
+class UnavailableError(CrossmodalError):
     """An engine that does not answer, or refuses, and what to do."""

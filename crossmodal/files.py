@@ -11,6 +11,11 @@ from typing import Any
 from crossmodal.errors import CheckpointError, CrossmodalError
 
 
+def cache_folder() -> Path:
+    """Return where this user's exported towers, thumbnails and keys lie: below XDG_CACHE_HOME, or ~/.cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "crossmodal"
+
+
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it takes the place of `path`.

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-from crossmodal.data.dataset import DRAWN_RATIOS
 from crossmodal.errors import CrossmodalError
+
+DRAWN_RATIOS = (0.8, 0.1, 0.1)  # train, val, test
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Recipe:
     temperature: float = _knob(0.07, "first temperature, by which similarities are divided", least=0.01)
     learn_temperature: int = _knob(1, "let the temperature be learned; 0 holds it")
     margin: float = _knob(0.2, "margin of the triplet losses")
-    resize: str = _choice("how a picture becomes a square: its middle, or all of it squeezed", "crop", "squash")
+    resize: str = _choice("how an image becomes a square: its middle, or all of it squeezed", "crop", "squash")
     batch_size: int = _knob(64, "images in a batch; every other image in it is a negative", least=2)
     captions_per_image: int = _knob(
         0, "captions that go with an image in one step, taken in turn over the epochs; 0 is all of them"
@@ -83,7 +84,7 @@ class Recipe:
     colour: float = _knob(
         0.0, "how much the views' brightness, contrast and saturation vary, for example 0.2", most=0.9
     )
-    cache: str = _choice("where decoded pictures are kept between epochs", "none", "memory", "disk")
+    cache: str = _choice("where decoded images are kept between epochs", "none", "memory", "disk")
     weight_decay: float = _knob(
         0.01, "weight decay of matrices and kernels; biases, norms and the temperature have none"
     )

@@ -53,13 +53,13 @@ def model(recipe: Recipe, weights: Path) -> DualEncoder:
 
 @pytest.fixture(scope="session")
 def collection(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A caption file of 30 drawn scenes, and its folder of pictures."""
+    """A caption file of 30 drawn scenes, and its folder of photos."""
     return draw_sample(tmp_path_factory.mktemp("collection") / "drawn", scenes=30, seed=3)
 
 
 @pytest.fixture
 def photo() -> Image.Image:
-    """A picture that is no square and no single colour."""
+    """A photo that is no square and no single colour."""
     return Image.linear_gradient("L").resize((90, 60)).convert("RGB")
 
 

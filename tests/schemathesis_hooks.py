@@ -1,4 +1,4 @@
-"""What Schemathesis cannot make up by itself: pictures."""
+"""What Schemathesis cannot make up by itself: photos."""
 
 import io
 
@@ -7,11 +7,11 @@ from hypothesis import strategies
 from PIL import Image
 
 
-def picture(width: int, height: int, grey: int) -> bytes:
+def photo(width: int, height: int, grey: int) -> bytes:
     file = io.BytesIO()
     Image.new("RGB", (width, height), (grey, 99, 7)).save(file, "JPEG")
     return file.getvalue()
 
 
 sides = strategies.integers(1, 300)
-schemathesis.openapi.media_type("image/jpeg", strategies.builds(picture, sides, sides, strategies.integers(0, 255)))
+schemathesis.openapi.media_type("image/jpeg", strategies.builds(photo, sides, sides, strategies.integers(0, 255)))

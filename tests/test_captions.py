@@ -78,7 +78,7 @@ def test_marks_within_a_caption_are_just_text(tmp_path: Path) -> None:
     ("text", "words"),
     [
         ("", "is empty"),
-        ("picture,caption\na.jpg,x\n", "no column 'image'"),
+        ("photo,caption\na.jpg,x\n", "no column 'image'"),
         ("image,text\na.jpg,x\n", "no column 'caption'"),
         ('{"images": [', "not whole"),
         ('{"a": 1}', "the keys a"),

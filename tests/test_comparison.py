@@ -9,13 +9,13 @@ import torch
 import torch.nn.functional as F
 
 from crossmodal.data.dataset import CaptionedImage, Dataset
+from crossmodal.encoding.embeddings import Embeddings
 from crossmodal.evaluation.baselines import bag_of_words, random_ranking
 from crossmodal.evaluation.evaluate import average_of_captions
 from crossmodal.evaluation.geometry import geometry_of, space_metrics
 from crossmodal.evaluation.metrics import retrieval_metrics
 from crossmodal.evaluation.resampling import paired_p
 from crossmodal.evaluation.result import Result, measure
-from crossmodal.search.tensors import Embeddings
 
 
 def some_result(seed: int, noise: float = 1.0) -> Result:

@@ -23,14 +23,14 @@ def collection(folder: Path, count: int, rows: str = "") -> tuple[Path, Path]:
     return captions, images
 
 
-def test_bad_pictures_are_named_and_counted(tmp_path: Path) -> None:
+def test_bad_photos_are_named_and_counted(tmp_path: Path) -> None:
     captions, images = collection(tmp_path, 3, "gone.jpg,A dog.\nbroken.jpg,A cat.\n../out.jpg,A cow.\n")
-    (images / "broken.jpg").write_bytes(b"no picture")
+    (images / "broken.jpg").write_bytes(b"no photo")
     Image.new("RGB", (9, 9)).save(tmp_path / "out.jpg")
     checked = read_dataset(captions, images)
     assert [row.where for row in checked.bad] == ["line 2", "line 3", "line 4"]
     assert "no such file" in checked.bad[0].reason
-    assert "not a picture" in checked.bad[1].reason
+    assert "not a photo" in checked.bad[1].reason
     assert "leads out of" in checked.bad[2].reason
     assert (checked.rows, len(checked.dataset)) == (9, 3)
 
@@ -50,7 +50,7 @@ def test_nothing_usable_is_one_sentence(tmp_path: Path) -> None:
     captions, images = collection(tmp_path, 0, "gone.jpg,A dog.\n")
     with pytest.raises(CaptionsError, match="No row .* line 2"):
         read_dataset(captions, images)
-    with pytest.raises(CaptionsError, match="folder of pictures"):
+    with pytest.raises(CaptionsError, match="folder of photos"):
         read_dataset(captions, tmp_path / "none")
 
 
@@ -86,7 +86,7 @@ def test_a_list_of_names_must_be_there_and_known(tmp_path: Path) -> None:
     (images / "2.jpg").unlink()
     checked = read_dataset(captions, images, names=["1.jpg"])
     assert [image.name for image in checked.dataset.images] == ["1.jpg"]
-    assert not checked.bad  # the picture that is not there belongs to none of the named
+    assert not checked.bad  # the photo that is not there belongs to none of the named
     assert checked.rows == len(checked.dataset.captions)
     with pytest.raises(CrossmodalError, match="the first is 7.jpg"):
         read_dataset(captions, images, names=["1.jpg", "7.jpg"])
@@ -97,9 +97,9 @@ def test_a_list_of_names_must_be_there_and_known(tmp_path: Path) -> None:
 
 def test_the_sample_is_the_same_for_a_seed_and_kept(tmp_path: Path) -> None:
     captions, images = draw_sample(tmp_path / "a", 12, seed=5)
-    again, pictures = draw_sample(tmp_path / "b", 12, seed=5)
+    again, photos = draw_sample(tmp_path / "b", 12, seed=5)
     assert captions.read_bytes() == again.read_bytes()
-    assert all((pictures / file.name).read_bytes() == file.read_bytes() for file in images.iterdir())
+    assert all((photos / file.name).read_bytes() == file.read_bytes() for file in images.iterdir())
     before = captions.stat().st_mtime_ns
     draw_sample(tmp_path / "a", 12, seed=5)
     assert captions.stat().st_mtime_ns == before

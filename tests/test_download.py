@@ -110,7 +110,7 @@ def test_a_full_disk_is_one_sentence(url: str, tmp_path: Path, monkeypatch: pyte
             fetch(Source(f"{url}/whole"), tmp_path)
 
 
-def picture() -> bytes:
+def photo() -> bytes:
     file = io.BytesIO()
     Image.effect_noise((40, 30), 40).convert("RGB").save(file, "JPEG")
     return file.getvalue()
@@ -128,8 +128,8 @@ def test_flickr8k_as_published(tmp_path: Path) -> None:
         file.writestr("readme.txt", "Some words.")
     with zipfile.ZipFile(tmp_path / "images.zip", "w") as file:
         for name in names:
-            file.writestr(f"Flicker8k_Dataset/{name}", picture())
-        file.writestr("../../evil.jpg", picture())
+            file.writestr(f"Flicker8k_Dataset/{name}", photo())
+        file.writestr("../../evil.jpg", photo())
     target = tmp_path / "to"
     captions, images = download("flickr8k", target, [tmp_path / "text.zip", tmp_path / "images.zip"])
     dataset = read_dataset(captions, images).dataset
@@ -150,7 +150,7 @@ def test_flickr30k_from_the_hub_table_and_a_tar(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "images.tar.gz", "w:gz") as archive:
         for name in ("a.jpg", "b.jpg"):
             info = tarfile.TarInfo(f"flickr30k-images/{name}")
-            info.size = len(content := picture())
+            info.size = len(content := photo())
             archive.addfile(info, io.BytesIO(content))
     captions, images = download(
         "flickr30k", tmp_path / "to", [tmp_path / "flickr_annotations_30k.csv", tmp_path / "images.tar.gz"]
@@ -167,7 +167,7 @@ def test_bad_archives_are_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(CrossmodalError, match="not a whole zip or tar"):
         download("flickr8k", tmp_path / "to", [tmp_path / "broken.zip"])
     with zipfile.ZipFile(tmp_path / "images.zip", "w") as file:
-        file.writestr("a.jpg", picture())
+        file.writestr("a.jpg", photo())
     with pytest.raises(CrossmodalError, match="no caption file"):
         download("flickr8k", tmp_path / "to", [tmp_path / "images.zip"])
     assert not (tmp_path / "to" / "captions.txt").exists()

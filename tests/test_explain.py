@@ -31,8 +31,8 @@ def test_the_heat_is_what_each_place_adds(model: DualEncoder, photo: Image.Image
 def test_the_overlay_keeps_the_size_and_warms_what_is_hot(resize: str) -> None:
     heat = np.zeros((7, 7))
     heat[3, 3] = 1
-    picture = Image.new("RGB", (140, 70), (100, 100, 100))
-    shown = np.asarray(overlaid(picture, heat, resize), dtype=int)
+    photo = Image.new("RGB", (140, 70), (100, 100, 100))
+    shown = np.asarray(overlaid(photo, heat, resize), dtype=int)
     assert shown.shape == (70, 140, 3)
     assert shown[35, 70, 0] > 100 > shown[35, 70, 2]  # the middle is warm
     assert shown[5, 5, 0] == shown[5, 5, 2] < 60  # the corner is dimmed

@@ -15,23 +15,23 @@ import pytest
 from fastapi.testclient import TestClient
 
 from crossmodal.cli import main
-from crossmodal.errors import CrossmodalError, EngineError
-from crossmodal.search.milvus import loading
-from crossmodal.search.milvus.connection import Milvus
-from crossmodal.search.milvus.loading import Source, load
-from crossmodal.search.milvus.records import as_photo, as_row, read, written
-from crossmodal.search.milvus.table import EngineSearch
-from crossmodal.search.photos.filters import Filters
-from crossmodal.search.photos.store import Described, Photo
-from crossmodal.search.photos.walk import Found
+from crossmodal.errors import CrossmodalError, UnavailableError
+from crossmodal.photos.store import Described, Photo
+from crossmodal.photos.walk import Found
+from crossmodal.scale.milvus import loading
+from crossmodal.scale.milvus.connection import Milvus
+from crossmodal.scale.milvus.gallery import MilvusSearch
+from crossmodal.scale.milvus.loading import Source, load
+from crossmodal.scale.milvus.rows import as_photo, as_row, read, written
+from crossmodal.search.filters import Filters
 from crossmodal.serving.api import create_app
-from crossmodal.serving.engine_gallery import EngineGallery
+from crossmodal.serving.engine_gallery import MilvusGallery
 from crossmodal.serving.run_gallery import open_run
 from tests.milvus_server import LocalMilvus
 from tests.test_page import runs as runs  # a fixture
-from tests.test_photo_index import ColourEngine
+from tests.test_photo_index import ColourRuntime
 from tests.test_serving import cache as cache  # a fixture
-from tests.test_serving import picture, running
+from tests.test_serving import photo, running
 
 SIZE = 8
 
@@ -48,13 +48,13 @@ def made_up(count: int, seed: int = 0) -> Source:
         )
         for n in range(count)
     ]
-    about = {"fingerprint": "f", "checkpoint": "none.pt", "recipe": "r", "size": SIZE, "engine": "torch", "cutoff": None,
+    about = {"fingerprint": "f", "checkpoint": "none.pt", "recipe": "r", "size": SIZE, "runtime": "torch", "cutoff": None,
              "root": "/photos", "cameras": [f"Camera {n}" for n in range(3)], "metrics": {}, "holds": "photos"}  # fmt: skip
     return Source(about, photos, vectors, [], np.empty((0, SIZE), np.float32))
 
 
 def found(milvus: Milvus, source: Source, row: int, filters: Filters | None = None) -> list[str]:
-    table = EngineSearch(milvus, engine=ColourEngine()).table
+    table = MilvusSearch(milvus, runtime=ColourRuntime()).table
     return [photo.found.path for photo, _ in table.nearest(source.vectors[row], 5, filters or Filters())]
 
 
@@ -79,7 +79,7 @@ def test_folders_of_any_name_are_told_apart(tmp_path: Path) -> None:
 
 
 def found_all(milvus: Milvus, source: Source, filters: Filters) -> list[str]:
-    table = EngineSearch(milvus, engine=ColourEngine()).table
+    table = MilvusSearch(milvus, runtime=ColourRuntime()).table
     assert table.count(filters) == len(table.nearest(source.vectors[0], 100, filters))
     return [photo.found.path for photo, _ in table.nearest(source.vectors[0], 100, filters)]
 
@@ -96,26 +96,26 @@ def test_a_load_that_was_cut_off_is_gone_on_with(tmp_path: Path, monkeypatch: py
     with pytest.raises(KeyboardInterrupt):
         load(milvus, source, rebuild=False, watch=cut)
     with pytest.raises(CrossmodalError, match="was not loaded whole"):
-        EngineSearch(milvus, engine=ColourEngine())
+        MilvusSearch(milvus, runtime=ColourRuntime())
     assert load(milvus, source, rebuild=False) == 25
     assert load(milvus, source, rebuild=False) == 0
     for row in (0, 29, 30, 54):
         assert found(milvus, source, row)[0] == source.photos[row].found.path
-    ids = [EngineSearch(milvus, engine=ColourEngine()).meta["id_key"]]
+    ids = [MilvusSearch(milvus, runtime=ColourRuntime()).meta["id_key"]]
     load(milvus, source, rebuild=False)
-    assert EngineSearch(milvus, engine=ColourEngine()).meta["id_key"] in ids  # and so ids stay as they were
+    assert MilvusSearch(milvus, runtime=ColourRuntime()).meta["id_key"] in ids  # and so ids stay as they were
 
 
 def test_what_changed_is_sent_and_what_is_gone_is_forgotten(tmp_path: Path) -> None:
     source, milvus = made_up(20), Milvus(str(tmp_path / "x.db"), "g")
     load(milvus, source, rebuild=False)
     vectors = source.vectors.copy()
-    vectors[3] = -vectors[3]  # another picture under the same name
+    vectors[3] = -vectors[3]  # another photo under the same name
     later = Source(source.about, source.photos[:15], vectors[:15], [], source.caption_vectors)
     assert load(milvus, later, rebuild=False) == 1
     assert found(milvus, later, 3)[0] == source.photos[3].found.path
     assert source.photos[16].found.path not in found(milvus, source, 16)
-    assert EngineSearch(milvus, engine=ColourEngine()).table.count(Filters()) == 15
+    assert MilvusSearch(milvus, runtime=ColourRuntime()).table.count(Filters()) == 15
 
 
 def test_another_model_is_refused(tmp_path: Path) -> None:
@@ -130,19 +130,19 @@ def test_another_model_is_refused(tmp_path: Path) -> None:
     assert found(milvus, source, 2)[0] == source.photos[2].found.path  # nothing was touched
     load(milvus, stranger, rebuild=True)
     with pytest.raises(CrossmodalError, match=r"The model that made the gallery g .* is no longer at none.pt"):
-        EngineGallery(milvus)
+        MilvusGallery(milvus)
 
 
 def test_what_is_wrong_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for url, words in (
         ("http://127.0.0.1:1", "does not answer"), ("somewhere", "neither a URL"), (str(tmp_path / "no/x.db"), "does not answer"),
     ):  # fmt: skip
-        assert main(["search", "dog", "--engine", url]) == 1
+        assert main(["search", "dog", "--milvus", url]) == 1
         said = capsys.readouterr().err
         assert words in said and len(said.strip().splitlines()) == 1, said
     assert main(["search", "dog", "--photos", str(tmp_path), "--split", "val"]) == 1
     assert "are for a run's gallery" in capsys.readouterr().err
-    assert main(["search", "dog", "--engine", str(tmp_path / "new.db")]) == 1
+    assert main(["search", "dog", "--milvus", str(tmp_path / "new.db")]) == 1
     assert "is not there; load it with" in capsys.readouterr().err
 
 
@@ -158,7 +158,7 @@ def test_another_checkpoint_is_refused(
         False,
     )
     with pytest.raises(CrossmodalError, match=r"made by another model .* than .*model_epoch_2.pt"):
-        EngineSearch(milvus, checkpoint=runs / "model_epoch_2.pt")
+        MilvusSearch(milvus, checkpoint=runs / "model_epoch_2.pt")
 
 
 def test_a_file_is_found_by_another_process(runs: Path, cache: Path, tmp_path: Path) -> None:
@@ -171,9 +171,9 @@ def test_a_file_is_found_by_another_process(runs: Path, cache: Path, tmp_path: P
     for sent in (180, 0):
         loaded = crossmodal("load", str(tmp_path / "x.db"), "--checkpoints", str(runs))
         assert f"{sent} rows sent" in loaded.stdout, loaded.stderr
-    found = crossmodal("search", "a red car", "--engine", str(tmp_path / "x.db"), "--top-k", "3")
+    found = crossmodal("search", "a red car", "--milvus", str(tmp_path / "x.db"), "--top-k", "3")
     assert (len(found.stdout.splitlines()), found.stderr, found.returncode) == (3, "", 0)
-    refused = crossmodal("search", "a car", "--engine", str(tmp_path / "x.db"), "--camera", "x")
+    refused = crossmodal("search", "a car", "--milvus", str(tmp_path / "x.db"), "--camera", "x")
     assert refused.returncode == 1 and refused.stderr.startswith("Filters and dates are for an index of photos")
 
 
@@ -201,7 +201,7 @@ def test_the_api_answers_as_it_does_without_the_engine(
     load(milvus, Source.of_run(runs), rebuild=True)
     with (
         TestClient(create_app(lambda: open_run(runs))) as plain,
-        TestClient(create_app(lambda: EngineGallery(milvus))) as engine,
+        TestClient(create_app(lambda: MilvusGallery(milvus))) as engine,
     ):
         asked = {"query": "a red car - 0.5:house"}
         one = plain.post("/api/search/text", json={**asked, "top_k": 200}).json()
@@ -217,7 +217,7 @@ def test_the_api_answers_as_it_does_without_the_engine(
         same(like[0], like[1], 4)
         assert engine.get(f"/api/image/{like[1]['captions'][0]['image_id']}").status_code == 200
         uploads = [
-            api.post(f"/api/search/upload?top_k={top_k}", files={"file": picture()}).json()
+            api.post(f"/api/search/upload?top_k={top_k}", files={"file": photo()}).json()
             for api, top_k in ((plain, 200), (engine, 5))
         ]
         same(uploads[0], uploads[1], 5)
@@ -239,7 +239,7 @@ def test_a_server_that_is_killed_under_load_comes_back(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
     assert main(["load", milvus_server.url, "--checkpoints", str(runs), "--rebuild"]) == 0
-    options = ("--engine", milvus_server.url, "--checkpoints", str(runs), "--rate", "1000000/minute")
+    options = ("--milvus", milvus_server.url, "--checkpoints", str(runs), "--rate", "1000000/minute")
     with running(cache, *options) as (_, base):
         _killed_under_load(base, milvus_server)
 
@@ -289,10 +289,10 @@ def test_an_engine_away_is_told_with_when_to_try_again(
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
     milvus = Milvus(str(tmp_path / "run.db"), "a_run")
     load(milvus, Source.of_run(runs), rebuild=True)
-    with TestClient(create_app(lambda: EngineGallery(milvus))) as api:
+    with TestClient(create_app(lambda: MilvusGallery(milvus))) as api:
 
         def away(*_: object, **__: object) -> None:
-            raise EngineError("The engine http://secret:1 does not answer as it should (down).")
+            raise UnavailableError("The engine http://secret:1 does not answer as it should (down).")
 
         monkeypatch.setattr(milvus, "nearest", away)
         answer = api.post("/api/search/text", json={"query": "a dog"})

@@ -23,8 +23,8 @@ def test_embeddings_are_unit_vectors_in_the_order_given(model: DualEncoder, phot
     torch.testing.assert_close(texts.norm(dim=1), torch.ones(4))
     alone = torch.cat([next(model.encode_sentences([sentence])) for sentence in SENTENCES])
     torch.testing.assert_close(texts, alone, atol=1e-5, rtol=0)  # padding and order change nothing
-    pictures = model.encode_pictures([photo, photo.transpose(Image.Transpose.ROTATE_90)])
-    torch.testing.assert_close(pictures.norm(dim=1), torch.ones(2))
+    photos = model.encode_images([photo, photo.transpose(Image.Transpose.ROTATE_90)])
+    torch.testing.assert_close(photos.norm(dim=1), torch.ones(2))
 
 
 def test_the_tower_scales_pixels_by_its_own_mean_and_std() -> None:
@@ -84,7 +84,7 @@ def test_a_checkpoint_alone_rebuilds_the_model(model: DualEncoder, photo: Image.
     again, content = DualEncoder.load(path)
     assert (content["epoch"], content["metrics"], content["fingerprint"]) == (3, {"rsum": 1.5}, fingerprint)
     assert again.recipe == model.recipe
-    assert torch.equal(again.encode_pictures([photo]), model.encode_pictures([photo]))
+    assert torch.equal(again.encode_images([photo]), model.encode_images([photo]))
     assert torch.equal(next(again.encode_sentences(SENTENCES)), next(model.encode_sentences(SENTENCES)))
     with torch.no_grad():
         next(model.image_projection.parameters())[0, 0] += 1

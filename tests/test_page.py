@@ -16,9 +16,9 @@ from streamlit.testing.v1 import AppTest
 from crossmodal.data.dataset import read_dataset
 from crossmodal.data.sample import draw_sample
 from crossmodal.dual_encoder import DualEncoder
-from crossmodal.evaluation.encode import encode_dataset
+from crossmodal.encoding.collection import encode_dataset
+from crossmodal.encoding.embeddings import image_path, model_path, save_embeddings
 from crossmodal.files import append_line
-from crossmodal.search.tensors import image_path, model_path, save_embeddings
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
@@ -199,7 +199,7 @@ def test_in_chromium(served: str, tmp_path: Path, browser: "Chrome") -> None:
     Image.open(sorted(images.iterdir())[0]).save(photo)
     browser.find_element(By.CSS_SELECTOR, "input[type=file]").send_keys(str(photo))
     wait(".cm-list li", 10, 120)
-    (tmp_path / "broken.jpg").write_text("no picture")
+    (tmp_path / "broken.jpg").write_text("no photo")
     browser.find_element(By.CSS_SELECTOR, "input[type=file]").send_keys(str(tmp_path / "broken.jpg"))
     wait("[data-testid=stAlert]", 1, 60)
-    assert "broken.jpg is not a picture" in browser.find_element(By.CSS_SELECTOR, "[data-testid=stAlert]").text
+    assert "broken.jpg is not a photo" in browser.find_element(By.CSS_SELECTOR, "[data-testid=stAlert]").text

@@ -19,21 +19,21 @@ from PIL import Image
 
 from crossmodal.data.preprocessing import Preprocessing
 from crossmodal.errors import CrossmodalError
-from crossmodal.search.photos import indexing
-from crossmodal.search.photos.indexing import Changes, here, locked, update
-from crossmodal.search.photos.library import PhotoLibrary
-from crossmodal.search.photos.store import DATABASE, VECTORS, Store
-from crossmodal.search.photos.walk import Found, shown, walk
+from crossmodal.photos import update as indexing
+from crossmodal.photos.gallery import PhotoLibrary
+from crossmodal.photos.store import DATABASE, VECTORS, Store
+from crossmodal.photos.update import Changes, here, locked, update
+from crossmodal.photos.walk import Found, shown, walk
 
 SIZE = 8
 META: dict[str, Any] = {
-    "fingerprint": "f", "checkpoint": "none.pt", "recipe": "r", "size": 3, "engine": "torch", "root": "..",
+    "fingerprint": "f", "checkpoint": "none.pt", "recipe": "r", "size": 3, "runtime": "torch", "root": "..",
     "excluded": [], "cutoff": None,
 }  # fmt: skip
 
 
-class ColourEngine:
-    """A picture's vector is its mean colour; a sentence's the colour that it names."""
+class ColourRuntime:
+    """A photo's vector is its mean colour; a sentence's the colour that it names."""
 
     name = "colours"
     preprocessing = Preprocessing(SIZE, (0.5,) * 3, (0.5,) * 3, "bilinear", "squash", 1.0)
@@ -54,14 +54,14 @@ def save(
     path: Path, colour: tuple[int, int, int] = (200, 30, 30), size: tuple[int, int] = (40, 30), **options: Any
 ) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    picture = Image.new("RGB", size, colour)
-    picture.putpixel((0, 0), (random.Random(str(path)).randrange(256), 0, 0))  # no two files of one content
-    picture.save(path, **options)
+    photo = Image.new("RGB", size, colour)
+    photo.putpixel((0, 0), (random.Random(str(path)).randrange(256), 0, 0))  # no two files of one content
+    photo.save(path, **options)
     return path
 
 
 def run(
-    root: Path, engine: ColourEngine | None = None, excluded: Sequence[str] = (), index: Path | None = None
+    root: Path, engine: ColourRuntime | None = None, excluded: Sequence[str] = (), index: Path | None = None
 ) -> Changes:
     folder = index or root / ".crossmodal"
     with locked(folder):
@@ -69,13 +69,13 @@ def run(
             Store.create(folder, META if index is None else {**META, "root": str(root)})
         store = Store(folder, writable=True)
         try:
-            return update(store, root, excluded, here(lambda: engine or ColourEngine()))
+            return update(store, root, excluded, here(lambda: engine or ColourRuntime()))
         finally:
             store.close()
 
 
 def opened(root: Path, index: Path | None = None) -> PhotoLibrary:
-    return PhotoLibrary(index or root / ".crossmodal", engine=ColourEngine())
+    return PhotoLibrary(index or root / ".crossmodal", runtime=ColourRuntime())
 
 
 def _is_current(path: Path, found: Found) -> bool:
@@ -88,9 +88,9 @@ def whole(root: Path, index: Path | None = None) -> dict[str, int]:
     for row, photo in enumerate(library.photos):
         if not _is_current(root / photo.found.path, photo.found):
             continue
-        with Image.open(root / photo.found.path) as picture:
-            pixels = ColourEngine.preprocessing.array(picture.convert("RGB"))[None]
-        expected = ColourEngine().encode_pixels(pixels)[0]
+        with Image.open(root / photo.found.path) as image:
+            pixels = ColourRuntime.preprocessing.array(image.convert("RGB"))[None]
+        expected = ColourRuntime().encode_pixels(pixels)[0]
         assert np.abs(library.vectors[row] - expected).max() < 0.02, photo.found.path
     assert len({photo.slot for photo in library.photos}) == len(library.photos)
     return {photo.found.path: photo.slot for photo in library.photos}
@@ -100,7 +100,7 @@ def test_a_second_run_touches_only_what_changed(tmp_path: Path) -> None:
     for number in range(5):
         save(tmp_path / "a" / f"{number}.jpg", (40 * number, 30, 200))
     assert run(tmp_path).new == 5
-    engine = ColourEngine()
+    engine = ColourRuntime()
     assert replace(run(tmp_path, engine), seconds=0.0) == Changes(unchanged=5)
     save(tmp_path / "a" / "1.jpg", (0, 255, 0), (50, 50))
     save(tmp_path / "b" / "new.png", (0, 0, 255))
@@ -142,12 +142,12 @@ def test_a_nasty_folder(tmp_path: Path) -> None:
     (root / "x.jpg").mkdir()
     save(root / "x.jpg" / "inside.png")
     (root / "zero.jpg").write_bytes(b"")
-    (root / "text.png").write_text("not a picture")
+    (root / "text.png").write_text("not a photo")
     (root / "short.jpg").write_bytes(save(tmp_path / "whole.jpg", size=(400, 300)).read_bytes()[:900])
     shutil.make_archive(str(tmp_path / "z"), "zip", root / "x.jpg")
     shutil.copy(tmp_path / "z.zip", root / "zip.jpg")
     Image.new("1", (20_000, 20_000)).save(root / "huge.png")
-    (root / "notes.txt").write_text("no picture, and none by its name")
+    (root / "notes.txt").write_text("no photo, and none by its name")
     (root / "loop").symlink_to(root)
     (root / "gone.jpg").symlink_to(root / "nowhere.jpg")
     save(root / ".hidden" / "thumb.jpg")
@@ -389,14 +389,14 @@ def test_a_newer_index_is_refused(tmp_path: Path) -> None:
 KILLED = """
 import sys, time
 from pathlib import Path
-from crossmodal.search.photos import indexing
-from tests.test_photo_index import ColourEngine, run
+from crossmodal.photos import update as indexing
+from tests.test_photo_index import ColourRuntime, run
 indexing.AT_ONCE = 3
-whole = ColourEngine.encode_pixels
+whole = ColourRuntime.encode_pixels
 def slow(self, pixels):
     time.sleep(0.01)
     return whole(self, pixels)
-ColourEngine.encode_pixels = slow
+ColourRuntime.encode_pixels = slow
 print("ready", flush=True)
 run(Path(sys.argv[1]))
 print("done", flush=True)

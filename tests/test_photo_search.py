@@ -12,19 +12,19 @@ import pytest
 from PIL import Image, ImageDraw
 
 from crossmodal.errors import CrossmodalError
+from crossmodal.photos.reading import look_of
+from crossmodal.photos.store import Described, Store
+from crossmodal.scale.milvus.connection import Milvus
+from crossmodal.scale.milvus.gallery import MilvusSearch
+from crossmodal.scale.milvus.loading import Source, load
+from crossmodal.search.copies import look_alike
+from crossmodal.search.cutoff import Cutoff, calibrate
 from crossmodal.search.fast_index import HalfIndex, ListsIndex, choose_index
-from crossmodal.search.milvus.connection import Milvus
-from crossmodal.search.milvus.loading import Source, load
-from crossmodal.search.milvus.table import EngineSearch
-from crossmodal.search.photos.cutoff import Cutoff, calibrate
-from crossmodal.search.photos.duplicates import look_alike
-from crossmodal.search.photos.filters import Filters
-from crossmodal.search.photos.photo_search import PhotoSearch
-from crossmodal.search.photos.reading import look_of
-from crossmodal.search.photos.store import Described, Store
-from crossmodal.search.terms import Term, combine, parse_terms
+from crossmodal.search.filters import Filters
+from crossmodal.search.query import Term, combine, parse_terms
+from crossmodal.search.search import PhotoSearch
 from crossmodal.search.vector_index import PlainIndex, VectorIndex, best
-from tests.test_photo_index import ColourEngine, opened, run, save
+from tests.test_photo_index import ColourRuntime, opened, run, save
 
 COLOURS = {
     "red": (250, 5, 5),
@@ -49,7 +49,7 @@ def reopened(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     def loaded(root: Path) -> PhotoSearch:
         milvus = Milvus(url, f"photos_{time.time_ns()}")
         load(milvus, Source.of_index(root / ".crossmodal"), rebuild=False)
-        return EngineSearch(milvus, engine=ColourEngine())
+        return MilvusSearch(milvus, runtime=ColourRuntime())
 
     return loaded
 
@@ -95,11 +95,11 @@ def test_words_signs_and_weights(library: PhotoSearch) -> None:
     assert names(library, "9:green + red", top_k=1) == ["green"]
 
 
-def test_pictures_and_photos_of_the_index(library: PhotoSearch, tmp_path: Path) -> None:
-    picture = library.encode_picture(save(tmp_path / "elsewhere" / "q.jpg", (240, 10, 10)))
-    hits = library.search(library.query(picture=picture))
+def test_photos_and_photos_of_the_index(library: PhotoSearch, tmp_path: Path) -> None:
+    photo = library.encode_photo(save(tmp_path / "elsewhere" / "q.jpg", (240, 10, 10)))
+    hits = library.search(library.query(photo=photo))
     assert Path(hits[0].name).stem == "red"
-    both = library.query("blue", picture, picture_weight=0.05)
+    both = library.query("blue", photo, photo_weight=0.05)
     assert Path(library.search(both)[0].name).stem == "blue"
     like = library.search(library.query(like="warm/violet.png"))
     assert like[0].name == "warm/violet.png"
@@ -145,30 +145,30 @@ def test_the_newest_of_the_best_first(library: PhotoSearch) -> None:
 
 def scene(path: Path, seed: int, size: tuple[int, int] = (300, 200)) -> Image.Image:
     rng = random.Random(seed)
-    picture = Image.new("RGB", (300, 200), (90, 120, 150))
-    draw = ImageDraw.Draw(picture)
+    photo = Image.new("RGB", (300, 200), (90, 120, 150))
+    draw = ImageDraw.Draw(photo)
     for _ in range(25):
         x, y = rng.randrange(300), rng.randrange(200)
         draw.ellipse(
             (x, y, x + rng.randrange(10, 90), y + rng.randrange(10, 90)), fill=tuple(rng.choices(range(256), k=3))
         )
-    picture = picture.resize(size)
+    photo = photo.resize(size)
     path.parent.mkdir(parents=True, exist_ok=True)
-    picture.save(path)
-    return picture
+    photo.save(path)
+    return photo
 
 
-def described(picture: Image.Image) -> Described:
-    return Described(b"", *picture.size, None, "", look_of(picture))
+def described(photo: Image.Image) -> Described:
+    return Described(b"", *photo.size, None, "", look_of(photo))
 
 
 def test_copies_are_told_by_their_looks(tmp_path: Path) -> None:
     scenes = [scene(tmp_path / f"{seed}.png", seed) for seed in range(60)]
-    for seed, picture in enumerate(scenes):
-        small = picture.resize((120, 80))
+    for seed, photo in enumerate(scenes):
+        small = photo.resize((120, 80))
         small.save(tmp_path / "small.jpg", quality=60)
         with Image.open(tmp_path / "small.jpg") as copy:
-            assert look_alike(described(picture), described(copy.convert("RGB"))), seed
+            assert look_alike(described(photo), described(copy.convert("RGB"))), seed
     alike = sum(look_alike(described(a), described(b)) for a in scenes for b in scenes if a is not b)
     assert alike == 0
     plain = [Image.new("RGB", (50, 50), colour) for colour in ("white", "black")]

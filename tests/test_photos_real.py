@@ -10,11 +10,11 @@ import torch
 
 from crossmodal.data.dataset import read_dataset, read_names
 from crossmodal.dual_encoder import DualEncoder
-from crossmodal.evaluation.encode import encode_dataset
+from crossmodal.encoding.collection import encode_dataset
 from crossmodal.evaluation.metrics import ranks_of
-from crossmodal.search.photos.index import index_photos
-from crossmodal.search.photos.library import PhotoLibrary
-from crossmodal.search.runs import checkpoint_of
+from crossmodal.photos.gallery import PhotoLibrary
+from crossmodal.photos.index import index_photos
+from crossmodal.runs.opening import checkpoint_of
 
 pytestmark = pytest.mark.real
 ROOT = Path(__file__).resolve().parent.parent
@@ -45,7 +45,7 @@ def test_it_ranks_as_the_evaluation_does(flickr8k: Path, photos: Path, monkeypat
     library = PhotoLibrary(photos / ".crossmodal")
     rows = {photo.found.path: row for row, photo in enumerate(library.photos)}
     row = torch.tensor([rows[image.name] for image in dataset.images])
-    texts = library.engine.encode_sentences(dataset.captions)
+    texts = library.runtime.encode_sentences(dataset.captions)
     found = ranks_of(
         torch.from_numpy(np.array(library.vectors))[row], torch.from_numpy(texts), dataset.caption_to_image
     ).texts

@@ -9,20 +9,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from crossmodal.data.pictures import MAX_PIXELS, load_picture
-from crossmodal.errors import PictureError
+from crossmodal.data.decoding import MAX_PIXELS, load_photo
+from crossmodal.errors import PhotoError
 
 RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
 
 
-def saved(picture: Image.Image, kind: str, **options: object) -> bytes:
+def saved(photo: Image.Image, kind: str, **options: object) -> bytes:
     file = io.BytesIO()
-    picture.save(file, kind, **options)
+    photo.save(file, kind, **options)
     return file.getvalue()
 
 
-def near(picture: Image.Image, where: tuple[int, int], colour: tuple[int, int, int]) -> bool:
-    pixel = picture.getpixel(where)
+def near(photo: Image.Image, where: tuple[int, int], colour: tuple[int, int, int]) -> bool:
+    pixel = photo.getpixel(where)
     return isinstance(pixel, tuple) and all(abs(a - b) < 12 for a, b in zip(pixel, colour, strict=True))
 
 
@@ -31,7 +31,7 @@ def test_exif_orientation_is_applied() -> None:
     lying.paste(RED, (0, 0, 20, 20))
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned by 90 degrees clockwise
-    upright = load_picture(saved(lying, "JPEG", exif=exif, quality=95))
+    upright = load_photo(saved(lying, "JPEG", exif=exif, quality=95))
     assert upright.size == (20, 40)
     assert near(upright, (10, 5), RED) and near(upright, (10, 35), BLUE)
 
@@ -40,32 +40,32 @@ def test_transparency_lies_over_white() -> None:
     clear = Image.new("RGBA", (8, 8), (255, 0, 0, 0))
     clear.paste((0, 0, 255, 255), (0, 0, 4, 8))
     for content in (saved(clear, "PNG"), saved(clear, "WEBP", lossless=True), saved(clear.convert("LA"), "PNG")):
-        picture = load_picture(content)
-        assert picture.mode == "RGB" and near(picture, (6, 4), WHITE) and not near(picture, (1, 4), WHITE)
+        photo = load_photo(content)
+        assert photo.mode == "RGB" and near(photo, (6, 4), WHITE) and not near(photo, (1, 4), WHITE)
     palette = Image.new("P", (8, 8), 0)
     palette.putpalette([255, 0, 0, 0, 0, 255])
     palette.paste(1, (0, 0, 4, 8))
-    picture = load_picture(saved(palette, "PNG", transparency=0))
-    assert near(picture, (6, 4), WHITE) and near(picture, (1, 4), BLUE)
+    photo = load_photo(saved(palette, "PNG", transparency=0))
+    assert near(photo, (6, 4), WHITE) and near(photo, (1, 4), BLUE)
 
 
 def test_the_first_frame_of_an_animation() -> None:
     frames = [Image.new("RGB", (6, 6), RED), Image.new("RGB", (6, 6), BLUE)]
-    assert near(load_picture(saved(frames[0], "GIF", save_all=True, append_images=frames[1:])), (3, 3), RED)
+    assert near(load_photo(saved(frames[0], "GIF", save_all=True, append_images=frames[1:])), (3, 3), RED)
 
 
 def test_cmyk_and_deep_greys() -> None:
-    assert near(load_picture(saved(Image.new("CMYK", (8, 8), (0, 255, 255, 0)), "JPEG", quality=95)), (4, 4), RED)
+    assert near(load_photo(saved(Image.new("CMYK", (8, 8), (0, 255, 255, 0)), "JPEG", quality=95)), (4, 4), RED)
     deep = np.array([[0, 32768, 65535]], dtype=np.uint16)
     for content in (saved(Image.fromarray(deep), "PNG"), saved(Image.fromarray(deep), "TIFF")):
-        assert [load_picture(content).getpixel((x, 0)) for x in range(3)] == [(0,) * 3, (128,) * 3, (255,) * 3]
+        assert [load_photo(content).getpixel((x, 0)) for x in range(3)] == [(0,) * 3, (128,) * 3, (255,) * 3]
     floats = Image.fromarray(np.array([[0.0, 0.5, 1.0]], dtype=np.float32))
-    assert load_picture(saved(floats, "TIFF")).getpixel((2, 0)) == WHITE
+    assert load_photo(saved(floats, "TIFF")).getpixel((2, 0)) == WHITE
 
 
 def test_a_jpeg_may_come_smaller_but_not_too_small() -> None:
     content = saved(Image.new("RGB", (1600, 1200), RED), "JPEG")
-    small = load_picture(content, at_least=224)
+    small = load_photo(content, at_least=224)
     assert 224 <= min(small.size) < 600
 
 
@@ -80,24 +80,24 @@ def huge_png(width: int, height: int) -> bytes:
 
 
 @pytest.mark.parametrize("side", [10_001, 20_000, 60_000])
-def test_a_huge_picture_is_refused_from_its_header(side: int) -> None:
+def test_a_huge_photo_is_refused_from_its_header(side: int) -> None:
     assert side * side > MAX_PIXELS
-    with pytest.raises(PictureError, match="more than the 100 megapixels"):
-        load_picture(huge_png(side, side))
+    with pytest.raises(PhotoError, match="more than the 100 megapixels"):
+        load_photo(huge_png(side, side))
 
 
 def test_broken_files_are_one_sentence(tmp_path: Path) -> None:
     whole = saved(Image.effect_noise((200, 200), 50).convert("RGB"), "JPEG")
     for content, words in (
-        (b"", "not a picture"),
-        (b"hello", "not a picture"),
+        (b"", "not a photo"),
+        (b"hello", "not a photo"),
         (whole[: len(whole) // 2], "cut short"),
         (huge_png(50, 50), "cut short"),
     ):
-        with pytest.raises(PictureError, match=words):
-            load_picture(content)
-    with pytest.raises(PictureError, match="not there"):
-        load_picture(tmp_path / "none.jpg")
+        with pytest.raises(PhotoError, match=words):
+            load_photo(content)
+    with pytest.raises(PhotoError, match="not there"):
+        load_photo(tmp_path / "none.jpg")
     (tmp_path / "x.jpg").mkdir()
-    with pytest.raises(PictureError, match="a folder"):
-        load_picture(tmp_path / "x.jpg")
+    with pytest.raises(PhotoError, match="a folder"):
+        load_photo(tmp_path / "x.jpg")

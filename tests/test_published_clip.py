@@ -9,7 +9,7 @@ from PIL import Image
 
 from crossmodal.cli import main
 from crossmodal.errors import CrossmodalError, WeightsError
-from crossmodal.search.runs import open_encoder
+from crossmodal.runs.opening import open_encoder
 from crossmodal.towers.published_clip import published_clip
 
 OPEN_CLIP = "open_clip:RN50/openai"
@@ -47,16 +47,16 @@ def test_a_clip_of_sentence_transformers(held: Path, photo: Image.Image) -> None
     from transformers import CLIPModel, CLIPProcessor
 
     model = published_clip("clip-ViT-B-32", held)
-    pictures = model.encode_pictures([photo, photo.rotate(90, expand=True)])
+    photos = model.encode_images([photo, photo.rotate(90, expand=True)])
     texts = next(model.encode_sentences(SENTENCES))
-    assert pictures.shape == texts.shape == (2, 16)
-    assert (pictures.norm(dim=1) - 1).abs().max() < 1e-5
+    assert photos.shape == texts.shape == (2, 16)
+    assert (photos.norm(dim=1) - 1).abs().max() < 1e-5
     # The library's own way from words and pixels to similarities.
     inside = str(held / "clip-ViT-B-32" / "0_CLIPModel")
     inputs = CLIPProcessor.from_pretrained(inside)(text=SENTENCES, images=photo, return_tensors="pt", padding=True)
     with torch.no_grad():
         output = CLIPModel.from_pretrained(inside).eval()(**inputs)
-    torch.testing.assert_close(pictures[:1] @ texts.T, util.cos_sim(output.image_embeds, output.text_embeds))
+    torch.testing.assert_close(photos[:1] @ texts.T, util.cos_sim(output.image_embeds, output.text_embeds))
     assert model.temperature == pytest.approx(0.07, rel=0.01)  # as CLIP starts
 
 
@@ -69,7 +69,7 @@ def test_a_model_of_open_clip(tmp_path: Path, photo: Image.Image) -> None:
     with torch.no_grad():
         image = net.encode_image(transform(photo)[None], normalize=True)
         texts = net.encode_text(open_clip.get_tokenizer("RN50")(SENTENCES), normalize=True)
-    torch.testing.assert_close(model.encode_pictures([photo]), image, atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(model.encode_images([photo]), image, atol=1e-4, rtol=1e-3)
     torch.testing.assert_close(next(model.encode_sentences(SENTENCES)), texts, atol=1e-4, rtol=1e-3)
 
 

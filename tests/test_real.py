@@ -12,8 +12,8 @@ from crossmodal.data.captions import read_captions
 from crossmodal.data.sample import draw_sample
 from crossmodal.dual_encoder import DualEncoder
 from crossmodal.evaluation.evaluate import Asked, evaluate
-from crossmodal.search.runs import checkpoint_of
-from crossmodal.training.run_folder import results_of
+from crossmodal.runs.folder import results_of
+from crossmodal.runs.opening import checkpoint_of
 from model import RECIPES
 
 pytestmark = pytest.mark.real

@@ -16,17 +16,17 @@ import training_script
 from crossmodal.data.captions import read_captions
 from crossmodal.data.dataset import Dataset, read_dataset
 from crossmodal.dual_encoder import DualEncoder
+from crossmodal.encoding.decoding_ahead import DecodedPhotos
 from crossmodal.errors import CrossmodalError
 from crossmodal.evaluation.evaluate import Asked, evaluate
 from crossmodal.progress import silent
 from crossmodal.recipe import Recipe, Stage
-from crossmodal.search.runs import open_service
+from crossmodal.runs.folder import results_of
+from crossmodal.runs.opening import open_service
 from crossmodal.training.augmentation import Augmentation
 from crossmodal.training.average import WeightAverage
 from crossmodal.training.cached_photos import CachedPhotos
 from crossmodal.training.distributed import share_statistics
-from crossmodal.training.photos import DecodedPhotos
-from crossmodal.training.run_folder import results_of
 from crossmodal.training.trainer import Trainer
 from model import RECIPES
 from tests.test_runs import arguments
@@ -171,7 +171,7 @@ def test_what_cannot_be_trained_together_is_said(recipe: Recipe) -> None:
 
 
 @pytest.mark.parametrize("on_disk", [False, True])
-def test_cached_pictures_are_the_decoded_ones(
+def test_cached_photos_are_the_decoded_ones(
     on_disk: bool, collection: tuple[Path, Path], weights: Path, tmp_path: Path
 ) -> None:
     dataset = read_dataset(*collection).dataset
@@ -188,7 +188,7 @@ def test_cached_pictures_are_the_decoded_ones(
     assert first.shape == second.shape == (1, 3, prepare.size, prepare.size)
     assert not torch.equal(first, second)
     if on_disk:
-        (file,) = tmp_path.glob("pictures-*.u8")
+        (file,) = tmp_path.glob("photos-*.u8")
         assert file.stat().st_size == CachedPhotos.bytes_needed(dataset, prepare)
         nothing = DecodedPhotos(Dataset(()), prepare)
         again = CachedPhotos(dataset, prepare, nothing, None, 0, silent, folder)  # decodes nothing

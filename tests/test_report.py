@@ -13,12 +13,12 @@ from PIL import Image
 from crossmodal.cli import main
 from crossmodal.data.dataset import read_dataset
 from crossmodal.dual_encoder import DualEncoder
+from crossmodal.encoding.embeddings import Embeddings, model_path
 from crossmodal.evaluation.metrics import ranks_of
 from crossmodal.evaluation.report.findings import most_mistaken, recall_over_k, text_queries, worst
 from crossmodal.evaluation.report.maps import maps
-from crossmodal.evaluation.report.thumbnails import Strip, Thumbnails, Tile
+from crossmodal.evaluation.report.photo_strips import Strip, Thumbnails, Tile
 from crossmodal.files import append_line
-from crossmodal.search.tensors import Embeddings, model_path
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
@@ -83,7 +83,7 @@ def test_a_sheet_frames_the_right_one(tmp_path: Path) -> None:
     sheet = Thumbnails().sheet([Strip("a title that is far too long for the sheet " * 9, tiles)])
     colours = {colour for _, colour in sheet.getcolors(1 << 20) or []}
     assert (31, 157, 85) in colours  # the frame
-    assert (153, 153, 153) in colours  # the picture that is not there
+    assert (153, 153, 153) in colours  # the photo that is not there
 
 
 @pytest.fixture
@@ -123,9 +123,9 @@ def test_the_file_is_whole_and_holds_all_it_needs(
     pngs = [Path(line.strip()) for line in written if line.strip().endswith(".png")]
     assert len(pngs) == 9
     for png in pngs:
-        with Image.open(png) as picture:
-            assert min(picture.size) > 100
-            assert len(picture.convert("RGB").getcolors(1 << 22) or []) > 2  # something is drawn
+        with Image.open(png) as photo:
+            assert min(photo.size) > 100
+            assert len(photo.convert("RGB").getcolors(1 << 22) or []) > 2  # something is drawn
 
 
 @pytest.mark.real

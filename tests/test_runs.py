@@ -18,7 +18,7 @@ from crossmodal.dual_encoder import DualEncoder
 from crossmodal.evaluation.evaluate import Asked, evaluate
 from crossmodal.files import append_line
 from crossmodal.recipe import Recipe
-from crossmodal.training.run_folder import best_epoch, make_room, results_of
+from crossmodal.runs.folder import best_epoch, make_room, results_of
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -67,8 +67,8 @@ def test_a_run_writes_its_files_and_says_how_to_go_on(
     )
     assert [record["epoch"] for record in results_of(tmp_path)] == [0, 1, 2]
     # The checkpoint, read anew, gives the figures that the run wrote for it.
-    captions, pictures = collection
-    (result,) = evaluate(tmp_path / "model_epoch_2.pt", Asked(captions, pictures, split="val"), say=lambda text: None)
+    captions, photos = collection
+    (result,) = evaluate(tmp_path / "model_epoch_2.pt", Asked(captions, photos, split="val"), say=lambda text: None)
     recorded = results_of(tmp_path)[-1]
     assert result.metrics == pytest.approx(
         {key: recorded.get(key, value) for key, value in result.metrics.items()}, abs=1e-3

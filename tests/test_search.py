@@ -12,14 +12,14 @@ import torch
 from PIL import Image
 
 from crossmodal import cli
+from crossmodal.commands.prompt import answer_all, inline_photo, prompt
 from crossmodal.data.dataset import read_dataset
 from crossmodal.dual_encoder import DualEncoder
+from crossmodal.encoding.collection import encode_dataset
+from crossmodal.encoding.embeddings import Embeddings, load_embeddings, model_path, save_embeddings
 from crossmodal.errors import CheckpointError, CrossmodalError
-from crossmodal.evaluation.encode import encode_dataset
 from crossmodal.search.answers import as_file
-from crossmodal.search.prompt import answer_all, inline_picture, prompt
 from crossmodal.search.service import SearchService
-from crossmodal.search.tensors import Embeddings, load_embeddings, model_path, save_embeddings
 from crossmodal.search.thumbnails import data_url
 
 
@@ -31,7 +31,7 @@ class FakeModel:
     def encode_sentences(self, sentences: list[str]) -> Iterator[torch.Tensor]:
         yield torch.tensor([self.words[sentence] for sentence in sentences])
 
-    def encode_pictures(self, pictures: list[Image.Image]) -> torch.Tensor:
+    def encode_images(self, photos: list[Image.Image]) -> torch.Tensor:
         return torch.tensor([[0.0, 1.0]])
 
 
@@ -62,7 +62,7 @@ def test_images_come_by_similarity_and_ties_in_file_order() -> None:
     assert hits[0].path == Path("/photos/e.jpg")
 
 
-def test_text_and_picture_together() -> None:
+def test_text_and_photo_together() -> None:
     found = service()
     both = found.query("east", Image.new("RGB", (2, 2)))
     assert [hit.name for hit in found.find_images(both, 2)] == ["ne.jpg", "ne2.jpg"]
@@ -128,12 +128,12 @@ def test_search_and_caption_on_the_command_line(
     assert len(hits) == 3
     assert hits[0]["score"] >= hits[1]["score"] >= hits[2]["score"]
     assert Path(hits[0]["path"]).is_file()
-    picture = sorted(collection[1].iterdir())[4]
-    similar = json.loads(printed(capsys, "search", "--image", str(picture), "--checkpoint", str(run), "--json"))
-    assert similar[0]["image"] == picture.name  # a photo is most similar to itself
-    captions = json.loads(printed(capsys, "caption", str(picture), "--checkpoint", str(run), "--json"))
+    photo = sorted(collection[1].iterdir())[4]
+    similar = json.loads(printed(capsys, "search", "--image", str(photo), "--checkpoint", str(run), "--json"))
+    assert similar[0]["image"] == photo.name  # a photo is most similar to itself
+    captions = json.loads(printed(capsys, "caption", str(photo), "--checkpoint", str(run), "--json"))
     assert len(captions) == 10
-    assert len(printed(capsys, "caption", str(picture), "--checkpoint", str(run), "--top-k", "4").splitlines()) == 4
+    assert len(printed(capsys, "caption", str(photo), "--checkpoint", str(run), "--top-k", "4").splitlines()) == 4
 
 
 def test_evaluate_prints_and_saves_the_figures(
@@ -186,14 +186,14 @@ def test_embed_makes_the_tensors_anew(run: Path, capsys: pytest.CaptureFixture[s
         (["caption", "{none}"], "is not there"),
         (["evaluate", "--checkpoint", "{run}", "--captions", "{none}"], "both --captions and --images"),
         (["evaluate", "--checkpoint", "{run}", "--split-file", "{none}"], "cannot be read"),
-        (["search", "x", "--checkpoint", "{run}", "--image", "{broken}"], "not a picture"),
+        (["search", "x", "--checkpoint", "{run}", "--image", "{broken}"], "not a photo"),
     ],
 )
 def test_bad_input_is_one_sentence(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
 ) -> None:
     broken = tmp_path / "broken.jpg"
-    broken.write_text("no picture")
+    broken.write_text("no photo")
     filled = [argument.format(run=run, none=tmp_path / "none", broken=broken) for argument in arguments]
     assert cli.main(filled) == 1
     error = capsys.readouterr().err
@@ -214,13 +214,13 @@ def test_thumbnails_are_small_and_never_raise(tmp_path: Path) -> None:
 
 def test_the_prompt_takes_sentences_and_photos_and_goes_on_after_an_error(tmp_path: Path) -> None:
     Image.new("RGB", (20, 20)).save(tmp_path / "photo.png")
-    (tmp_path / "broken.jpg").write_text("no picture")
+    (tmp_path / "broken.jpg").write_text("no photo")
     asked = iter(["east", str(tmp_path / "photo.png"), str(tmp_path / "broken.jpg"), ""])
     said: list[str] = []
     prompt(service(), 2, lambda text: next(asked), said.append)
     assert said[1].startswith("1.000  /photos/e.jpg  to the east")
     assert said[3].startswith("1.000  to the north")
-    assert "broken.jpg is not a picture" in said[5]
+    assert "broken.jpg is not a photo" in said[5]
 
 
 def test_answers_to_a_file_of_sentences() -> None:
@@ -234,15 +234,15 @@ def test_answers_to_a_file_of_sentences() -> None:
         as_file(records, ".txt")
 
 
-def test_pictures_in_terminals_that_can(tmp_path: Path) -> None:
+def test_photos_in_terminals_that_can(tmp_path: Path) -> None:
     Image.effect_noise((400, 300), 90).convert("RGB").save(tmp_path / "photo.jpg")
     path = tmp_path / "photo.jpg"
-    assert inline_picture(path, {"TERM": "xterm"}) is None
-    assert inline_picture(tmp_path / "none.jpg", {"TERM_PROGRAM": "iTerm.app"}) is None
-    iterm = inline_picture(path, {"TERM_PROGRAM": "iTerm.app"})
+    assert inline_photo(path, {"TERM": "xterm"}) is None
+    assert inline_photo(tmp_path / "none.jpg", {"TERM_PROGRAM": "iTerm.app"}) is None
+    iterm = inline_photo(path, {"TERM_PROGRAM": "iTerm.app"})
     assert iterm is not None
     assert iterm.startswith("\033]1337;File=inline=1")
-    kitty = inline_picture(path, {"KITTY_WINDOW_ID": "1"})
+    kitty = inline_photo(path, {"KITTY_WINDOW_ID": "1"})
     assert kitty is not None
     parts = kitty.split("\033\\")[:-1]
     assert len(parts) > 2

@@ -26,9 +26,9 @@ from limits import parse
 from PIL import Image
 
 from crossmodal.dual_encoder import DualEncoder
+from crossmodal.encoding.embeddings import model_path
 from crossmodal.errors import CrossmodalError
-from crossmodal.search.photos.index import index_photos
-from crossmodal.search.tensors import model_path
+from crossmodal.photos.index import index_photos
 from crossmodal.serving.api import create_app
 from crossmodal.serving.gallery import Gallery
 from crossmodal.serving.guards import Limits
@@ -67,7 +67,7 @@ def client(opening: Callable[[], Gallery]) -> Iterator[Client]:
         one.__exit__(None, None, None)
 
 
-def picture(kind: str = "JPEG", size: tuple[int, int] = (60, 40)) -> bytes:
+def photo(kind: str = "JPEG", size: tuple[int, int] = (60, 40)) -> bytes:
     file = io.BytesIO()
     Image.linear_gradient("L").resize(size).convert("RGB").save(file, kind)
     return file.getvalue()
@@ -185,8 +185,8 @@ def test_uploads_end_at_so_many_bytes(client: Client, honest: bool) -> None:
 
 def test_uploads_end_at_so_many_pixels(client: Client) -> None:
     api = client(limits=Limits(upload_pixels=10_000))
-    assert api.post("/api/search/upload", files={"file": picture(size=(90, 90))}).status_code == 200
-    answer = api.post("/api/search/upload", files={"file": picture(size=(110, 110))})
+    assert api.post("/api/search/upload", files={"file": photo(size=(90, 90))}).status_code == 200
+    answer = api.post("/api/search/upload", files={"file": photo(size=(110, 110))})
     assert answer.status_code == 415
     assert "megapixels" in answer.json()["error"]["message"]
 
@@ -196,7 +196,7 @@ def test_uploads_are_not_stored(client: Client, tmp_path: Path, monkeypatch: pyt
     (tmp_path / "temporary").mkdir()
     api = client()
     before = {path for path in tmp_path.rglob("*") if path.is_file()}
-    assert api.post("/api/search/upload", files={"file": picture()}).status_code == 200
+    assert api.post("/api/search/upload", files={"file": photo()}).status_code == 200
     assert {path for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
@@ -204,10 +204,10 @@ def hostile() -> dict[str, bytes]:
     """Thirty files that are no photo, or only look like one."""
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as held:
-        held.writestr("a.jpg", picture())
+        held.writestr("a.jpg", photo())
     bomb = io.BytesIO()
     Image.new("1", (20_000, 20_000)).save(bomb, "PNG")
-    huge_header = bytearray(picture("PNG"))
+    huge_header = bytearray(photo("PNG"))
     huge_header[16:24] = (100_000).to_bytes(4, "big") * 2
     postscript = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n(id) (r) file\n"
     files = {
@@ -223,7 +223,7 @@ def hostile() -> dict[str, bytes]:
         "jpeg marks": b"\xff\xd8" * 500, "zeros": b"\0" * 5000, "utf-16": "photo".encode("utf-16"),
     }  # fmt: skip
     for kind in ("JPEG", "PNG"):
-        files[f"cut {kind}"] = picture(kind, (300, 300))[:200]
+        files[f"cut {kind}"] = photo(kind, (300, 300))[:200]
     return files
 
 
@@ -236,7 +236,7 @@ def test_hostile_uploads_are_refused_and_the_server_goes_on(client: Client) -> N
         assert answer.status_code in (400, 415, 422), (name, answer.status_code, answer.text)
         assert set(answer.json()) == {"error"}, name
         assert "Traceback" not in answer.text and "/" + "work" not in answer.text, name
-    polyglot = picture() + b"<script>alert(1)</script><?php system('id'); ?>"
+    polyglot = photo() + b"<script>alert(1)</script><?php system('id'); ?>"
     answer = api.post("/api/search/upload", files={"file": ("a.php", polyglot, "text/html")})
     assert answer.status_code == 200  # a photo, whatever stands behind it; nothing of it comes back
     assert "script" not in answer.text
@@ -341,7 +341,7 @@ def test_thumbnails_are_made_once_and_told_by_their_tag(
     assert first.status_code == 200, first.text
     assert max(Image.open(io.BytesIO(first.content)).size) == 64
     assert len(list((tmp_path / "cache" / "crossmodal" / "thumbnails").rglob("*.jpg"))) == 1
-    monkeypatch.setattr("crossmodal.serving.thumbnails.as_jpeg", lambda *_: pytest.fail("made again"))
+    monkeypatch.setattr("crossmodal.data.thumbnails.as_jpeg", lambda *_: pytest.fail("made again"))
     assert api.get(url, params={"size": 64}).content == first.content
     assert api.get(url, params={"size": 64}, headers={"if-none-match": first.headers["etag"]}).status_code == 304
     assert api.get(url, params={"size": 65}).status_code == 422
@@ -352,14 +352,14 @@ def test_queries_at_once_are_encoded_together(opening: Callable[[], Gallery]) ->
 
     def slow() -> Gallery:
         gallery = opening()
-        encode = gallery.engine.encode_sentences
+        encode = gallery.runtime.encode_sentences
 
         def counted(sentences: Sequence[str]) -> np.ndarray:
             sizes.append(len(sentences))
             time.sleep(0.1)
             return encode(sentences)
 
-        gallery.engine.encode_sentences = counted  # type: ignore[method-assign]
+        gallery.runtime.encode_sentences = counted  # type: ignore[method-assign]
         return gallery
 
     with TestClient(create_app(slow)) as api:

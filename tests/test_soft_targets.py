@@ -10,10 +10,10 @@ import torch.nn.functional as F
 import training_script
 from crossmodal.data.dataset import CaptionedImage, Dataset
 from crossmodal.recipe import Recipe
+from crossmodal.runs.folder import results_of
 from crossmodal.training.batches import Batch, plan_epoch
 from crossmodal.training.losses import soft_cross_entropy, symmetric_cross_entropy
 from crossmodal.training.mining import confused
-from crossmodal.training.run_folder import results_of
 from crossmodal.training.soft_targets import SoftTargets
 from tests.test_recipes import interrupted_in
 from tests.test_runs import arguments

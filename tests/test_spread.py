@@ -17,15 +17,15 @@ import pytest
 
 from crossmodal.cli import main
 from crossmodal.errors import CrossmodalError
-from crossmodal.search.photos.indexing import Encoded, encoded
-from crossmodal.search.photos.library import PhotoLibrary
-from crossmodal.search.photos.reading import read_photo
-from crossmodal.search.photos.walk import walk
-from crossmodal.search.spread import parquet
-from crossmodal.search.spread.parquet import SKIPPED, ParquetFolder
-from crossmodal.search.spread.shards import members_of, read_member, shards_in
+from crossmodal.photos.gallery import PhotoLibrary
+from crossmodal.photos.reading import read_photo
+from crossmodal.photos.update import Encoded, encoded
+from crossmodal.photos.walk import walk
+from crossmodal.scale.ray import parquet
+from crossmodal.scale.ray.parquet import SKIPPED, ParquetFolder
+from crossmodal.scale.ray.shards import members_of, read_member, shards_in
 from tests.test_page import runs as runs  # a fixture
-from tests.test_photo_index import ColourEngine, save
+from tests.test_photo_index import ColourRuntime, save
 from tests.test_serving import cache as cache  # a fixture
 
 ROOT = Path(__file__).parent.parent
@@ -46,7 +46,7 @@ def photos_in(folder: Path, count: int) -> list[str]:
 
 
 def batches(root: Path, size: int = 4) -> Iterator[Encoded]:
-    engine = ColourEngine()
+    engine = ColourRuntime()
     found = list(walk(root, [], lambda folder: None))
     for start in range(0, len(found), size):
         reads = [read_photo(root, one, 8, engine.preprocessing.array, ()) for one in found[start : start + size]]
@@ -159,13 +159,13 @@ def test_a_killed_worker_costs_its_batch(runs: Path, cache: Path, tmp_path: Path
     assert run.returncode == 0, wrong
     assert killed.is_set()
     assert "1,500 photos in the index: 1,500 new" in said
-    library = PhotoLibrary(tmp_path / "p" / ".crossmodal", engine=ColourEngine())
+    library = PhotoLibrary(tmp_path / "p" / ".crossmodal", runtime=ColourRuntime())
     assert [photo.found.path for photo in library.photos] == sorted(names)
     np.testing.assert_allclose(np.linalg.norm(library.vectors, axis=1), 1, atol=1e-3)
     # What workers made is what one process makes.
     alone = index("--index", str(tmp_path / "alone"))
     alone.communicate(timeout=400)
-    expected = PhotoLibrary(tmp_path / "alone", engine=ColourEngine())
+    expected = PhotoLibrary(tmp_path / "alone", runtime=ColourRuntime())
     np.testing.assert_allclose(library.vectors, expected.vectors, atol=2e-2)
     again = index("--on", "local", "--workers", "2")
     assert "nothing new" in again.communicate(timeout=400)[0]

@@ -8,13 +8,14 @@ import torch
 
 from crossmodal.data.dataset import CaptionedImage, Dataset, read_dataset
 from crossmodal.dual_encoder import DualEncoder
+from crossmodal.encoding.decoding_ahead import DecodedPhotos
 from crossmodal.progress import silent
 from crossmodal.recipe import Recipe, Stage
 from crossmodal.training.augmentation import Augmentation
 from crossmodal.training.batches import plan_epoch
 from crossmodal.training.head_start import train_projections
 from crossmodal.training.optimizer import learning_rate, make_optimizer
-from crossmodal.training.photos import DecodedPhotos, StemPhotos
+from crossmodal.training.stem_photos import StemPhotos
 from crossmodal.training.step import StepPlan, compute_gradient
 
 
@@ -108,7 +109,7 @@ def test_the_head_start_learns_and_reads_features_as_they_are(model: DualEncoder
     assert (projected.argmax(1) == torch.arange(40)).float().mean() > 0.9
 
 
-def test_cached_stages_equal_decoded_pictures(
+def test_cached_stages_equal_decoded_photos(
     weights: Path, recipe: Recipe, collection: tuple[Path, Path], tmp_path: Path
 ) -> None:
     dataset = read_dataset(*collection).dataset

@@ -150,11 +150,11 @@ def test_what_a_screen_reader_needs(page: "Chrome") -> None:
     assert page.execute_script(named) == [0, 0, 0, "en", "status"]
 
 
-def test_a_picture_chosen_dropped_and_pasted(page: "Chrome", tmp_path: Path) -> None:
+def test_a_photo_chosen_dropped_and_pasted(page: "Chrome", tmp_path: Path) -> None:
     path = tmp_path / "mine.jpg"
     Image.linear_gradient("L").resize((200, 100)).convert("RGB").save(path)
     at(page, "file").send_keys(str(path))
-    found(page, "like your picture")
+    found(page, "like your photo")
     assert page.find_elements("css selector", "#captions li")
     for event, carrier in (("drop", "dataTransfer"), ("paste", "clipboardData")):
         at(page, "query").clear()
@@ -168,11 +168,11 @@ def test_a_picture_chosen_dropped_and_pasted(page: "Chrome", tmp_path: Path) -> 
             event.{carrier} = data;
             document.body.dispatchEvent(event);
         """)
-        found(page, "like your picture")
+        found(page, "like your photo")
         assert page.find_elements("css selector", "#captions li")
-    (tmp_path / "no.jpg").write_bytes(b"no picture")
+    (tmp_path / "no.jpg").write_bytes(b"no photo")
     at(page, "file").send_keys(str(tmp_path / "no.jpg"))
-    until(lambda: "not a picture that can be read" in text_of(page, "status"))
+    until(lambda: "not a photo that can be read" in text_of(page, "status"))
 
 
 def test_similar_photos_examples_and_colours(page: "Chrome") -> None:

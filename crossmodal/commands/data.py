@@ -1,4 +1,4 @@
-"""download and draw: captioned pictures to train on."""
+"""download and draw: captioned photos to train on."""
 
 import argparse
 from pathlib import Path

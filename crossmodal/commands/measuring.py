@@ -29,7 +29,7 @@ def add_measuring_commands(commands: Any) -> None:
         "checkpoints",
         type=Path,
         nargs="*",
-        help="as for compare (default: the newest run's best); pictures are of the first",
+        help="as for compare (default: the newest run's best); photos are of the first",
     )
     report.add_argument("--output", type=Path, default=Path("report.html"), metavar="FILE", help="default: report.html")
     report.add_argument("--png", action="store_true", help="charts and grids as PNG files beside it too")
@@ -53,7 +53,7 @@ def add_measuring_commands(commands: Any) -> None:
         )
     for command in (evaluate, compare, report, agreement, embed):
         command.add_argument("--captions", type=Path, help="caption file (default: that of the run)")
-        command.add_argument("--images", type=Path, help="folder of pictures (default: that of the run)")
+        command.add_argument("--images", type=Path, help="folder of photos (default: that of the run)")
         command.add_argument(
             "--skip-bad", action="store_true", help="go on though more than 1 %% of the rows cannot be used"
         )
@@ -100,8 +100,8 @@ def _compare(options: argparse.Namespace) -> None:
 
 
 def _report(options: argparse.Namespace) -> None:
-    from crossmodal.evaluation.report.report import report
-    from crossmodal.search.runs import default_run
+    from crossmodal.evaluation.report.build import report
+    from crossmodal.runs.opening import default_run
 
     models = options.checkpoints or [default_run()]
     for path in report(models, options.output, options.png, _asked(options), terminal):
@@ -111,7 +111,7 @@ def _report(options: argparse.Namespace) -> None:
 def _agreement(options: argparse.Namespace) -> None:
     from crossmodal.evaluation.agreement import agreement
     from crossmodal.files import write_text
-    from crossmodal.search.runs import default_run
+    from crossmodal.runs.opening import default_run
 
     figures = agreement(options.checkpoint or default_run(), options.ratings, _asked(options), terminal)
     print(

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from crossmodal.commands.engine import add_collection_option, opened_engine
-from crossmodal.commands.spreading import add_spreading_options, check_spreading, cluster_of, write_parquet
+from crossmodal.commands.cluster import add_spreading_options, check_spreading, cluster_of, write_parquet
+from crossmodal.commands.milvus import add_collection_option, opened_milvus
 from crossmodal.errors import CrossmodalError
 
 if TYPE_CHECKING:
-    from crossmodal.search.photos.indexing import Changes, Step
-    from crossmodal.search.photos.photo_search import PhotoHit, PhotoQuery
+    from crossmodal.photos.update import Changes, Step
+    from crossmodal.search.search import PhotoHit, PhotoQuery
 
 
 def add_index_command(commands: Any) -> None:
@@ -45,10 +45,10 @@ def add_photo_options(search: argparse.ArgumentParser) -> None:
     photos = search.add_argument_group("photos (with --photos)")
     photos.add_argument("--photos", type=Path, metavar="DIR", help="search in an indexed folder of photos instead")
     photos.add_argument("--index", type=Path, metavar="DIR", help="where its index lies, if not in the folder")
-    photos.add_argument("--engine", metavar="URL", help="search in a gallery that was loaded into Milvus")
+    photos.add_argument("--milvus", metavar="URL", help="search in a gallery that was loaded into Milvus")
     add_collection_option(search)
     photos.add_argument("--like", metavar="PATH", help="a photo of the index, by its path from the folder")
-    photos.add_argument("--image-weight", type=float, default=1.0, help="weight of the picture beside the words")
+    photos.add_argument("--image-weight", type=float, default=1.0, help="weight of the photo beside the words")
     photos.add_argument("--folder", help="only photos in this folder and below it, from the top folder")
     photos.add_argument("--after", type=_day, metavar="YYYY-MM-DD", help="taken on this day or later")
     photos.add_argument("--before", type=_day, metavar="YYYY-MM-DD", help="taken on this day or earlier")
@@ -68,9 +68,9 @@ def _day(text: str) -> date:
 
 
 def _index(options: argparse.Namespace) -> None:
-    from crossmodal.search.photos.index import index_photos
-    from crossmodal.search.photos.store import Store, index_folder
-    from crossmodal.search.photos.walk import shown
+    from crossmodal.photos.index import index_photos
+    from crossmodal.photos.store import Store, index_folder
+    from crossmodal.photos.walk import shown
 
     check_spreading(options)
     bar: tqdm[Any] = tqdm(unit="photo", desc="Preparing the model", disable=None, leave=False)
@@ -129,17 +129,17 @@ def counted(count: int, one: str, many: str = "") -> str:
 
 
 def search_photos(options: argparse.Namespace) -> None:
-    """Answer `search --photos` and `search --engine`."""
-    from crossmodal.search.photos.filters import Filters
-    from crossmodal.search.photos.library import PhotoLibrary
-    from crossmodal.search.photos.photo_search import PhotoSearch
-    from crossmodal.search.photos.store import index_folder
+    """Answer `search --photos` and `search --milvus`."""
+    from crossmodal.photos.gallery import PhotoLibrary
+    from crossmodal.photos.store import index_folder
+    from crossmodal.search.filters import Filters
+    from crossmodal.search.search import PhotoSearch
 
     library: PhotoSearch
-    if options.engine:
-        from crossmodal.search.milvus.table import EngineSearch
+    if options.milvus:
+        from crossmodal.scale.milvus.gallery import MilvusSearch
 
-        library = EngineSearch(opened_engine(options), root=options.photos)
+        library = MilvusSearch(opened_milvus(options), root=options.photos)
     else:
         library = PhotoLibrary(index_folder(options.photos, options.index))
     wanted = Filters(
@@ -153,8 +153,8 @@ def search_photos(options: argparse.Namespace) -> None:
 
     if options.queries:
         return _answer_file(options, lambda sentence: found(library.query(sentence)))
-    picture = library.encode_picture(options.image) if options.image else None
-    hits = found(library.query(" + ".join(options.text), picture, options.image_weight, options.like))
+    photo = library.encode_photo(options.image) if options.image else None
+    hits = found(library.query(" + ".join(options.text), photo, options.image_weight, options.like))
     if options.json:
         import json
 
@@ -196,7 +196,7 @@ def _nothing(photos: bool, filtered: bool) -> str:
 
 
 def _printable(hit: "PhotoHit") -> str:
-    from crossmodal.search.photos.walk import shown
+    from crossmodal.photos.walk import shown
 
     return shown(os.fspath(hit.path))
 
@@ -205,7 +205,7 @@ def as_record(hit: "PhotoHit") -> dict[str, Any]:
     """Return a hit as plain values."""
     from datetime import datetime
 
-    from crossmodal.search.photos.filters import date_of, orientation_of
+    from crossmodal.search.filters import date_of, orientation_of
 
     described = hit.photo.described
     if not described.width:  # a run's, in an engine

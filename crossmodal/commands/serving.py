@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crossmodal.commands.engine import add_collection_option, opened_engine
+from crossmodal.commands.milvus import add_collection_option, opened_milvus
 from crossmodal.errors import CrossmodalError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def add_serving_commands(commands: Any) -> None:
         "--checkpoints", type=Path, metavar="DIR", help="a run, or a folder of runs (default: the page's)"
     )
     serve.add_argument(
-        "--engine", metavar="URL", help="a gallery in Milvus (see load); --photos and --checkpoints then say where its "
+        "--milvus", metavar="URL", help="a gallery in Milvus (see load); --photos and --checkpoints then say where its "
         "photos and its model lie on this machine, if elsewhere",
     )  # fmt: skip
     add_collection_option(serve)
@@ -32,7 +32,7 @@ def add_serving_commands(commands: Any) -> None:
     serve.add_argument("--rate", default="600/minute", help="requests of one key, or address, for example 10/second")
     serve.add_argument("--cors-origin", action="append", default=[], metavar="URL", help="a web site that may ask too")
     serve.add_argument("--upload-megabytes", type=float, default=10.0, help="largest upload")
-    serve.add_argument("--upload-megapixels", type=float, default=40.0, help="largest picture that is decoded")
+    serve.add_argument("--upload-megapixels", type=float, default=40.0, help="largest photo that is decoded")
     serve.add_argument("--log-queries", action="store_true", help="write what is asked into the log")
     serve.add_argument("--reload-model", action="store_true", help="tell the server on this port to swap, and end")
     serve.set_defaults(run=_serve)
@@ -50,7 +50,7 @@ def _serve(options: argparse.Namespace) -> None:
 
     if options.reload_model:
         return reload_model(options.port)
-    if options.photos and options.checkpoints and not options.engine:
+    if options.photos and options.checkpoints and not options.milvus:
         raise CrossmodalError("One gallery is served: give --photos DIR or --checkpoints DIR.")
     if not 0 <= options.port < 65536:
         raise CrossmodalError(f"--port {options.port} is no port; give 1 to 65535.")
@@ -67,17 +67,17 @@ def _serve(options: argparse.Namespace) -> None:
 
 
 def _gallery(options: argparse.Namespace) -> "Gallery":
+    from crossmodal.photos.store import index_folder
     from crossmodal.progress import terminal
-    from crossmodal.search.photos.store import index_folder
     from crossmodal.serving.photo_gallery import PhotoGallery
     from crossmodal.serving.run_gallery import open_run
 
-    if options.engine:
-        from crossmodal.search.runs import checkpoint_of
-        from crossmodal.serving.engine_gallery import EngineGallery
+    if options.milvus:
+        from crossmodal.runs.opening import checkpoint_of
+        from crossmodal.serving.engine_gallery import MilvusGallery
 
         checkpoint = checkpoint_of(options.checkpoints) if options.checkpoints else None
-        return EngineGallery(opened_engine(options), checkpoint, options.photos)
+        return MilvusGallery(opened_milvus(options), checkpoint, options.photos)
     if options.photos:
         return PhotoGallery(index_folder(options.photos, options.index))
     return open_run(options.checkpoints, terminal)

@@ -1,1 +1,1 @@
-"""Caption files in, (picture, captions) out."""
+"""Caption files in, (photo, captions) out."""

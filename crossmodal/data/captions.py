@@ -15,7 +15,7 @@ KNOWN_FORMATS = (
     "CSV with the header image,caption; Flickr30k results.csv; the Flickr token file; "
     "Karpathy split JSON; COCO captions JSON; a JSON list of {file_name, caption}"
 )
-PICTURE_NAME = re.compile(r"\.(jpe?g|png|gif|webp|bmp|tiff?)\s*[,|]", re.IGNORECASE)
+PHOTO_NAME = re.compile(r"\.(jpe?g|png|gif|webp|bmp|tiff?)\s*[,|]", re.IGNORECASE)
 TOKEN_LINE = re.compile(r"^(?P<image>[^\t]+?)#(?P<number>\d+)\t(?P<caption>.*)$")
 # Flickr30k's own file lacks the second bar in one row, hence the optional one.
 RESULTS_LINE = re.compile(r"^(?P<image>[^|]+?)\s*\|\s*(?P<number>\d+)\s*(?:\||\s)\s*(?P<caption>.*)$")
@@ -174,7 +174,7 @@ def _end_of_record(lines: list[str], start: int) -> int:
     """
     end = start + 1
     while _quote_is_open("\n".join(lines[start:end])):
-        if end >= min(len(lines), start + 20) or PICTURE_NAME.search(lines[end][:200]):
+        if end >= min(len(lines), start + 20) or PHOTO_NAME.search(lines[end][:200]):
             return start + 1
         end += 1
     return end

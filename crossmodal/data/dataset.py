@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from crossmodal.data.captions import BadRow, CaptionFile, CaptionRow, read_captions
-from crossmodal.data.pictures import load_picture
-from crossmodal.errors import CaptionsError, CrossmodalError, PictureError
+from crossmodal.data.decoding import load_photo
+from crossmodal.errors import CaptionsError, CrossmodalError, PhotoError
 from crossmodal.progress import Bars, silent
+from crossmodal.recipe import DRAWN_RATIOS
 
 SPLITS = ("train", "val", "test")
 BAD_ROWS_ALLOWED = 0.01
-DRAWN_RATIOS = (0.8, 0.1, 0.1)
 # The list files that data sets bring along, looked for beside the caption file.
 SPLIT_FILES = {
     "train": ("train.txt", "Flickr_8k.trainImages.txt"),
@@ -58,7 +58,7 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Checked:
-    """A data set whose every picture decodes, and the rows that were left out."""
+    """A data set whose every photo decodes, and the rows that were left out."""
 
     dataset: Dataset
     bad: tuple[BadRow, ...]
@@ -74,7 +74,7 @@ def read_dataset(
     check: bool = True,
     names: Collection[str] | None = None,
 ) -> Checked:
-    """Read a caption file with its folder of pictures; decode each picture once to check it.
+    """Read a caption file with its folder of photos; decode each photo once to check it.
 
     Splits come from the file (Karpathy), else from the lists beside it, else from a seeded draw by
     image with the ratios train, val, test. Images that the lists leave out are left out. With `names`
@@ -84,7 +84,7 @@ def read_dataset(
     """
     images = Path(images)
     if not images.is_dir():
-        raise CaptionsError(f"The folder of pictures {images} is not there; give its place with --images.")
+        raise CaptionsError(f"The folder of photos {images} is not there; give its place with --images.")
     file = read_captions(captions)
     if names is not None:
         file = _only(file, set(names))
@@ -94,7 +94,7 @@ def read_dataset(
     total = len(file.rows) + len(file.bad)
     if not good:
         first = f"; the first: {bad[0]}" if bad else ""
-        raise CaptionsError(f"No row of {captions} can be used with the pictures in {images}{first}.")
+        raise CaptionsError(f"No row of {captions} can be used with the photos in {images}{first}.")
     grouped: dict[str, list[str]] = {}
     splits: dict[str, str | None] = {}
     for row in good:
@@ -128,26 +128,26 @@ def _number(where: str) -> tuple[int, ...]:
 
 
 def _check(file: CaptionFile, folder: Path, bars: Bars) -> tuple[list[CaptionRow], list[BadRow]]:
-    """Decode every named picture once, at a small scale, and set aside the rows of broken ones."""
+    """Decode every named photo once, at a small scale, and set aside the rows of broken ones."""
     names = list(dict.fromkeys(row.image for row in file.rows))
 
     def reason(name: str) -> str | None:
         path = folder / name
         try:
             if not path.resolve().is_relative_to(folder.resolve()):
-                return "the image name leads out of the folder of pictures"
+                return "the image name leads out of the folder of photos"
             if not path.is_file():
                 return f"no such file in {folder}"
         except (OSError, ValueError):  # too long, or with a zero byte
             return "the image name cannot be a file's name"
         try:
-            load_picture(path, at_least=32, name="the picture")
-        except PictureError as error:
+            load_photo(path, at_least=32, name="the photo")
+        except PhotoError as error:
             return str(error)
         return None
 
     reasons: dict[str, str | None] = {}
-    with ThreadPoolExecutor() as pool, bars("Checking pictures", len(names), "file") as advance:
+    with ThreadPoolExecutor() as pool, bars("Checking photos", len(names), "file") as advance:
         for name, why in zip(names, pool.map(reason, names), strict=True):
             reasons[name] = why
             advance(1)

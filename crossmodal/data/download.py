@@ -23,7 +23,7 @@ from crossmodal.errors import CaptionsError, CrossmodalError
 from crossmodal.files import whole_file, write_text
 from crossmodal.progress import Bars, silent
 
-PICTURES = {".jpg", ".jpeg", ".png"}
+PHOTOS = {".jpg", ".jpeg", ".png"}
 CAPTION_FILES = {".txt", ".csv", ".json"}
 LISTS = {"train": "train", "dev": "val", "val": "val", "test": "test"}
 BLOCK = 1 << 20
@@ -185,7 +185,7 @@ def _disk_errors(folder: Path) -> Iterator[None]:
 
 
 def _unpack(archive: Path, images: Path, texts: Path, bars: Bars) -> None:
-    """Take the pictures of an archive into `images` and its text files into `texts`, by base name."""
+    """Take the photos of an archive into `images` and its text files into `texts`, by base name."""
     if archive.suffix.lower() in CAPTION_FILES:
         shutil.copy(archive, texts / archive.name)
         return
@@ -194,9 +194,9 @@ def _unpack(archive: Path, images: Path, texts: Path, bars: Bars) -> None:
         for name, size, content in _members(archive, bars):
             # Only the last part of a name is used, so no member can lead out of the folder.
             base, suffix = PurePosixPath(name).name, PurePosixPath(name).suffix.lower()
-            if base.startswith("._") or suffix not in PICTURES | CAPTION_FILES:
+            if base.startswith("._") or suffix not in PHOTOS | CAPTION_FILES:
                 continue
-            place = (images if suffix in PICTURES else texts) / base
+            place = (images if suffix in PHOTOS else texts) / base
             if place.exists() and place.stat().st_size == size:
                 continue
             part = place.with_name(f".{base}.part")

@@ -1,4 +1,4 @@
-"""The pencil of the drawn sample: a scene becomes a picture, with Pillow's shapes alone."""
+"""The pencil of the drawn sample: a scene becomes an image, with Pillow's shapes alone."""
 
 import random
 from collections.abc import Callable
@@ -29,7 +29,7 @@ def mix(first: Colour, second: Colour, share: float) -> Colour:
 
 
 class Canvas:
-    """A picture being drawn, in units of the finished picture's pixels."""
+    """An image being drawn, in units of the finished image's pixels."""
 
     def __init__(self, top: Colour, bottom: Colour) -> None:
         ramp = Image.linear_gradient("L").resize((WIDTH * SCALE, HEIGHT * SCALE))
@@ -67,7 +67,7 @@ class Canvas:
         self.draw.pieslice(corners, 180, 360, fill=fill)
 
     def finish(self) -> Image.Image:
-        """Return the picture at its final size."""
+        """Return the image at its final size."""
         return self.image.resize((WIDTH, HEIGHT), Image.Resampling.LANCZOS)
 
 
@@ -99,7 +99,7 @@ def draw_scene(scene: Scene) -> Image.Image:
 
 
 def _places_in_row(group: Group, size: float, rng: random.Random) -> list[float]:
-    """Spread a group's things around its side of the picture, within the frame."""
+    """Spread a group's things around its side of the image, within the frame."""
     centre = {"left": 0.26, "right": 0.74, "middle": 0.5}[group.side] * WIDTH
     room = WIDTH * (0.84 if group.side == "middle" else 0.44)
     step = min(size * 1.25, room / group.count)

@@ -60,7 +60,7 @@ SCENES: tuple[tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]], ...] = (
     (CHILDREN, ("playing", "running", "jumping", "laughing"), ("on the grass", "in the sand", "in a playground", "in the water", "in the snow", "in autumn leaves")),
     (CHILDREN, ("going down a slide", "swinging on a swing", "climbing on bars", "playing with a ball"), ("at a playground", "in the park", "in the garden", "on a sunny day")),
     (CHILDREN, ("splashing", "swimming", "jumping into the water"), ("in a swimming pool", "in a fountain", "in a lake", "at the beach")),
-    (CHILDREN, ("painting a picture", "playing with toys", "blowing out candles", "sleeping", "eating ice cream"), ("at home", "on the floor", "at a birthday party", "in a chair")),
+    (CHILDREN, ("painting a photo", "playing with toys", "blowing out candles", "sleeping", "eating ice cream"), ("at home", "on the floor", "at a birthday party", "in a chair")),
     (DOGS, ("running", "standing", "playing with a ball", "jumping", "lying down"), ("on the grass", "in the snow", "on the beach", "in the water", "in a field", "on a path")),
     (DOGS, ("catching a frisbee", "carrying a stick", "shaking off water", "looking at the camera"), ("in the park", "in a garden", "by a lake", "in the woods")),
     (("a cat", "a grey cat", "an orange cat", "two cats", "a kitten"), ("sleeping", "sitting", "looking out", "playing"), ("on a sofa", "by a window", "on a bed", "in the garden", "on a wall")),

@@ -18,7 +18,7 @@ NOTE = "These are drawings made by this project's own code, not photographs."
 
 
 def draw_sample(folder: Path, scenes: int = SCENES, seed: int = SEED, bars: Bars = silent) -> tuple[Path, Path]:
-    """Draw a sample set into `folder` and return its caption file and its folder of pictures.
+    """Draw a sample set into `folder` and return its caption file and its folder of photos.
 
     Nothing is drawn when the same sample is already there. Raises CrossmodalError when `folder`
     holds anything else.

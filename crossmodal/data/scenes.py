@@ -99,7 +99,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Scene:
-    """All that is needed to draw one picture and to describe it."""
+    """All that is needed to draw one image and to describe it."""
 
     place: str
     light: str
@@ -175,7 +175,7 @@ def _careful(scene: Scene, rng: random.Random) -> str:
 
 
 def _chatty(scene: Scene, rng: random.Random) -> str:
-    opening = rng.choice(("a drawing of", "I can see", "this picture shows", "we are looking at"))
+    opening = rng.choice(("a drawing of", "I can see", "this image shows", "we are looking at"))
     what = " with ".join(_noun(group, rng) for group in scene.groups)
     place = rng.choice(PLACES[scene.place].words)
     doing = rng.choice(KINDS[scene.groups[-1].kind].doings)

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from crossmodal.data.captions import captions_by_number
 from crossmodal.data.dataset import Dataset
+from crossmodal.encoding.collection import encode_captions, encode_files
+from crossmodal.encoding.devices import worker_count
 from crossmodal.errors import CaptionsError, CrossmodalError
-from crossmodal.evaluation.encode import encode_captions, encode_files
 from crossmodal.evaluation.evaluate import Asked, Say, choose_images
 from crossmodal.progress import Bars, silent
-from crossmodal.search.runs import open_encoder
-from crossmodal.training.devices import worker_count
+from crossmodal.runs.opening import open_encoder
 
 FORMATS = (
     "CSV with the header image,caption,rating; Flickr8k's ExpertAnnotations.txt (image, image#number, three ratings); "
@@ -125,9 +125,9 @@ def agreement(checkpoint: Path, ratings: Path, asked: Asked, bars: Bars = silent
     judged = {judgement.image for judgement in judgements}
     images = [replace(image, captions=()) for image in dataset.images if image.name in judged]
     embeds = encode_files(model, Dataset(tuple(images)), worker_count(), bars)
-    pictures = dict(zip((image.name for image in images), embeds, strict=True))
+    photos = dict(zip((image.name for image in images), embeds, strict=True))
     texts = encode_captions(model, [judgement.caption for judgement in judgements], bars)
-    scores = [float(pictures[judgement.image] @ text) for judgement, text in zip(judgements, texts, strict=True)]
+    scores = [float(photos[judgement.image] @ text) for judgement, text in zip(judgements, texts, strict=True)]
     tau = kendall_tau_c(scores, [judgement.rating for judgement in judgements])
     return {"tau_c": tau, "judgements": len(judgements), "images": len(images), "left_out": len(unknown)}
 

@@ -8,17 +8,17 @@ import torch
 
 from crossmodal.data.captions import read_captions
 from crossmodal.data.dataset import Dataset
+from crossmodal.encoding.collection import encode_dataset
+from crossmodal.encoding.devices import worker_count
+from crossmodal.encoding.embeddings import Embeddings
 from crossmodal.errors import CrossmodalError
 from crossmodal.evaluation.baselines import bag_of_words, random_ranking
-from crossmodal.evaluation.encode import encode_dataset
 from crossmodal.evaluation.evaluate import Asked, Say, choose_images, measure_embeddings
 from crossmodal.evaluation.resampling import paired_p
 from crossmodal.evaluation.result import NOTE, Result, measure
 from crossmodal.progress import Bars, silent
-from crossmodal.search.runs import open_encoder
-from crossmodal.search.tensors import Embeddings
-from crossmodal.training.devices import worker_count
-from crossmodal.training.run_folder import runs_in
+from crossmodal.runs.folder import runs_in
+from crossmodal.runs.opening import open_encoder
 
 BLOCKS = (
     (*((f"{way} R@{k}", f"{way}_r{k}", 1) for way in ("t2i", "i2t") for k in (1, 5, 10)), ("rsum", "rsum", 1)),

@@ -8,12 +8,15 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from crossmodal.data.dataset import DRAWN_RATIOS, Dataset, read_dataset, read_names, refuse_if_many_bad
+from crossmodal.data.dataset import Dataset, read_dataset, read_names, refuse_if_many_bad
+from crossmodal.encoding.collection import encode_dataset
+from crossmodal.encoding.devices import worker_count
+from crossmodal.encoding.embeddings import Embeddings, image_path, save_embeddings, text_path
 from crossmodal.errors import CheckpointError, CrossmodalError
-from crossmodal.evaluation.encode import encode_dataset
 from crossmodal.evaluation.result import Result, measure
 from crossmodal.progress import Bars, silent
-from crossmodal.search.runs import (
+from crossmodal.recipe import DRAWN_RATIOS
+from crossmodal.runs.opening import (
     SHIPPED,
     checkpoint_of,
     default_run,
@@ -22,8 +25,6 @@ from crossmodal.search.runs import (
     open_encoder,
     sample_embeddings,
 )
-from crossmodal.search.tensors import Embeddings, image_path, save_embeddings, text_path
-from crossmodal.training.devices import worker_count
 
 Say = Callable[[str], None]
 

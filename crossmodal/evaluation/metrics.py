@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from crossmodal.encoding.embeddings import Embeddings
+
 KS = (1, 5, 10)
 ROWS_AT_ONCE = 256
 
@@ -85,3 +87,9 @@ def metrics_of(ranks: Ranks) -> dict[str, float]:
         metrics[f"t2i_p{k}"] = metrics[f"t2i_r{k}"] / k  # one image is right, so 1 of K at the most
     metrics["rsum"] = sum(metrics[f"{way}_r{k}"] for way in ("i2t", "t2i") for k in KS)
     return metrics | {"images": len(ranks.images), "captions": len(ranks.texts)}
+
+
+def metrics_of_split(embeddings: Embeddings, split: str) -> dict[str, float]:
+    """Return the metrics of one split, ranked within that split ("all" for everything)."""
+    chosen = embeddings.only(split)
+    return retrieval_metrics(chosen.images, chosen.texts, chosen.caption_to_image.tolist())

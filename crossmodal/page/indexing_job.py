@@ -7,8 +7,8 @@ from pathlib import Path
 import streamlit as st
 
 from crossmodal.errors import CrossmodalError
-from crossmodal.search.photos.index import index_photos
-from crossmodal.search.photos.indexing import Changes, Step
+from crossmodal.photos.index import index_photos
+from crossmodal.photos.update import Changes, Step
 
 
 class IndexingJob:

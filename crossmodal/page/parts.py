@@ -11,12 +11,12 @@ from crossmodal.errors import CrossmodalError
 from crossmodal.search.thumbnails import data_url
 
 P = ParamSpec("P")
-PICTURE_FILES = "jpg jpeg png webp gif bmp tif tiff heic heif avif".split()
+PHOTO_FILES = "jpg jpeg png webp gif bmp tif tiff heic heif avif".split()
 
 
 @st.cache_data(max_entries=5000, show_spinner=False)
 def cached_thumbnail(path: Path) -> str | None:
-    """Return a small picture, or None where the file cannot be shown."""
+    """Return a small photo, or None where the file cannot be shown."""
     return data_url(path)
 
 

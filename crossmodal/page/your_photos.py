@@ -13,18 +13,18 @@ import streamlit as st
 from PIL import Image
 
 from crossmodal.commands.photos import as_record, summary
-from crossmodal.data.pictures import load_picture
+from crossmodal.data.decoding import load_photo
 from crossmodal.dual_encoder import DualEncoder
 from crossmodal.errors import CrossmodalError
 from crossmodal.page import indexing_job
-from crossmodal.page.parts import PICTURE_FILES, cached_thumbnail, tab_content
+from crossmodal.page.parts import PHOTO_FILES, cached_thumbnail, tab_content
+from crossmodal.photos.gallery import PhotoLibrary
+from crossmodal.photos.store import DATABASE, index_folder
+from crossmodal.photos.walk import shown
+from crossmodal.runs.opening import load_model
 from crossmodal.search.explain import heat_map, overlaid, word_weights
-from crossmodal.search.photos.filters import ORIENTATIONS, Filters, date_of
-from crossmodal.search.photos.library import PhotoLibrary
-from crossmodal.search.photos.photo_search import PhotoHit, PhotoQuery
-from crossmodal.search.photos.store import DATABASE, index_folder
-from crossmodal.search.photos.walk import shown
-from crossmodal.search.runs import load_model
+from crossmodal.search.filters import ORIENTATIONS, Filters, date_of
+from crossmodal.search.search import PhotoHit, PhotoQuery
 
 COLUMNS = 5
 LARGE = 1000
@@ -85,7 +85,7 @@ def photo_filters(library: PhotoLibrary) -> tuple[Filters, bool, bool]:
 def your_photos_tab(given: Path | None, checkpoint: Path) -> None:
     """Choose and index a folder; what can be searched already is searched below."""
     place = st.text_input(
-        "Folder of your photos", str(given or ""), placeholder="/home/me/Pictures", key="photos folder"
+        "Folder of your photos", str(given or ""), placeholder="/home/me/Photos", key="photos folder"
     ).strip()
     if not place:
         st.caption(
@@ -137,9 +137,9 @@ def _show_job(photos: Path) -> None:
 def _search(library: PhotoLibrary) -> None:
     filters, by_date, cut_off = st.session_state["photo filters"]
     text = st.text_input("What should be in the photo?", key="photo query", placeholder="two dogs + snow - people")
-    with st.expander("Search by a picture too"):
-        upload = st.file_uploader("Drop or paste a photo", type=PICTURE_FILES, key="photo to look like")
-        weight = st.slider("Weight of the picture beside the words", 0.1, 3.0, 1.0, 0.1, key="picture weight")
+    with st.expander("Search by a photo too"):
+        upload = st.file_uploader("Drop or paste a photo", type=PHOTO_FILES, key="photo to look like")
+        weight = st.slider("Weight of the photo beside the words", 0.1, 3.0, 1.0, 0.1, key="photo weight")
     top_k = st.slider("How many photos", 5, 100, 20, 5, key="how many of mine")
     like = st.session_state.get("like")
     if like is not None:
@@ -153,8 +153,8 @@ def _search(library: PhotoLibrary) -> None:
             "and weighted (2:dog + cat)."
         )
         return
-    picture = library.encode_picture(upload.getvalue(), upload.name) if upload else None
-    query = library.query("" if like else text, picture, weight, like)
+    photo = library.encode_photo(upload.getvalue(), upload.name) if upload else None
+    query = library.query("" if like else text, photo, weight, like)
     hits = library.search(query, top_k, filters, by_date, cut_off)
     if not hits:
         st.info("Nothing here looks like that. Other words, fewer filters, or the switch in the side bar may help.")
@@ -181,7 +181,7 @@ def _grid(library: PhotoLibrary, hits: Sequence[PhotoHit], query: PhotoQuery, te
 @st.dialog("Photo", width="large")
 def _look_closer(library: PhotoLibrary, hit: PhotoHit, query: PhotoQuery, text: str) -> None:
     try:
-        picture = load_picture(hit.path, at_least=LARGE)
+        photo = load_photo(hit.path, at_least=LARGE)
     except CrossmodalError as error:
         st.error(str(error))
         return
@@ -195,7 +195,7 @@ def _look_closer(library: PhotoLibrary, hit: PhotoHit, query: PhotoQuery, text: 
             st.session_state["like"] = hit.photo.found.path
             st.rerun()
     with left:
-        st.image(_looked_at(library, picture, query) if why else picture, width="stretch")
+        st.image(_looked_at(library, photo, query) if why else photo, width="stretch")
     similar = library.search(library.query(like=hit.photo.found.path), COLUMNS + 1)
     urls = [cached_thumbnail(other.path) for other in similar if other.photo != hit.photo][:COLUMNS]
     st.caption("Similar photos")
@@ -220,19 +220,19 @@ def _data(hit: PhotoHit) -> None:
             st.text(f"{title}: {', '.join(copies)}")
 
 
-def _looked_at(library: PhotoLibrary, picture: Image.Image, query: PhotoQuery) -> Image.Image:
-    """Return a picture with the heat map of a query over it, or as it is where there is none."""
+def _looked_at(library: PhotoLibrary, photo: Image.Image, query: PhotoQuery) -> Image.Image:
+    """Return a photo with the heat map of a query over it, or as it is where there is none."""
     try:
         model = _model(Path(library.meta["checkpoint"]), library.meta["fingerprint"])
         prepare = model.preparation
-        return overlaid(picture, heat_map(model, picture, query.vector), prepare.resize, prepare.crop_share)
+        return overlaid(photo, heat_map(model, photo, query.vector), prepare.resize, prepare.crop_share)
     except CrossmodalError as error:
         st.caption(f"There is no heat map: {error}")
-        return picture
+        return photo
 
 
 def _words(library: PhotoLibrary, hit: PhotoHit, sentence: str) -> None:
-    weights = word_weights(library.engine.encode_sentences, sentence, library.vector(hit.photo.found.path))
+    weights = word_weights(library.runtime.encode_sentences, sentence, library.vector(hit.photo.found.path))
     frame = pd.DataFrame(
         {"word": [f"{n} {word}" for n, (word, _) in enumerate(weights, start=1)], "weight": [w for _, w in weights]}
     )

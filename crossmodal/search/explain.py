@@ -13,15 +13,15 @@ from crossmodal.errors import CrossmodalError
 HOT = np.array([255, 90, 0])  # the colour of what was looked at
 
 
-def heat_map(model: DualEncoder, picture: Image.Image, query: np.ndarray) -> np.ndarray:
-    """Return where a picture is like a query [D], 0 to 1, [rows, columns] of the image tower's last grid.
+def heat_map(model: DualEncoder, image: Image.Image, query: np.ndarray) -> np.ndarray:
+    """Return where an image is like a query [D], 0 to 1, [rows, columns] of the image tower's last grid.
 
     Each place's activations times the gradient of the similarity, summed over channels (HiResCAM,
     Draelos and Carin 2020): for mean pooling and a linear projection this is what each place adds to
     the similarity. Below zero is zero. Raises CrossmodalError for a tower whose features are no grid.
     """
     model.eval()
-    pixels = model.preparation(picture)[None].to(model.device)
+    pixels = model.preparation(image)[None].to(model.device)
     with torch.enable_grad():
         grid = model.image_tower.grid(pixels).detach().requires_grad_()
         if grid.dim() != 4:
@@ -35,19 +35,19 @@ def heat_map(model: DualEncoder, picture: Image.Image, query: np.ndarray) -> np.
     return (heat / heat.max().clamp(min=1e-12)).detach().cpu().numpy()
 
 
-def overlaid(picture: Image.Image, heat: np.ndarray, resize: str = "squash", crop_share: float = 1.0) -> Image.Image:
-    """Return a picture with a heat map over it; what the tower cropped away stays as it is."""
-    box = (0.0, 0.0, float(picture.width), float(picture.height))
+def overlaid(image: Image.Image, heat: np.ndarray, resize: str = "squash", crop_share: float = 1.0) -> Image.Image:
+    """Return an image with a heat map over it; what the tower cropped away stays as it is."""
+    box = (0.0, 0.0, float(image.width), float(image.height))
     if resize == "crop":
-        side = min(picture.size) * crop_share
-        left, top = (picture.width - side) / 2, (picture.height - side) / 2
+        side = min(image.size) * crop_share
+        left, top = (image.width - side) / 2, (image.height - side) / 2
         box = (left, top, left + side, top + side)
     seen = (round(box[2] - box[0]), round(box[3] - box[1]))
     small = Image.fromarray((heat * 255).round().astype(np.uint8))
-    whole = Image.new("L", picture.size, 0)
+    whole = Image.new("L", image.size, 0)
     whole.paste(small.resize(seen, Image.Resampling.BICUBIC), (round(box[0]), round(box[1])))
     share = np.asarray(whole, dtype=np.float32)[:, :, None] / 255
-    pixels = np.asarray(picture, dtype=np.float32)
+    pixels = np.asarray(image, dtype=np.float32)
     # Dimmed where nothing was looked at, so that a light photo shows the heat too.
     mixed = pixels * (0.45 + 0.3 * share) + HOT * 0.45 * share
     return Image.fromarray(mixed.clip(0, 255).astype(np.uint8))

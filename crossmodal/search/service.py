@@ -13,10 +13,10 @@ from PIL import Image
 from torch import Tensor
 
 from crossmodal.dual_encoder import DualEncoder
+from crossmodal.encoding.embeddings import Embeddings
 from crossmodal.errors import CrossmodalError
 from crossmodal.search.fast_index import index_of
-from crossmodal.search.tensors import Embeddings
-from crossmodal.search.terms import EMPTY
+from crossmodal.search.query import EMPTY
 from crossmodal.search.vector_index import VectorIndex
 
 Query = Tensor  # a unit vector [D], fp32 on the CPU
@@ -57,7 +57,7 @@ class SearchService:
     def __init__(
         self, model: DualEncoder, embeddings: Embeddings, split: str = "all", images: Path | None = None
     ) -> None:
-        """`images` is the folder of the pictures, by default the one they were encoded from.
+        """`images` is the folder of the photos, by default the one they were encoded from.
 
         Raises CrossmodalError for a split that has no image.
         """
@@ -79,8 +79,8 @@ class SearchService:
 
     # --- queries ---
 
-    def query(self, text: str | Sequence[str] = "", picture: Image.Image | None = None) -> Query:
-        """Turn a sentence, a picture, or both together with equal weight, into a query.
+    def query(self, text: str | Sequence[str] = "", photo: Image.Image | None = None) -> Query:
+        """Turn a sentence, a photo, or both together with equal weight, into a query.
 
         Several sentences count as one: the normalised mean of their vectors.
 
@@ -90,8 +90,8 @@ class SearchService:
         sentences = [sentence.strip() for sentence in ([text] if isinstance(text, str) else text) if sentence.strip()]
         if sentences:
             parts.append(F.normalize(next(self.model.encode_sentences(sentences)).mean(0), dim=0))
-        if picture is not None:
-            parts.append(self.model.encode_pictures([picture])[0])
+        if photo is not None:
+            parts.append(self.model.encode_images([photo])[0])
         if not parts:
             raise CrossmodalError(EMPTY)
         return F.normalize(torch.stack(parts).sum(0), dim=0)

@@ -1,11 +1,11 @@
-"""Small pictures for a page, as data URLs."""
+"""Small photos for a page, as data URLs."""
 
 import base64
 import io
 from pathlib import Path
 
-from crossmodal.data.pictures import load_picture
-from crossmodal.errors import PictureError
+from crossmodal.data.decoding import load_photo
+from crossmodal.errors import PhotoError
 
 SIDE = 400
 # Smaller files go to the browser as they are: decoding ten of them would take longer than the search.
@@ -14,17 +14,17 @@ AS_THEY_ARE = {".jpg": "jpeg", ".jpeg": "jpeg", ".png": "png", ".webp": "webp"}
 
 
 def data_url(path: Path) -> str | None:
-    """Return a picture as a data URL of at most about SIDE pixels, or None where it cannot be decoded."""
+    """Return a photo as a data URL of at most about SIDE pixels, or None where it cannot be decoded."""
     kind = AS_THEY_ARE.get(path.suffix.lower())
     try:
         if kind and path.stat().st_size <= SMALL_FILE:
             return _url(kind, path.read_bytes())
-        picture = load_picture(path, at_least=SIDE)
-    except (OSError, PictureError):
+        photo = load_photo(path, at_least=SIDE)
+    except (OSError, PhotoError):
         return None
-    picture.thumbnail((SIDE, SIDE))
+    photo.thumbnail((SIDE, SIDE))
     file = io.BytesIO()
-    picture.save(file, "JPEG", quality=85)
+    photo.save(file, "JPEG", quality=85)
     return _url("jpeg", file.getvalue())
 
 

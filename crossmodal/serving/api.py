@@ -17,18 +17,18 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
-from crossmodal.data.pictures import load_picture, opened_picture
-from crossmodal.errors import CrossmodalError, EngineError, GalleryError, PictureError, UnknownPhotoError
-from crossmodal.search.photos.filters import Filters
+from crossmodal.data.decoding import load_photo, opened_photo
+from crossmodal.data.thumbnails import Size, as_jpeg, thumbnail
+from crossmodal.errors import CrossmodalError, GalleryError, PhotoError, UnavailableError, UnknownPhotoError
+from crossmodal.search.filters import Filters
 from crossmodal.serving import schema
 from crossmodal.serving.batching import Overloaded
 from crossmodal.serving.gallery import Found, FoundCaption, Gallery
 from crossmodal.serving.guards import Guards, Limits, error
 from crossmodal.serving.state import Measures, Query, Serving
-from crossmodal.serving.thumbnails import Size, as_jpeg, thumbnail
 
 LOG = logging.getLogger("crossmodal.serving")
-PICTURE = "image/jpeg"  # as the schema says it; any format that photos come in is read
+PHOTO = "image/jpeg"  # as the schema says it; any format that photos come in is read
 PAGE = Path(__file__).with_name("web_interface.html")
 CODES = {400: "bad_request", 401: "unauthorized", 404: "not_found", 405: "method_not_allowed", 409: "conflict", 413: "too_large",
          415: "unsupported_media_type", 422: "unprocessable", 429: "too_many_requests", 503: "unavailable"}  # fmt: skip
@@ -66,7 +66,7 @@ def create_app(
     app.add_exception_handler(StarletteHTTPException, _http)
     app.add_exception_handler(GalleryError, _not_here)
     app.add_exception_handler(UnknownPhotoError, _absent)
-    app.add_exception_handler(EngineError, _away)
+    app.add_exception_handler(UnavailableError, _away)
     app.add_exception_handler(CrossmodalError, _refused)
     app.add_exception_handler(Overloaded, _overloaded)
     app.add_exception_handler(Exception, _unexpected)
@@ -128,22 +128,20 @@ async def search_image(request: Request, asked: schema.ImageQuery) -> schema.Pho
 
 @ROUTES.post(
     "/api/search/upload",
-    responses={**FAILURES, 415: {"model": schema.Error, "description": "no picture"}},
-    openapi_extra={
-        "requestBody": {"content": {"multipart/form-data": {"encoding": {"file": {"contentType": PICTURE}}}}}
-    },
+    responses={**FAILURES, 415: {"model": schema.Error, "description": "no photo"}},
+    openapi_extra={"requestBody": {"content": {"multipart/form-data": {"encoding": {"file": {"contentType": PHOTO}}}}}},
 )
 async def search_upload(
     request: Request,
-    file: Annotated[UploadFile, File(description="a picture; it is not stored")],
+    file: Annotated[UploadFile, File(description="a photo; it is not stored")],
     top_k: schema.TopK = 10,
 ) -> schema.PhotosAndCaptions:
-    """Find captions that fit an uploaded picture, and photos like it."""
+    """Find captions that fit an uploaded photo, and photos like it."""
     serving: Serving = request.app.state.serving
     content = await file.read()
     try:
         pixels = await run_in_threadpool(_pixels, serving.gallery, content, request.app.state.limits.upload_pixels)
-    except PictureError as failure:
+    except PhotoError as failure:
         raise HTTPException(415, str(failure)) from failure
     query = await serving.query(parts=[(await serving.pixels(pixels), 1.0)])
     return await _both(serving, query, top_k, Filters())
@@ -156,7 +154,7 @@ async def image(request: Request, image_id: schema.Id) -> Response:
     path = await run_in_threadpool(gallery.path, image_id)
     try:
         content = await run_in_threadpool(as_jpeg, path)
-    except (PictureError, OSError) as failure:
+    except (PhotoError, OSError) as failure:
         raise HTTPException(404, "The photo is gone, or cannot be shown.") from failure
     return Response(content, media_type="image/jpeg", headers={"cache-control": "private, max-age=3600"})
 
@@ -168,7 +166,7 @@ async def small_image(request: Request, image_id: schema.Id, size: Size = Size.M
     path = await run_in_threadpool(gallery.path, image_id)
     try:
         content, tag = await run_in_threadpool(thumbnail, path, int(size))
-    except (PictureError, OSError) as failure:
+    except (PhotoError, OSError) as failure:
         raise HTTPException(404, "The photo is gone, or cannot be shown.") from failure
     headers = {"etag": f'"{tag}"', "cache-control": "private, max-age=86400"}
     if f'"{tag}"' in request.headers.get("if-none-match", ""):
@@ -199,11 +197,11 @@ async def metrics(request: Request) -> Response:
 
 
 def _pixels(gallery: Gallery, content: bytes, most: int) -> np.ndarray:
-    prepare = gallery.engine.preprocessing
-    with opened_picture(content, "The upload") as picture:
-        if picture.width * picture.height > most:
-            raise PictureError(f"The upload has more than the {most // 1_000_000} megapixels that are decoded.")
-    return prepare.array(load_picture(content, at_least=prepare.size, name="The upload"))
+    prepare = gallery.runtime.preprocessing
+    with opened_photo(content, "The upload") as photo:
+        if photo.width * photo.height > most:
+            raise PhotoError(f"The upload has more than the {most // 1_000_000} megapixels that are decoded.")
+    return prepare.array(load_photo(content, at_least=prepare.size, name="The upload"))
 
 
 async def _find(

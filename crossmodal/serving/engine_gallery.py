@@ -1,4 +1,4 @@
-"""The gallery in an engine: nothing of it is held here but the model and what it is."""
+"""The gallery in an runtime: nothing of it is held here but the model and what it is."""
 
 from pathlib import Path
 from typing import Any
@@ -6,26 +6,26 @@ from typing import Any
 import numpy as np
 
 from crossmodal.errors import UnknownPhotoError
+from crossmodal.photos.store import Photo
+from crossmodal.scale.milvus.connection import MOST, Milvus
+from crossmodal.scale.milvus.gallery import MilvusSearch
+from crossmodal.scale.milvus.rows import as_photo
 from crossmodal.search.ids import opaque_id
-from crossmodal.search.milvus.connection import MOST, Milvus
-from crossmodal.search.milvus.records import as_photo
-from crossmodal.search.milvus.table import EngineSearch
-from crossmodal.search.photos.store import Photo
 from crossmodal.serving.gallery import NO_SUCH_PHOTO, FoundCaption
 from crossmodal.serving.photo_gallery import Scenes, SearchGallery
 
 
-class EngineGallery(SearchGallery):
+class MilvusGallery(SearchGallery):
     """A gallery that was loaded into Milvus, an index's or a run's."""
 
     def __init__(self, milvus: Milvus, checkpoint: Path | None = None, root: Path | None = None) -> None:
-        """As EngineSearch says."""
-        self.photos: EngineSearch = EngineSearch(milvus, checkpoint, root)
+        """As MilvusSearch says."""
+        self.photos: MilvusSearch = MilvusSearch(milvus, checkpoint, root)
         self._milvus, about = milvus, self.photos.meta
-        self.engine, self.metrics = self.photos.engine, about["metrics"]
+        self.runtime, self.metrics = self.photos.runtime, about["metrics"]
         self.label, self.fingerprint = about["recipe"], about["fingerprint"]
         self._key = bytes.fromhex(about["id_key"])
-        self._scenes = None if self.photos.of_run else Scenes(self.engine)
+        self._scenes = None if self.photos.of_run else Scenes(self.runtime)
 
     def id_of(self, photo: Photo) -> str:
         """As SearchGallery says."""

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from crossmodal.encoding.runtime import Runtime
 from crossmodal.errors import UnknownPhotoError
-from crossmodal.files import whole_file
+from crossmodal.files import cache_folder, whole_file
+from crossmodal.search.filters import Filters
 from crossmodal.search.ids import opaque_id
-from crossmodal.search.photos.engine import Engine, cache_folder
-from crossmodal.search.photos.filters import Filters
 
 NO_SUCH_PHOTO = "There is no photo with this id."
 
@@ -42,13 +42,13 @@ class Gallery(ABC):
     """Photos that can be searched, and the model that encodes queries.
 
     What takes an id raises UnknownPhotoError for one that is nobody's; all that looks something up may
-    take a while, and raises EngineError where it lies in an engine that does not answer.
+    take a while, and raises UnavailableError where it lies in an engine that does not answer.
     """
 
     label: str
     fingerprint: str
     metrics: Mapping[str, float]
-    engine: Engine
+    runtime: Runtime
 
     @property
     @abstractmethod

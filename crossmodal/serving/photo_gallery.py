@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from crossmodal.data.everyday import everyday_scenes
+from crossmodal.encoding.runtime import Runtime
+from crossmodal.photos.gallery import PhotoLibrary
+from crossmodal.photos.opening import runtime_of
+from crossmodal.photos.store import Photo, Store
 from crossmodal.search.fast_index import HalfIndex
-from crossmodal.search.photos.engine import Engine
-from crossmodal.search.photos.filters import Filters, date_of, orientation_of
-from crossmodal.search.photos.library import PhotoLibrary
-from crossmodal.search.photos.opening import engine_of
-from crossmodal.search.photos.photo_search import PhotoQuery, PhotoSearch
-from crossmodal.search.photos.store import Photo, Store
+from crossmodal.search.filters import Filters, date_of, orientation_of
+from crossmodal.search.search import PhotoQuery, PhotoSearch
 from crossmodal.serving.gallery import Found, FoundCaption, Gallery, Ids
 
 
@@ -54,9 +54,9 @@ class SearchGallery(Gallery):
 class Scenes:
     """Everyday scenes, the captions of photos that have none of their own."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, runtime: Runtime) -> None:
         self._sentences = everyday_scenes()
-        self._index = HalfIndex(engine.encode_sentences(self._sentences))
+        self._index = HalfIndex(runtime.encode_sentences(self._sentences))
 
     def __len__(self) -> int:
         return len(self._sentences)
@@ -77,15 +77,15 @@ class PhotoGallery(SearchGallery):
     def __init__(self, folder: Path) -> None:
         """Open the index in `folder`; raises CrossmodalError when there is none."""
         store = Store(folder, writable=False)
-        self.engine = engine_of(store)
+        self.runtime = runtime_of(store)
         store.close()
-        self.photos: PhotoLibrary = PhotoLibrary(folder, self.engine)
+        self.photos: PhotoLibrary = PhotoLibrary(folder, self.runtime)
         self.photos.speed_up()
         self.label, self.fingerprint = self.photos.meta["recipe"], self.photos.meta["fingerprint"]
         self._paths = [self.photos.root / photo.found.path for photo in self.photos.photos]
         self._ids = Ids(self._paths)
         self._id_of = {photo.found.path: self._ids.of_row[row] for row, photo in enumerate(self.photos.photos)}
-        self._scenes = Scenes(self.engine)
+        self._scenes = Scenes(self.runtime)
 
     def id_of(self, photo: Photo) -> str:
         """As SearchGallery says."""

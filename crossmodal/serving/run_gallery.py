@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from crossmodal.encoding.runtime import Runtime
 from crossmodal.errors import GalleryError
 from crossmodal.progress import Bars, silent
-from crossmodal.search.photos.engine import Engine
-from crossmodal.search.photos.filters import NOT_OF_A_RUN, Filters
+from crossmodal.search.filters import NOT_OF_A_RUN, Filters
 from crossmodal.search.service import SearchService
 from crossmodal.serving.gallery import Found, FoundCaption, Gallery, Ids
 
@@ -17,8 +17,10 @@ from crossmodal.serving.gallery import Found, FoundCaption, Gallery, Ids
 class RunGallery(Gallery):
     """The gallery of a training run."""
 
-    def __init__(self, service: SearchService, engine: Engine, fingerprint: str, metrics: Mapping[str, float]) -> None:
-        self._service, self.engine, self.fingerprint, self.metrics = service, engine, fingerprint, metrics
+    def __init__(
+        self, service: SearchService, runtime: Runtime, fingerprint: str, metrics: Mapping[str, float]
+    ) -> None:
+        self._service, self.runtime, self.fingerprint, self.metrics = service, runtime, fingerprint, metrics
         self.label = service.model.recipe.name
         self._ids = Ids([service.folder / name for name in service.names])
 
@@ -62,11 +64,11 @@ class RunGallery(Gallery):
 
 def open_run(checkpoint: Path | None, bars: Bars = silent) -> RunGallery:
     """Open a run's gallery, by default that of the page."""
-    from crossmodal.search.photos.export import fastest_engine
-    from crossmodal.search.runs import checkpoint_of, default_run, load_model, open_embeddings
+    from crossmodal.encoding.openvino_export import fastest_runtime
+    from crossmodal.runs.opening import checkpoint_of, default_run, load_model, open_embeddings
 
     path = checkpoint_of(checkpoint or default_run())
     model, content = load_model(path)
     service = SearchService(model, open_embeddings(path, content["fingerprint"], model, bars=bars))
-    engine = fastest_engine(model, content["fingerprint"])
-    return RunGallery(service, engine, content["fingerprint"], content["metrics"])
+    runtime = fastest_runtime(model, content["fingerprint"])
+    return RunGallery(service, runtime, content["fingerprint"], content["metrics"])

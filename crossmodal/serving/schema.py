@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StringConstraints
 
-from crossmodal.search.photos.filters import Filters
+from crossmodal.search.filters import Filters
 
 Id = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{24}$")]
 TopK = Annotated[int, Field(ge=1, le=200, description="how many to return")]

@@ -15,8 +15,7 @@ from pathlib import Path
 import uvicorn
 
 from crossmodal.errors import CrossmodalError
-from crossmodal.files import write_text
-from crossmodal.search.photos.engine import cache_folder
+from crossmodal.files import cache_folder, write_text
 from crossmodal.serving.api import create_app, swap
 from crossmodal.serving.gallery import Gallery
 from crossmodal.serving.guards import Limits

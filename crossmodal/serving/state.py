@@ -11,7 +11,7 @@ import numpy as np
 from cachetools import LRUCache
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from crossmodal.search.terms import combine, encode_terms, parse_terms
+from crossmodal.search.query import combine, encode_terms, parse_terms
 from crossmodal.serving.batching import Batcher
 from crossmodal.serving.gallery import Gallery
 
@@ -73,7 +73,7 @@ class Serving:
     def __init__(self, gallery: Gallery, measures: Measures) -> None:
         self.gallery, self._measures = gallery, measures
         self._known: LRUCache[str, np.ndarray] = LRUCache(REMEMBERED)
-        self._texts: Batcher[str] = Batcher(gallery.engine.encode_sentences, measures.batch)
+        self._texts: Batcher[str] = Batcher(gallery.runtime.encode_sentences, measures.batch)
         self.pixels: Batcher[np.ndarray] = Batcher(_encode_pixels(gallery), measures.batch)
         measures.photos.set(gallery.photo_count())
 
@@ -100,4 +100,4 @@ class Serving:
 
 
 def _encode_pixels(gallery: Gallery) -> Callable[[Sequence[np.ndarray]], np.ndarray]:
-    return lambda pixels: gallery.engine.encode_pixels(np.stack(list(pixels)))
+    return lambda pixels: gallery.runtime.encode_pixels(np.stack(list(pixels)))

@@ -17,13 +17,13 @@ from crossmodal.recipe import Recipe
 from crossmodal.towers.pooling import GPO, mean_of_places, places
 from crossmodal.towers.weights import find_image_weights
 
-# On a CPU, what a few pictures leave in each layer stays in its cache: a third faster than 64 at once.
-PICTURES_AT_ONCE = 16
+# On a CPU, what a few images leave in each layer stays in its cache: a third faster than 64 at once.
+IMAGES_AT_ONCE = 16
 ALL = -1  # as a number of frozen stages
 
 
 class ImageTower(nn.Module):
-    """A timm model that gives one feature vector a picture.
+    """A timm model that gives one feature vector an image.
 
     `stem` is the frozen first part, `trunk` the rest; without frozen stages the stem only scales
     the pixels. The BatchNorm statistics that pretrained weights came with are held: a batch of a
@@ -94,14 +94,14 @@ class ImageTower(nn.Module):
         return self._few_at_once(self._trunk, hidden)
 
     def at_once(self, pixels: Tensor) -> Tensor:
-        """As `forward`, in one piece whatever the number of pictures: for tracing."""
+        """As `forward`, in one piece whatever the number of images: for tracing."""
         return self._trunk(self._stem(pixels))
 
     def _few_at_once(self, part: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
         whole = self.training and not self.holds_statistics  # the statistics are those of the batch
-        if whole or inputs.device.type != "cpu" or len(inputs) <= PICTURES_AT_ONCE:
+        if whole or inputs.device.type != "cpu" or len(inputs) <= IMAGES_AT_ONCE:
             return part(inputs)
-        return torch.cat([part(few) for few in inputs.split(PICTURES_AT_ONCE)])
+        return torch.cat([part(few) for few in inputs.split(IMAGES_AT_ONCE)])
 
     def _stem(self, pixels: Tensor) -> Tensor:
         hidden = self._scaled(pixels)

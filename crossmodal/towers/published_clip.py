@@ -20,13 +20,13 @@ NAMES = f"{OPEN_CLIP}MODEL/WEIGHTS (for example {OPEN_CLIP}ViT-B-32/openai), {',
 
 @dataclass(frozen=True)
 class _Preparation:
-    """The published preprocessing of a model: RGB picture in, scaled fp32 [3, size, size] out."""
+    """The published preprocessing of a model: RGB image in, scaled fp32 [3, size, size] out."""
 
     size: int
     transform: Callable[[Image.Image], Tensor]
 
-    def __call__(self, picture: Image.Image) -> Tensor:
-        return self.transform(picture)
+    def __call__(self, image: Image.Image) -> Tensor:
+        return self.transform(image)
 
 
 class PublishedClip(Encoder):
@@ -50,7 +50,7 @@ class PublishedClip(Encoder):
 
     @property
     def preparation(self) -> _Preparation:
-        """How a picture becomes the model's input, scaled fp32."""
+        """How an image becomes the model's input, scaled fp32."""
         return self._preparation
 
     def encode_image(self, pixels: Tensor) -> Tensor:
@@ -139,7 +139,7 @@ def _sentence_transformers(name: str, folder: Path | None) -> PublishedClip:
         return net.text_projection(output.pooler_output)
 
     size = net.config.vision_config.image_size
-    prepare = _Preparation(size, lambda picture: processor(images=picture, return_tensors="pt")["pixel_values"][0])
+    prepare = _Preparation(size, lambda image: processor(images=image, return_tensors="pt")["pixel_values"][0])
     return PublishedClip(name, net, prepare, image_features, text_features, net.logit_scale.detach())
 
 

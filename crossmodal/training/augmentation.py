@@ -20,7 +20,7 @@ ENHANCERS = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)
 
 
 def may_flip(image: CaptionedImage) -> bool:
-    """Say whether a picture may be mirrored: not where a caption says left or right."""
+    """Say whether a photo may be mirrored: not where a caption says left or right."""
     return not any(SIDES.search(caption) for caption in image.captions)
 
 
@@ -38,10 +38,10 @@ class Augmentation:
         """Return what a recipe asks for, or None where it trains on the photos as they are."""
         return Augmentation(prepare, recipe.crop_area, bool(recipe.flip), recipe.colour) if recipe.augment else None
 
-    def __call__(self, picture: Image.Image, image: CaptionedImage, key: str) -> Tensor:
-        """Return a view of a picture, uint8 [3, size, size]; the same for the same key."""
+    def __call__(self, photo: Image.Image, image: CaptionedImage, key: str) -> Tensor:
+        """Return a view of a photo, uint8 [3, size, size]; the same for the same key."""
         rng = random.Random(key)
-        view = self._crop(picture, rng) if self.crop_area < 1 else self.prepare.square(picture)
+        view = self._crop(photo, rng) if self.crop_area < 1 else self.prepare.square(photo)
         if self.flip and may_flip(image) and rng.random() < 0.5:
             view = ImageOps.mirror(view)
         if self.colour:
@@ -49,11 +49,11 @@ class Augmentation:
                 view = enhancer(view).enhance(rng.uniform(1 - self.colour, 1 + self.colour))
         return to_pixels(view)
 
-    def _crop(self, picture: Image.Image, rng: random.Random) -> Image.Image:
+    def _crop(self, photo: Image.Image, rng: random.Random) -> Image.Image:
         # torchvision draws from torch's generator; forked, so that nothing else depends on it.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(rng.randrange(2**62))
             area = [self.crop_area, 1.0]
-            top, left, height, width = RandomResizedCrop.get_params(picture, area, list(CROP_RATIO))
+            top, left, height, width = RandomResizedCrop.get_params(photo, area, list(CROP_RATIO))
         side, resample = self.prepare.size, Image.Resampling[self.prepare.interpolation.upper()]
-        return picture.resize((side, side), resample, box=(left, top, left + width, top + height))
+        return photo.resize((side, side), resample, box=(left, top, left + width, top + height))

@@ -1,4 +1,4 @@
-"""Decoded pictures kept in memory or on disk, so that an epoch decodes nothing."""
+"""Decoded photos kept in memory or on disk, so that an epoch decodes nothing."""
 
 import hashlib
 import json
@@ -13,15 +13,15 @@ from torch import Tensor
 
 from crossmodal.data.dataset import Dataset
 from crossmodal.data.preprocessing import Preprocessing
+from crossmodal.encoding.cached_features import files_of
+from crossmodal.encoding.decoding_ahead import DecodedPhotos
 from crossmodal.files import whole_file
 from crossmodal.progress import Bars
 from crossmodal.training.augmentation import Augmentation
-from crossmodal.training.features import files_of
-from crossmodal.training.photos import DecodedPhotos
 
 
 class CachedPhotos:
-    """All pictures as the tower's input, uint8 [N, 3, S, S]; views are cropped out of these."""
+    """All photos as the tower's input, uint8 [N, 3, S, S]; views are cropped out of these."""
 
     hidden = False
 
@@ -35,7 +35,7 @@ class CachedPhotos:
         bars: Bars,
         folder: Path | None,
     ) -> None:
-        """With `folder` the pictures lie on disk, and a later run finds them there; else in memory."""
+        """With `folder` the photos lie on disk, and a later run finds them there; else in memory."""
         self._images, self._augmentation, self._seed = dataset.images, augmentation, seed
         shape = (len(dataset), 3, prepare.size, prepare.size)
         if folder is None:
@@ -43,7 +43,7 @@ class CachedPhotos:
             self._fill(self._pixels, source, bars)
             return
         key = hashlib.sha256(json.dumps([asdict(prepare), files_of(dataset.images)]).encode()).hexdigest()[:24]
-        path = folder / f"pictures-{key}.u8"
+        path = folder / f"photos-{key}.u8"
         if not path.is_file() or path.stat().st_size != np.prod(shape):
             with whole_file(path) as temporary:
                 self._fill(np.memmap(temporary, np.uint8, "w+", shape=shape), source, bars)
@@ -56,7 +56,7 @@ class CachedPhotos:
 
     def _fill(self, pixels: np.ndarray, source: DecodedPhotos, bars: Bars) -> None:
         row = 0
-        with bars("Caching pictures", len(pixels), "photo") as advance:
+        with bars("Caching photos", len(pixels), "photo") as advance:
             for batch in source.clean(range(len(pixels)), 64):
                 pixels[row : row + len(batch)] = batch.numpy()
                 row += len(batch)
@@ -71,8 +71,8 @@ class CachedPhotos:
                 yield torch.from_numpy(self._pixels[list(images)])
 
     def _view(self, augmentation: Augmentation, index: int, epoch: int) -> Tensor:
-        picture = Image.fromarray(np.ascontiguousarray(self._pixels[index].transpose(1, 2, 0)))
-        return augmentation(picture, self._images[index], f"{self._seed} {epoch} {index}")
+        photo = Image.fromarray(np.ascontiguousarray(self._pixels[index].transpose(1, 2, 0)))
+        return augmentation(photo, self._images[index], f"{self._seed} {epoch} {index}")
 
     def clean(self, indices: Sequence[int], at_once: int) -> Iterator[Tensor]:
         """Yield uint8 [N, 3, S, S]."""

@@ -1,4 +1,4 @@
-"""Which source of pictures a run reads: files, a cache of decoded ones, or the frozen stages' output."""
+"""Which source of photos a run reads: files, a cache of decoded ones, or the frozen stages' output."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,11 +7,12 @@ import psutil
 
 from crossmodal.data.dataset import Dataset
 from crossmodal.dual_encoder import DualEncoder
+from crossmodal.encoding.decoding_ahead import DecodedPhotos, Photos
 from crossmodal.errors import CrossmodalError
 from crossmodal.progress import Bars
 from crossmodal.training.augmentation import Augmentation
 from crossmodal.training.cached_photos import CachedPhotos
-from crossmodal.training.photos import CACHE_SHARE, DecodedPhotos, Photos, StemPhotos
+from crossmodal.training.stem_photos import CACHE_SHARE, StemPhotos
 
 Say = Callable[[str], None]
 
@@ -48,7 +49,7 @@ def _cached(
 ) -> Photos:
     recipe, prepare = model.recipe, model.image_tower.preprocessing
     needed, on_disk = CachedPhotos.bytes_needed(dataset, prepare), recipe.cache == "disk"
-    say(f"The decoded pictures take {needed / 1e9:.1f} GB {'on disk' if on_disk else 'of memory in each process'}.")
+    say(f"The decoded photos take {needed / 1e9:.1f} GB {'on disk' if on_disk else 'of memory in each process'}.")
     if not on_disk and needed * processes > CACHE_SHARE * psutil.virtual_memory().available:
         raise CrossmodalError(
             f"That is more than {CACHE_SHARE:.0%} of the free memory; keep them on disk with --cache disk."

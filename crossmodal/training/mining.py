@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from crossmodal.search.tensors import load_embeddings
+from crossmodal.encoding.embeddings import load_embeddings
 
 ROWS_AT_ONCE = 1024
 

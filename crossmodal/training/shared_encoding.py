@@ -7,11 +7,11 @@ from torch import Tensor
 
 from crossmodal.data.dataset import Dataset
 from crossmodal.dual_encoder import DualEncoder
-from crossmodal.evaluation.encode import as_embeddings, encode_captions, encode_images
-from crossmodal.search.tensors import Embeddings
+from crossmodal.encoding.collection import as_embeddings, encode_captions, encode_photos
+from crossmodal.encoding.decoding_ahead import Photos
+from crossmodal.encoding.embeddings import Embeddings
 from crossmodal.training.batches import share_bounds
 from crossmodal.training.distributed import gather_rows, sizes_of_shares
-from crossmodal.training.photos import Photos
 from crossmodal.training.setting import Setting
 
 
@@ -26,6 +26,6 @@ def encode_shared(
         return gather_rows(own, sizes_of_shares(count, setting.processes)).cpu()
 
     captions, bars = dataset.captions, setting.bars
-    images = in_shares(len(dataset), lambda low, high: encode_images(model, photos, range(low, high), bars))
+    images = in_shares(len(dataset), lambda low, high: encode_photos(model, photos, range(low, high), bars))
     texts = in_shares(len(captions), lambda low, high: encode_captions(model, captions[low:high], bars))
     return as_embeddings(dataset, images, texts, data)

@@ -5,12 +5,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from crossmodal.data.dataset import Dataset
-from crossmodal.evaluation.encode import encode_captions, encode_files, text_features
+from crossmodal.encoding.cached_features import files_of, kept
+from crossmodal.encoding.collection import encode_captions, encode_files, text_features
 from crossmodal.recipe import Recipe
-from crossmodal.search.runs import open_encoder
+from crossmodal.runs.opening import open_encoder
 from crossmodal.towers.text import text_tower
 from crossmodal.training.batches import Batch
-from crossmodal.training.features import files_of, kept
 from crossmodal.training.setting import Setting
 
 

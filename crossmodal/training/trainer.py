@@ -13,22 +13,23 @@ from tqdm import tqdm
 
 from crossmodal.data.dataset import Dataset
 from crossmodal.dual_encoder import DualEncoder
+from crossmodal.encoding.cached_features import kept
+from crossmodal.encoding.collection import image_features, text_features
+from crossmodal.encoding.decoding_ahead import Photos
+from crossmodal.encoding.embeddings import model_path, save_embeddings
 from crossmodal.errors import CheckpointError, CrossmodalError
-from crossmodal.evaluation.encode import image_features, metrics_of_split, text_features
+from crossmodal.evaluation.metrics import metrics_of_split
 from crossmodal.progress import silent
-from crossmodal.search.tensors import model_path, save_embeddings
+from crossmodal.runs.folder import add_result, save_state, summary
 from crossmodal.towers.text import PretrainedTextTower
 from crossmodal.training.average import WeightAverage
 from crossmodal.training.batches import Batch, plan_epoch
 from crossmodal.training.choice import choose_photos
 from crossmodal.training.distributed import any_process, from_first
-from crossmodal.training.features import kept
 from crossmodal.training.head_start import train_projections
 from crossmodal.training.interrupt import StopWish
 from crossmodal.training.mining import mine
 from crossmodal.training.optimizer import freeze_towers, learning_rate, make_optimizer, set_learning_rate
-from crossmodal.training.photos import Photos
-from crossmodal.training.run_folder import add_result, save_state, summary
 from crossmodal.training.setting import Interrupted, Progress, Setting
 from crossmodal.training.shared_encoding import encode_shared
 from crossmodal.training.soft_targets import SoftTargets, soft_targets
@@ -84,7 +85,7 @@ class Trainer:
         return best >= 0 and self.progress.epoch - 1 - best >= self.recipe.patience
 
     def open_photos(self) -> None:
-        """Choose how pictures are read; what the frozen stages give is computed here."""
+        """Choose how photos are read; what the frozen stages give is computed here."""
         setting = self.setting
         self.photos = choose_photos(
             self.model,
@@ -137,9 +138,9 @@ class Trainer:
         with tqdm(total=total, initial=done, desc=title, unit="photo", disable=setting.bars is silent) as bar:
             for step in range(progress.step, len(plans)):
                 before = time.monotonic()
-                pictures = next(inputs)
+                photos = next(inputs)
                 waited += time.monotonic() - before
-                loss = self.train_step(plans[step], pictures, step, len(plans))
+                loss = self.train_step(plans[step], photos, step, len(plans))
                 progress.losses.append(loss)
                 progress.step = step + 1
                 bar.update(len(batches[step].images))

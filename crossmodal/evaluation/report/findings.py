@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from crossmodal.encoding.embeddings import Embeddings
 from crossmodal.evaluation.metrics import ROWS_AT_ONCE, Ranks
-from crossmodal.search.tensors import Embeddings
 
 SHOWN = 6  # matches of a query
 LONGEST_LIST = 100  # how far recall over K goes

@@ -7,8 +7,8 @@ import pandas as pd
 import torch
 from sklearn.manifold import TSNE
 
+from crossmodal.encoding.embeddings import Embeddings
 from crossmodal.evaluation.report.findings import some_of
-from crossmodal.search.tensors import Embeddings
 
 IMAGES = 250
 FEWEST = 8  # of fewer images there is no map worth drawing

@@ -1,0 +1,52 @@
+"""Photos as a browser can show them: thumbnails made once and kept, formats that it does not know turned into JPEG."""
+
+import hashlib
+import io
+import os
+from enum import IntEnum
+from pathlib import Path
+
+from PIL import Image
+
+from crossmodal.data.decoding import load_photo
+from crossmodal.errors import CrossmodalError
+from crossmodal.files import cache_folder, whole_file
+
+LARGE = 2048  # pixels of the longer side of a whole photo
+
+
+class Size(IntEnum):
+    """The sizes that thumbnails are made in, in pixels of the longer side: few, since each is kept."""
+
+    TINY = 64
+    SMALL = 128
+    MIDDLE = 256
+    BIG = 512
+    HUGE = 1024
+
+
+def thumbnail(path: Path, size: int) -> tuple[bytes, str]:
+    """Return a JPEG of at most `size` pixels, and its ETag; raises PhotoError, or OSError where the file is gone."""
+    stat = path.stat()
+    about = f"{os.fspath(path)!r} {stat.st_mtime_ns} {stat.st_size} {size}"
+    tag = hashlib.blake2b(about.encode(), digest_size=16).hexdigest()
+    kept = cache_folder() / "thumbnails" / tag[:2] / f"{tag}.jpg"
+    try:
+        return kept.read_bytes(), tag
+    except OSError:
+        content = as_jpeg(path, size)
+    try:
+        with whole_file(kept) as temporary:
+            temporary.write_bytes(content)
+    except CrossmodalError:  # a full or read-only disk: it is made anew each time
+        return content, tag
+    return content, tag
+
+
+def as_jpeg(path: Path, size: int = LARGE) -> bytes:
+    """Return a photo upright as JPEG of at most `size` pixels, without the data that cameras write into files."""
+    photo = load_photo(path, at_least=size)
+    photo.thumbnail((size, size), Image.Resampling.LANCZOS)
+    file = io.BytesIO()
+    photo.save(file, "JPEG", quality=88)
+    return file.getvalue()

@@ -1,0 +1,103 @@
+"""A whole collection through a model: the embeddings that metrics and search read."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from crossmodal.data.dataset import Dataset
+from crossmodal.dual_encoder import DualEncoder
+from crossmodal.encoder import Encoder
+from crossmodal.encoding.decoding_ahead import DecodedPhotos, Photos
+from crossmodal.encoding.embeddings import Embeddings
+from crossmodal.progress import Bars, silent
+from crossmodal.towers.text import TextTower
+
+IMAGES_AT_ONCE = 64
+
+
+@torch.inference_mode()
+def image_features(model: DualEncoder, photos: Photos, indices: Sequence[int], bars: Bars, title: str) -> Tensor:
+    """Return the image tower's features [len(indices), F], fp32 on the CPU."""
+    model.eval()
+    parts = []
+    bf16 = model.device.type == "cuda"
+    with bars(title, len(indices), "photo") as advance:
+        for inputs in photos.clean(indices, IMAGES_AT_ONCE):
+            with torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
+                inputs = inputs.to(model.device, non_blocking=True)
+                features = (
+                    model.image_tower.trunk(inputs.to(model.logit_scale.dtype))
+                    if photos.hidden
+                    else model.image_tower(inputs)
+                )
+            parts.append(features.float().cpu())
+            advance(len(inputs))
+    return torch.cat(parts)
+
+
+@torch.inference_mode()
+def text_features(tower: TextTower, captions: Sequence[str], bars: Bars) -> Tensor:
+    """Return a text tower's features [len(captions), F], fp32 on the CPU."""
+    tower.eval()
+    parts = []
+    with bars("Features of captions", len(captions), "caption") as advance:
+        for start in range(0, len(captions), 512):
+            parts.append(tower(captions[start : start + 512]).float().cpu())
+            advance(len(parts[-1]))
+    return torch.cat(parts)
+
+
+@torch.inference_mode()
+def encode_captions(
+    model: Encoder, captions: Sequence[str], bars: Bars = silent, title: str = "Encoding captions"
+) -> Tensor:
+    """Return unit vectors [len(captions), D]; each different sentence goes through the tower once."""
+    model.eval()
+    distinct = dict.fromkeys(captions)
+    row = {caption: number for number, caption in enumerate(distinct)}
+    parts = []
+    with bars(title, len(distinct), "caption") as advance:
+        for part in model.encode_sentences(list(distinct)):
+            parts.append(part)
+            advance(len(part))
+    return torch.cat(parts)[[row[caption] for caption in captions]]
+
+
+@torch.inference_mode()
+def encode_photos(
+    model: DualEncoder, photos: Photos, indices: Sequence[int], bars: Bars = silent, title: str = "Encoding photos"
+) -> Tensor:
+    """Return unit vectors [len(indices), D]."""
+    features = image_features(model, photos, indices, bars, title)
+    return torch.cat([model.project_image(part.to(model.device)).cpu() for part in features.split(4096)])
+
+
+@torch.inference_mode()
+def encode_files(model: Encoder, dataset: Dataset, workers: int, bars: Bars = silent) -> Tensor:
+    """Return unit vectors [len(dataset), D] of photos that are read from their files."""
+    photos = DecodedPhotos(dataset, model.preparation, workers=workers)
+    model.eval()
+    parts = []
+    with bars("Encoding photos", len(dataset), "photo") as advance:
+        for inputs in photos.clean(range(len(dataset)), IMAGES_AT_ONCE):
+            with torch.autocast(model.device.type, torch.bfloat16, enabled=model.device.type == "cuda"):
+                parts.append(model.encode_image(inputs.to(model.device, non_blocking=True)).float().cpu())
+            advance(len(inputs))
+    return torch.cat(parts)
+
+
+def encode_dataset(
+    model: Encoder, dataset: Dataset, data: Mapping[str, Any], workers: int, bars: Bars = silent
+) -> Embeddings:
+    """Encode all images and captions of a data set whose photos are read from their files."""
+    images = encode_files(model, dataset, workers, bars)
+    return as_embeddings(dataset, images, encode_captions(model, dataset.captions, bars), data)
+
+
+def as_embeddings(dataset: Dataset, images: Tensor, texts: Tensor, data: Mapping[str, Any]) -> Embeddings:
+    """Put a data set's embeddings together with what they are of, in the precision that is stored."""
+    names, splits = [image.name for image in dataset.images], [image.split for image in dataset.images]
+    owner = torch.tensor(dataset.caption_to_image)
+    return Embeddings(images.half(), texts.half(), names, splits, dataset.captions, owner, data)

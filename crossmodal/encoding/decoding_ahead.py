@@ -1,0 +1,107 @@
+"""Photos decoded ahead of the model that reads them, by worker processes."""
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+
+from crossmodal.data.dataset import CaptionedImage, Dataset
+from crossmodal.data.decoding import load_photo
+from crossmodal.encoder import Prepare
+
+
+class Photos(Protocol):
+    """A source of image inputs; `hidden` says whether they are pixels or the stem's output."""
+
+    hidden: bool
+
+    def epoch(self, batches: Sequence[Sequence[int]], epoch: int) -> Iterator[Tensor]:
+        """Yield one input a batch of image indices, augmented."""
+        ...
+
+    def clean(self, indices: Sequence[int], at_once: int) -> Iterator[Tensor]:
+        """Yield the named images as they are, at most `at_once` together."""
+        ...
+
+
+class View(Protocol):
+    """Makes a random view of a photo for training; the same for the same key."""
+
+    def __call__(self, photo: Image.Image, image: CaptionedImage, key: str) -> Tensor:
+        """Return uint8 [3, size, size]."""
+        ...
+
+
+class _Decoded(TorchDataset[Tensor]):
+    """Decodes the photos of one batch, in a worker; an item is a whole batch."""
+
+    def __init__(
+        self,
+        images: Sequence[CaptionedImage],
+        batches: Sequence[Sequence[int]],
+        prepare: Prepare,
+        augmentation: View | None,
+        view: str,
+    ) -> None:
+        self.images, self.batches, self.prepare = images, batches, prepare
+        self.augmentation, self.view = augmentation, view
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, step: int) -> Tensor:
+        return torch.stack([self._pixels(index) for index in self.batches[step]])
+
+    def _pixels(self, index: int) -> Tensor:
+        image = self.images[index]
+        photo = load_photo(image.path, at_least=self.prepare.size)
+        if self.augmentation is None:
+            return self.prepare(photo)
+        return self.augmentation(photo, image, f"{self.view} {index}")
+
+
+class DecodedPhotos:
+    """Photos decoded once an epoch by worker processes, ahead of the step."""
+
+    hidden = False
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        prepare: Prepare,
+        augmentation: View | None = None,
+        seed: int = 0,
+        workers: int = 0,
+        pin: bool = False,
+    ) -> None:
+        self._images, self._prepare, self._augmentation, self._seed = dataset.images, prepare, augmentation, seed
+        self._workers, self._pin = workers, pin
+
+    def _load(
+        self, batches: Sequence[Sequence[int]], augmentation: View | None = None, view: str = ""
+    ) -> Iterator[Tensor]:
+        decoded = _Decoded(self._images, batches, self._prepare, augmentation, view)
+        yield from DataLoader(
+            decoded,
+            batch_size=None,
+            num_workers=self._workers,
+            pin_memory=self._pin,
+            prefetch_factor=4 if self._workers else None,
+        )
+
+    def epoch(self, batches: Sequence[Sequence[int]], epoch: int) -> Iterator[Tensor]:
+        """Yield uint8 [N, 3, S, S], each photo decoded once."""
+        return self._load(batches, self._augmentation, f"{self._seed} {epoch}")
+
+    def clean(self, indices: Sequence[int], at_once: int) -> Iterator[Tensor]:
+        """Yield uint8 [N, 3, S, S]."""
+        return self._load(slices(indices, at_once))
+
+
+def slices(indices: Sequence[int], at_once: int) -> list[Sequence[int]]:
+    """Return the indices in runs of `at_once`, the rest at the end."""
+    return [indices[start : start + at_once] for start in range(0, len(indices), at_once)]

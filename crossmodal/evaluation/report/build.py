@@ -1,0 +1,207 @@
+"""Puts a report together: evaluates, chooses what to show, and writes the HTML and, if asked, PNG files."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+import torch
+
+from crossmodal.encoding.embeddings import Embeddings
+from crossmodal.evaluation import charts
+from crossmodal.evaluation.compare import Comparison, against_the_best, compare
+from crossmodal.evaluation.evaluate import Asked, Say
+from crossmodal.evaluation.metrics import Ranks
+from crossmodal.evaluation.report import findings, html
+from crossmodal.evaluation.report.maps import FEWEST, maps
+from crossmodal.evaluation.report.photo_strips import Strip, Thumbnails, Tile
+from crossmodal.evaluation.result import NOTE
+from crossmodal.files import whole_file, write_text
+from crossmodal.progress import Bars, silent
+from crossmodal.runs.folder import results_of
+from crossmodal.runs.opening import checkpoint_of
+from crossmodal.towers.published_clip import is_published_clip
+
+QUERIES, FAILURES, PAIRS, HEAT = 8, 10, 10, 30
+TOOLTIP_SIDE = 112
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The one system that a report looks into: its embeddings, its ranks, where its photos are."""
+
+    embeddings: Embeddings
+    ranks: Ranks
+    paths: Sequence[Path]
+
+    def photo(self, row: int, label: str = "", right: bool = False) -> Tile:
+        """Return an image as a tile."""
+        return Tile(self.paths[row], label, right)
+
+
+def report(
+    models: Sequence[Path], output: Path, png: bool, asked: Asked, bars: Bars = silent, say: Say = print
+) -> list[Path]:
+    """Write a report on the images asked for; return the files written.
+
+    All models are in its tables and curves; photos and maps are of the first. With `png` the charts
+    and grids lie beside it as PNG files too, named after it.
+    """
+    compared = compare(models, asked, bars, say)
+    ranks = compared.systems[0].ranks
+    assert ranks is not None  # every measured system has them
+    shown = Shown(compared.embeddings[0], ranks, [image.path for image in compared.images.images])
+    thumbnails = Thumbnails()
+    first = compared.systems[0].name
+    written = html.Page("What the model learned", [first, compared.of])
+    drawn: dict[str, alt.TopLevelMixin] = {}
+    sheets: dict[str, list[Strip]] = {}
+
+    written.add("Figures", NOTE, html.figures([*compared.baselines, *compared.systems]), _tests(compared))
+    for name, (title, says, chart) in _charts(compared, shown, thumbnails).items():
+        drawn[name] = chart
+        written.add(title, says, written.chart(_spec(chart)))
+    if len(shown.paths) < FEWEST:
+        written.add("Maps", f"There is no map of fewer than {FEWEST} images.")
+    for name, (title, says, strips) in _grids(shown).items():
+        sheets[name] = strips
+        written.add(title, says, html.strips(strips, thumbnails))
+    write_text(output, written.text())
+    return [output, *(_pngs(output, drawn, sheets, thumbnails) if png else [])]
+
+
+def _tests(compared: Comparison) -> str:
+    return "".join(f'<p class="faint">{line}</p>' for line in map(html.html.escape, against_the_best(compared.systems)))
+
+
+Charts = dict[str, tuple[str, str, alt.TopLevelMixin]]
+
+
+def _charts(compared: Comparison, shown: Shown, thumbnails: Thumbnails) -> Charts:
+    found: Charts = {}
+    records = _records(compared.paths[0])
+    if len(records) > 1:
+        both = charts.recall_curves(records).properties(width=430) | charts.loss_curve(records).properties(width=330)
+        found["training"] = ("Training", "Recall on the validation images, and the loss, after each epoch.", both)
+    curves = {
+        result.name: {
+            "text to image": findings.recall_over_k(result.ranks.texts),
+            "image to text": findings.recall_over_k(result.ranks.images),
+        }
+        for result in compared.systems
+        if result.ranks
+    }
+    found["recall"] = (
+        "Recall over K", "How often the right one is among the first K.", charts.recall_over_k(curves)
+    )  # fmt: skip
+    found["heat-map"] = (
+        "Similarity of photos and captions", "A light diagonal: each photo is closest to its own caption.",
+        charts.heat_map(*_similarities(shown.embeddings)).properties(width=560),
+    )  # fmt: skip
+    places = maps(shown.embeddings)
+    if places is not None:
+        places["image"] = [thumbnails.url(shown.paths[row], TOOLTIP_SIDE) for row in places["row"]]
+        both = alt.hconcat(*(charts.map_chart(part, str(name)) for name, part in places.groupby("map", sort=False)))
+        says = "Images and captions in one plane, a line from each photo to its caption. Hover to see both; scroll to zoom."
+        found["maps"] = ("Maps of both towers", says, both)
+    return found
+
+
+def _records(path: Path) -> list[dict[str, Any]]:
+    return [] if is_published_clip(str(path)) else results_of(checkpoint_of(path).parent)
+
+
+def _similarities(embeddings: Embeddings) -> tuple[torch.Tensor, list[str], list[str]]:
+    rows = findings.some_of(len(embeddings.images), HEAT)
+    owner = embeddings.caption_to_image.tolist()
+    columns = [owner.index(row) for row in rows]
+    matrix = embeddings.images[rows].float() @ embeddings.texts[columns].float().T
+    return matrix, [embeddings.image_names[row] for row in rows], [embeddings.captions[column] for column in columns]
+
+
+def _grids(shown: Shown) -> dict[str, tuple[str, str, list[Strip]]]:
+    embeddings, ranks = shown.embeddings, shown.ranks
+    texts, images = len(embeddings.texts), len(embeddings.images)
+    by_text = findings.text_queries(embeddings, ranks, findings.some_of(texts, QUERIES))
+    by_image = findings.image_queries(embeddings, ranks, findings.some_of(images, QUERIES))
+    bad_texts = findings.text_queries(embeddings, ranks, findings.worst(ranks.texts, FAILURES))
+    bad_images = findings.image_queries(embeddings, ranks, findings.worst(ranks.images, FAILURES))
+    drawn = "Drawn at random, not chosen."
+    return {
+        "text-to-image": ("Text to image", f"{drawn} The right photo is framed.", _by_text(shown, by_text)),
+        "image-to-text": ("Image to text", f"{drawn} The photo's own captions are framed.", _by_image(shown, by_image)),
+        "failures-text-to-image": (
+            "Worst failures, text to image", "The captions whose photo came last; that photo is framed, at the end.",
+            _by_text(shown, bad_texts, right_last=True),
+        ),
+        "failures-image-to-text": (
+            "Worst failures, image to text", "The photos whose best own caption came last.", _by_image(shown, bad_images),
+        ),
+        "mistaken": (
+            "Most mistaken pairs", "Captions of the framed photo find the other one first.", _mistaken(shown),
+        ),
+    }  # fmt: skip
+
+
+def _by_text(shown: Shown, queries: Sequence[findings.Matches], right_last: bool = False) -> list[Strip]:
+    strips = []
+    for query in queries:
+        tiles = [
+            shown.photo(row, f"{score:.2f}", right)
+            for row, score, right in zip(query.found, query.scores, query.right, strict=True)
+        ]
+        if right_last and not any(query.right):
+            own = int(shown.embeddings.caption_to_image[query.query])
+            tiles = [*tiles[:-1], shown.photo(own, f"rank {query.rank:,}", right=True)]
+        strips.append(Strip(f"{shown.embeddings.captions[query.query]} (rank {query.rank:,})", tiles))
+    return strips
+
+
+def _by_image(shown: Shown, queries: Sequence[findings.Matches]) -> list[Strip]:
+    return [
+        Strip(
+            f"{shown.embeddings.image_names[query.query]} (best own caption at rank {query.rank:,})",
+            [
+                shown.photo(query.query),
+                *(
+                    Tile(None, f"{score:.2f} {shown.embeddings.captions[row]}", right)
+                    for row, score, right in zip(query.found, query.scores, query.right, strict=True)
+                ),
+            ],
+        )
+        for query in queries
+    ]
+
+
+def _mistaken(shown: Shown) -> list[Strip]:
+    return [
+        Strip(
+            f"{pair.times} of {pair.captions} captions, such as: {shown.embeddings.captions[pair.example]}",
+            [
+                shown.photo(pair.image, shown.embeddings.image_names[pair.image], right=True),
+                shown.photo(pair.taken_for, shown.embeddings.image_names[pair.taken_for]),
+            ],
+        )
+        for pair in findings.most_mistaken(shown.embeddings, PAIRS)
+    ]
+
+
+def _spec(chart: alt.TopLevelMixin) -> Mapping[str, Any]:
+    with alt.data_transformers.enable("default", max_rows=None):
+        return chart.to_dict()
+
+
+def _pngs(
+    output: Path, drawn: Mapping[str, alt.TopLevelMixin], sheets: Mapping[str, list[Strip]], thumbnails: Thumbnails
+) -> list[Path]:
+    paths = []
+    for name, chart in drawn.items():
+        paths.append(output.with_name(f"{output.stem}-{name}.png"))
+        with whole_file(paths[-1]) as temporary, alt.data_transformers.enable("default", max_rows=None):
+            chart.save(str(temporary), format="png", scale_factor=2)
+    for name, strips in sheets.items():
+        paths.append(output.with_name(f"{output.stem}-{name}.png"))
+        with whole_file(paths[-1]) as temporary:
+            thumbnails.sheet(strips).save(temporary, "PNG")
+    return paths

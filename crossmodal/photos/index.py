@@ -1,0 +1,104 @@
+"""Indexing a folder as a user asks for it: which model, which place, what is refused."""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from crossmodal.errors import CheckpointError, CrossmodalError
+from crossmodal.photos.opening import checkpoint_of_index, root_of, runtime_of
+from crossmodal.photos.store import DATABASE, Store, index_folder
+from crossmodal.photos.update import Changes, Watch, Work, here, locked, update
+from crossmodal.photos.walk import shown
+from crossmodal.search.cutoff import Cutoff, calibrate
+
+Cluster = Callable[[Path], Work]  # is given the model's checkpoint
+
+
+def index_photos(
+    photos: Path,
+    index: Path | None = None,
+    checkpoint: Path | None = None,
+    excluded: Sequence[str] | None = None,
+    rebuild: bool = False,
+    watch: Watch = lambda step: None,
+    default: Path | None = None,
+    cluster: Cluster | None = None,
+) -> Changes:
+    """Make or bring up to date the index of a folder of photos.
+
+    `index` is where it lies, by default beside the photos. A new one is made with `checkpoint` (by
+    default the best of the default run); one that is there goes on with its own model, and what it
+    leaves out (`excluded`) stays left out unless named anew. With `cluster` the work is done where it says. Raises CrossmodalError when another
+    model made it, unless `rebuild` throws it away first.
+    """
+    photos = Path(photos)
+    if not photos.is_dir():
+        raise CrossmodalError(f"The folder of photos {photos} is not there.")
+    folder = index_folder(photos, index)
+    with locked(folder):
+        if rebuild or not (folder / DATABASE).is_file():
+            _create(folder, photos, checkpoint or default)
+        store = Store(folder, writable=True)
+        try:
+            _refuse_strangers(store, photos, checkpoint)
+            if excluded is not None and list(excluded) != store.meta["excluded"]:
+                store.set_meta("excluded", list(excluded))
+            work = here(lambda: runtime_of(store)) if cluster is None else cluster(checkpoint_of_index(store))
+            return update(store, photos.resolve(), store.meta["excluded"], work, watch)
+        finally:
+            store.close()
+
+
+def _create(folder: Path, photos: Path, checkpoint: Path | None) -> None:
+    from crossmodal.encoding.openvino_export import fastest_runtime
+    from crossmodal.runs.opening import checkpoint_of, default_run, load_model
+
+    path = checkpoint_of(checkpoint or default_run()).resolve()
+    model, content = load_model(path)
+    runtime = fastest_runtime(model, content["fingerprint"])
+    inside = folder.resolve().is_relative_to(photos.resolve())
+    root = os.path.relpath(photos.resolve(), folder.resolve()) if inside else str(photos.resolve())
+    cutoff = _cutoff_of(path, content["fingerprint"])
+    Store.create(folder, {
+        "cutoff": cutoff.plain() if cutoff else None,
+        "fingerprint": content["fingerprint"], "checkpoint": str(path), "recipe": model.recipe.name,
+        "size": model.recipe.joint_size, "runtime": runtime.name, "root": root, "excluded": [],
+    })  # fmt: skip
+
+
+def _cutoff_of(checkpoint: Path, fingerprint: str) -> Cutoff | None:
+    """Return what lies beside the checkpoint, else what its own run's validation pairs give, else None."""
+    from crossmodal.encoding.embeddings import load_embeddings
+    from crossmodal.runs.opening import epoch_of, rebuild_command
+
+    found = Cutoff.read(checkpoint.parent)
+    if found:
+        return found
+    try:
+        run = load_embeddings(checkpoint.parent, epoch_of(checkpoint), fingerprint, rebuild_command(checkpoint))
+    except CheckpointError:  # a checkpoint without its tensors can be searched with all the same
+        return None
+    val = run.only("val")
+    if not len(val.images):
+        return None
+    of = f"{len(val.images)} validation photos of its run"
+    return calibrate(val.images.numpy(), val.texts.numpy(), val.caption_to_image.numpy(), of)
+
+
+def _refuse_strangers(store: Store, photos: Path, checkpoint: Path | None) -> None:
+    """Raise CrossmodalError where the index is of another folder, or another model was asked for."""
+    again = f"python -m crossmodal index {shown(str(photos))} --rebuild"
+    if root_of(store).resolve() != photos.resolve():
+        raise CrossmodalError(
+            f"The index in {store.folder} is of {shown(str(root_of(store)))}, not of {shown(str(photos))}; name another "
+            "folder with --index."
+        )
+    if checkpoint is not None:
+        from crossmodal.runs.opening import checkpoint_of, load_model
+
+        path = checkpoint_of(checkpoint)
+        if load_model(path)[1]["fingerprint"] != store.meta["fingerprint"]:
+            raise CrossmodalError(
+                f"The index in {store.folder} was made by another model ({store.meta['recipe']}, "
+                f"{store.meta['checkpoint']}) than {path}; make it anew with: {again} --checkpoint {path}"
+            )

@@ -1,0 +1,119 @@
+"""Opening a run: its checkpoint with its tensors; the sample's tensors where a model comes without."""
+
+import contextlib
+import shlex
+from pathlib import Path
+from typing import Any
+
+from crossmodal.data.dataset import read_dataset
+from crossmodal.data.sample import NOTE, draw_sample
+from crossmodal.dual_encoder import DualEncoder
+from crossmodal.encoder import Encoder
+from crossmodal.encoding.collection import encode_dataset
+from crossmodal.encoding.devices import choose_device
+from crossmodal.encoding.embeddings import (
+    Embeddings,
+    image_path,
+    load_embeddings,
+    model_path,
+    save_embeddings,
+    text_path,
+)
+from crossmodal.errors import CheckpointError, CrossmodalError
+from crossmodal.progress import Bars, silent
+from crossmodal.runs.folder import best_epoch, epochs_in, runs_in
+from crossmodal.search.service import SearchService
+from crossmodal.towers.published_clip import is_published_clip, published_clip
+
+CHECKPOINTS = Path("model-checkpoints")
+SAMPLE = Path("drawn-sample")
+SHIPPED = "shipped"
+
+
+def default_run(checkpoints: Path = CHECKPOINTS) -> Path:
+    """Return the folder of the newest run of one's own, else of the shipped one.
+
+    Raises CheckpointError when there is none.
+    """
+    runs = runs_in(checkpoints)
+    own = [run for run in runs if run.name != SHIPPED]
+    if not runs:
+        raise CheckpointError(f"There is no checkpoint in {checkpoints}; train one with `python training_script.py`.")
+    return (own or runs)[0]
+
+
+def checkpoint_of(path: Path) -> Path:
+    """Return the checkpoint that a path means: the file itself, or the best epoch of a run folder."""
+    path = Path(path)
+    if not path.is_dir():
+        return path
+    run = path if epochs_in(path) else default_run(path)
+    return model_path(run, best_epoch(run) or 0)
+
+
+def rebuild_command(checkpoint: Path) -> str:
+    """Return the command that makes a checkpoint's tensors anew."""
+    return f"python -m crossmodal embed --checkpoint {shlex.quote(str(checkpoint))}"
+
+
+def epoch_of(checkpoint: Path) -> int:
+    """Return the epoch in a checkpoint's name; raises CheckpointError for another kind of name."""
+    epochs = [epoch for epoch in epochs_in(checkpoint.parent) if model_path(checkpoint.parent, epoch) == checkpoint]
+    if not epochs:
+        raise CheckpointError(f"{checkpoint} is not there, or not named model_epoch_N.pt as training names it.")
+    return epochs[0]
+
+
+def load_model(checkpoint: Path) -> tuple[DualEncoder, dict[str, Any]]:
+    """Load a checkpoint onto the best device."""
+    return DualEncoder.load(checkpoint, choose_device())
+
+
+def open_encoder(which: Path | str, weights: Path | None = None) -> tuple[Encoder, dict[str, Any], str]:
+    """Open a checkpoint, a run's best one, or a published model by its name.
+
+    Returns the model on the best device, what a checkpoint says beside its weights (of a published
+    model next to nothing), and a line that names it. `weights` is a folder looked into for published ones.
+    """
+    if is_published_clip(str(which)):
+        model = published_clip(str(which), weights).to(choose_device())
+        return model, {"data": {}, "recipe": {"seed": 0}}, f"{which}, as published"
+    path = checkpoint_of(Path(which))
+    trained, content = load_model(path)
+    recipe = trained.recipe
+    return trained, content, f"{path}, recipe {recipe.name}, seed {recipe.seed}, epoch {content['epoch']}"
+
+
+def open_embeddings(
+    checkpoint: Path, fingerprint: str, model: DualEncoder, sample: Path = SAMPLE, bars: Bars = silent
+) -> Embeddings:
+    """Read a checkpoint's tensors; the shipped one's are made of the drawn sample at first, and kept.
+
+    Raises CheckpointError, with the command that makes them, for another checkpoint without tensors.
+    """
+    epoch, folder = epoch_of(checkpoint), checkpoint.parent
+    absent = not image_path(folder, epoch).exists() and not text_path(folder, epoch).exists()
+    if not (absent and folder.name == SHIPPED):
+        return load_embeddings(folder, epoch, fingerprint, rebuild_command(checkpoint))
+    embeddings = sample_embeddings(model, sample, bars)
+    # In a folder that cannot be written they serve this session alone.
+    with contextlib.suppress(CrossmodalError):
+        save_embeddings(folder, epoch, fingerprint, embeddings)
+    return embeddings
+
+
+def sample_embeddings(model: DualEncoder, sample: Path = SAMPLE, bars: Bars = silent) -> Embeddings:
+    """Encode the drawn sample, drawing it first where it is not there."""
+    captions, images = draw_sample(sample, bars=bars)
+    dataset = read_dataset(captions, images, check=False).dataset
+    data = {"captions": str(captions.resolve()), "images": str(images.resolve()), "note": NOTE}
+    return encode_dataset(model, dataset, data, workers=0, bars=bars)
+
+
+def open_service(
+    checkpoint: Path | None = None, split: str = "all", images: Path | None = None, bars: Bars = silent
+) -> SearchService:
+    """Open a checkpoint (by default the best of the default run) with its tensors, ready to search."""
+    path = checkpoint_of(checkpoint or default_run())
+    model, content = load_model(path)
+    return SearchService(model, open_embeddings(path, content["fingerprint"], model, bars=bars), split, images)

@@ -1,0 +1,1 @@
+"""Beyond one machine: Milvus and Ray, both optional."""

@@ -1,0 +1,223 @@
+"""One gallery in Milvus: its three collections, and errors in one sentence.
+
+Only what servers from 2.3 on accept is used. A gallery NAME is the collection NAME (photos), NAME_captions,
+and NAME_about, which says what the others hold.
+"""
+
+import json
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+
+from crossmodal.errors import CrossmodalError, UnavailableError
+
+SECONDS = 5.0  # that an answer may take before a search is given up
+SECONDS_OF_WRITING = 600.0
+STALLED = 120.0  # seconds without a row indexed, after which no more is waited for
+LOOKED_AT, LOOKED_AT_FILTERED = 128, 1000  # neighbours that HNSW keeps in sight; among few that pass it needs more
+MOST = 16_384  # rows that Milvus returns at once
+FORMAT, VERSION = "crossmodal-milvus-gallery", 1
+TEXT = 65_535  # bytes that a VARCHAR holds at the most
+T = TypeVar("T")
+
+
+class Milvus:
+    """A connection to one gallery."""
+
+    def __init__(self, url: str, name: str) -> None:
+        """`url` is http://HOST:PORT or a file NAME.db; a token is read from MILVUS_TOKEN.
+
+        Raises UnavailableError where nobody answers, CrossmodalError where pymilvus is not installed.
+        """
+        try:
+            os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+            from pymilvus import MilvusClient
+        except ImportError as error:
+            raise CrossmodalError("Milvus needs pymilvus: pip install -r requirements-milvus.txt") from error
+        for talker in ("pymilvus", "grpc._server"):  # they write tracebacks beside what they raise
+            logging.getLogger(talker).setLevel(logging.CRITICAL)
+        self.url, self.name, self.is_file = url, name, "://" not in url
+        if self.is_file and not url.endswith(".db"):
+            raise CrossmodalError(f"{url} is neither a URL like http://localhost:19530 nor a file NAME.db.")
+        token = os.environ.get("MILVUS_TOKEN", "")
+        self._client: Any = self._told(lambda: MilvusClient(url, token=token, timeout=SECONDS))
+
+    @property
+    def photos(self) -> str:
+        """The collection of photos."""
+        return self.name
+
+    @property
+    def captions(self) -> str:
+        """The collection of captions."""
+        return f"{self.name}_captions"
+
+    @property
+    def _about(self) -> str:
+        return f"{self.name}_about"
+
+    def _told(self, call: Callable[[], T]) -> T:
+        """Call, and turn what the client raises into one sentence."""
+        from grpc import RpcError
+        from pymilvus.exceptions import MilvusException
+
+        try:
+            return call()
+        except (MilvusException, RpcError, OSError, ValueError) as error:
+            details = getattr(error, "details", None)
+            said = str(getattr(error, "message", "") or (details() if callable(details) else error)).split("\n")[0]
+            raise UnavailableError(f"Milvus at {self.url} does not answer as it should ({said[:300]}).") from error
+
+    # --- what the gallery is ---
+
+    def about(self) -> dict[str, Any]:
+        """Return what the gallery holds, as it was written; raises CrossmodalError for another format."""
+        if not self.has(self._about):
+            return {}
+        for collection in (self._about, self.photos, self.captions):
+            if self.has(collection):  # a file is to be made ready by each process, a server once
+                self._told(lambda of=collection: self._client.load_collection(of, timeout=SECONDS_OF_WRITING))  # type: ignore[misc]
+        rows = self.query(self._about, 'key != ""', ["key", "value"])
+        about = {row["key"]: json.loads(row["value"]) for row in rows}
+        if about and (about.get("format"), about.get("version")) != (FORMAT, VERSION):
+            raise CrossmodalError(
+                f"The gallery {self.name} in {self.url} has the format {about.get('format')} {about.get('version')}, and "
+                f"this program reads {FORMAT} {VERSION}; load it anew with --rebuild, or under another --collection."
+            )
+        return about
+
+    def say_about(self, values: Mapping[str, Any]) -> None:
+        """Write some of what the gallery holds."""
+        self.create(self._about, {"key": 255, "value": TEXT}, size=2)
+        self.put(
+            self._about,
+            [{"key": key, "value": json.dumps(value), "vector": [1.0, 0.0]} for key, value in values.items()],
+        )
+
+    def drop(self) -> None:
+        """Throw the gallery away."""
+        for collection in (self._about, self.captions, self.photos):
+            if self.has(collection):
+                self._told(lambda of=collection: self._client.drop_collection(of))  # type: ignore[misc]
+
+    # --- collections ---
+
+    def has(self, collection: str) -> bool:
+        """Say whether a collection is there."""
+        return bool(self._told(lambda: self._client.has_collection(collection, timeout=SECONDS)))
+
+    def create(self, collection: str, fields: Mapping[str, int | type], size: int) -> None:
+        """Make a collection that can be searched, unless it is there: its fields (a length for text, else int or float), the first the key; vectors of `size`."""
+        from pymilvus import DataType, MilvusClient
+
+        schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
+        for place, (name, kind) in enumerate(fields.items()):
+            if isinstance(kind, int):
+                schema.add_field(name, DataType.VARCHAR, max_length=kind, is_primary=place == 0)
+            else:
+                schema.add_field(name, DataType.INT64 if kind is int else DataType.DOUBLE)
+        schema.add_field("vector", DataType.FLOAT_VECTOR, dim=size)
+        # The file's HNSW filters after it searched, and then finds too few.
+        how = (
+            {"index_type": "FLAT"}
+            if self.is_file
+            else {"index_type": "HNSW", "params": {"M": 16, "efConstruction": 200}}
+        )
+        index = MilvusClient.prepare_index_params()
+        index.add_index("vector", metric_type="IP", **how)
+
+        def work() -> None:
+            client, seconds = self._client, SECONDS_OF_WRITING
+            if not client.has_collection(collection, timeout=seconds):
+                client.create_collection(collection, schema=schema, timeout=seconds)
+            if not client.list_indexes(collection):
+                client.create_index(collection, index, timeout=seconds)
+            client.load_collection(collection, timeout=seconds)
+
+        self._told(work)
+
+    def put(self, collection: str, rows: Sequence[Mapping[str, Any]], new: bool = False) -> None:
+        """Write rows, in place of those with the same keys; `new` says that there are none."""
+        write = self._client.insert if new else self._client.upsert
+        self._told(lambda: write(collection, list(rows), timeout=SECONDS_OF_WRITING))
+
+    def settle(self, collection: str) -> None:
+        """Have what was written indexed, and wait for it: until then a server finds too little among filtered rows."""
+        self._told(lambda: self._client.flush(collection, timeout=SECONDS_OF_WRITING))
+        if self.is_file:
+            return
+        pending, since = -1, time.monotonic()
+        while left := self._pending(collection):
+            if left != pending:
+                pending, since = left, time.monotonic()
+            elif time.monotonic() - since > STALLED:  # what is too little to be worth an index stays without
+                break
+            time.sleep(0.5)
+        self._told(lambda: self._client.refresh_load(collection, timeout=SECONDS_OF_WRITING))
+
+    def _pending(self, collection: str) -> int:
+        about = self._told(lambda: self._client.describe_index(collection, "vector", timeout=SECONDS))
+        return int(about.get("pending_index_rows", 0))
+
+    @property
+    def kind(self) -> str:
+        """How it searches, in words."""
+        return f"by Milvus ({'exact' if self.is_file else 'approximate, HNSW'})"
+
+    # --- reading and searching ---
+
+    def query(self, collection: str, expression: str, fields: Sequence[str]) -> list[dict[str, Any]]:
+        """Return the rows that an expression is true of, MOST at the most."""
+        rows = self._told(
+            lambda: self._client.query(
+                collection, filter=expression, output_fields=list(fields), limit=MOST, consistency_level="Strong",
+                timeout=SECONDS,
+            )
+        )  # fmt: skip
+        return [dict(row) for row in rows]
+
+    def count(self, collection: str, expression: str = "") -> int:
+        """Return how many rows an expression is true of."""
+        rows = self._told(
+            lambda: self._client.query(
+                collection, filter=expression, output_fields=["count(*)"], consistency_level="Strong", timeout=SECONDS
+            )
+        )
+        return int(rows[0]["count(*)"])
+
+    def keys(self, collection: str) -> Iterator[list[str]]:
+        """Yield all keys of a collection, some thousands at once."""
+        rows = self._told(
+            lambda: self._client.query_iterator(collection, batch_size=5000, filter="", output_fields=["id"])
+        )
+        while batch := self._told(rows.next):
+            yield [row["id"] for row in batch]
+        rows.close()
+
+    def delete(self, collection: str, keys: Sequence[str]) -> None:
+        """Delete rows by their keys."""
+        self._told(lambda: self._client.delete(collection, ids=list(keys), timeout=SECONDS_OF_WRITING))
+
+    def nearest(
+        self, collection: str, vector: np.ndarray, count: int, fields: Sequence[str], expression: str = ""
+    ) -> list[tuple[dict[str, Any], float]]:
+        """Return the `count` rows (MOST at the most) most similar to a unit vector [D], with their scores, best first."""
+        count = min(count, MOST)
+        sight = max(LOOKED_AT_FILTERED if expression else LOOKED_AT, 2 * count)
+        found = self._told(
+            lambda: self._client.search(
+                collection, data=[vector.astype(np.float32).tolist()], limit=count, filter=expression,
+                output_fields=list(fields), anns_field="vector", timeout=SECONDS,
+                search_params={"metric_type": "IP", "params": {} if self.is_file else {"ef": sight}},
+            )
+        )  # fmt: skip
+        return [(dict(hit["entity"]), float(hit["distance"])) for hit in found[0]]
+
+
+def quoted(text: str) -> str:
+    """Return a text as Milvus's expressions write it."""
+    return json.dumps(text, ensure_ascii=False)

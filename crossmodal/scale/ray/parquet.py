@@ -1,0 +1,119 @@
+"""Photos and their vectors as Parquet files, for engines and tools that read those."""
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from crossmodal.errors import CrossmodalError
+from crossmodal.files import append_line, whole_file
+from crossmodal.photos.reading import Read
+from crossmodal.photos.update import Encoded
+from crossmodal.scale.milvus.rows import written
+from crossmodal.scale.ray.shards import Member, Place
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ROWS_IN_A_FILE = 4096
+SKIPPED = "_skipped.jsonl"  # readers of Parquet pass over what begins so
+
+
+class ParquetFolder:
+    """A folder of Parquet files that belongs to one model; each file is whole or not there."""
+
+    def __init__(self, folder: Path, fingerprint: str) -> None:
+        """Raises CrossmodalError where another model wrote it."""
+        self.folder, self._fingerprint = Path(folder), fingerprint
+        self.photos = self.skipped = 0  # written, and found to be of no use, since this was opened
+        self._files = sorted(self.folder.glob("part-*.parquet"))
+        for file in self._files:
+            there = _metadata(file).get(b"fingerprint", b"").decode()
+            if there != fingerprint:
+                raise CrossmodalError(
+                    f"{file} was written by another model ({there or 'nobody knows which'}) than {fingerprint}; name another "
+                    "folder with --parquet."
+                )
+
+    @staticmethod
+    def name_of(place: Place) -> str:
+        """Return a photo's path as the files have it."""
+        return written((place.found if isinstance(place, Member) else place).path)
+
+    def known(self) -> set[str]:
+        """Return the paths that were done, or could not be used."""
+        import pyarrow.parquet as pq
+
+        paths = {path for file in self._files for path in pq.read_table(file, columns=["path"])["path"].to_pylist()}
+        skipped = self.folder / SKIPPED
+        if skipped.is_file():
+            for line in skipped.read_text(encoding="utf-8").splitlines():
+                try:
+                    paths.add(json.loads(line)["path"])
+                except (ValueError, KeyError):  # torn by a kill: met again
+                    continue
+        return paths
+
+    def write(self, batches: Iterable[Encoded]) -> None:
+        """Write what comes, a file at a time."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CrossmodalError(
+                f"{self.folder} cannot be written ({error.strerror}); choose another folder."
+            ) from error
+        rows: list[tuple[Read, np.ndarray]] = []
+        for reads, vectors in batches:
+            described = [read for read in reads if read.described is not None]
+            rows += zip(described, [] if vectors is None else vectors, strict=True)
+            for read in reads:
+                if read.reason:
+                    append_line(self.folder / SKIPPED, {"path": written(read.found.path), "reason": read.reason})
+                    self.skipped += 1
+            self.photos += len(described)
+            if len(rows) >= ROWS_IN_A_FILE:
+                self._put(rows)
+                rows = []
+        if rows:
+            self._put(rows)
+
+    def _put(self, rows: list[tuple[Read, np.ndarray]]) -> None:
+        import pyarrow.parquet as pq
+
+        numbers = [int(file.stem.removeprefix("part-")) for file in self._files]
+        path = self.folder / f"part-{max(numbers, default=-1) + 1:06d}.parquet"
+        with whole_file(path) as temporary:
+            pq.write_table(_table(rows, self._fingerprint), temporary)
+        self._files.append(path)
+
+
+def _table(rows: list[tuple[Read, np.ndarray]], fingerprint: str) -> "pa.Table":
+    import pyarrow as pa
+
+    reads = [(read, read.described) for read, _ in rows if read.described is not None]
+    vectors = np.stack([vector for _, vector in rows]).astype(np.float32)
+    columns = {
+        "path": pa.array([written(read.found.path) for read, _ in reads]),
+        "bytes": pa.array([read.found.size for read, _ in reads], pa.int64()),
+        "digest": pa.array([known.digest.hex() for _, known in reads]),
+        "width": pa.array([known.width for _, known in reads], pa.int32()),
+        "height": pa.array([known.height for _, known in reads], pa.int32()),
+        "taken": pa.array([known.taken for _, known in reads], pa.float64()),
+        "camera": pa.array([known.camera.encode("utf-8", "replace").decode() for _, known in reads]),
+        "look": pa.array([known.look for _, known in reads], pa.int64()),
+        "vector": pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1]),
+    }
+    return pa.table(columns).replace_schema_metadata({"fingerprint": fingerprint})
+
+
+def _metadata(file: Path) -> dict[bytes, bytes]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_schema(file).metadata or {}
+    except (pa.ArrowInvalid, OSError) as error:
+        raise CrossmodalError(f"{os.fspath(file)} is broken ({error}); delete it, and it is made anew.") from error

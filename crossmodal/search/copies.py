@@ -1,0 +1,51 @@
+"""Copies among the photos that were found: exact by content, similar by look; never by meaning alone."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from crossmodal.photos.store import Described, Photo
+
+FEW_BITS = 4  # of 64, by which copies in other sizes and qualities may differ
+ASPECT = 0.05  # relative difference of width to height that a copy may have
+# A look of nearly no edges, or nearly all one way, is that of any plain photo.
+PLAIN = 6
+
+
+@dataclass
+class Group:
+    """The best-ranked of some copies, and the others."""
+
+    best: Photo
+    exact: list[Photo] = field(default_factory=list)
+    similar: list[Photo] = field(default_factory=list)
+
+
+def group_copies(photos: Iterable[Photo], count: int) -> list[Group]:
+    """Return the first `count` groups of photos in their order; only as many are read as that takes."""
+    groups: list[Group] = []
+    by_digest: dict[bytes, Group] = {}
+    for photo in photos:
+        known = by_digest.get(photo.described.digest)
+        if known:
+            known.exact.append(photo)
+            continue
+        alike = next((group for group in groups if look_alike(group.best.described, photo.described)), None)
+        if alike:
+            alike.similar.append(photo)
+            by_digest[photo.described.digest] = alike
+            continue
+        if len(groups) == count:
+            break
+        groups.append(Group(photo))
+        by_digest[photo.described.digest] = groups[-1]
+    return groups
+
+
+def look_alike(one: Described, other: Described) -> bool:
+    """Say whether two photos are copies by their looks and shapes."""
+    if not PLAIN <= (one.look & (1 << 64) - 1).bit_count() <= 64 - PLAIN:
+        return False
+    if ((one.look ^ other.look) & (1 << 64) - 1).bit_count() > FEW_BITS:
+        return False
+    ratios = one.width / one.height, other.width / other.height
+    return abs(ratios[0] - ratios[1]) <= ASPECT * max(ratios)
