@@ -2,9 +2,9 @@
 
     python -m benchmarks.cutoff --captions captions.txt --images DIR --split-file val.txt [--write]
 
-Half of the images, by the seed, calibrate; the others ask. A sentence about a photo that is there is told
-wrongly that there is nothing, or is not; sentences about what such photos do not show (ABSENT, written
-for Flickr8k: people and dogs, mostly outdoors) rightly. `--write` puts the cut-off of all images beside the checkpoint.
+Half of the images, drawn with a seed, calibrate; the others ask, by one sentence, a sum of two, or a difference. A
+query about a photo that is there may be told wrongly that there is nothing; sentences about what such photos do
+not show (ABSENT, written for Flickr8k: people and dogs, mostly outdoors) should be told so. `--write` puts the cut-off of all images beside the checkpoint.
 """
 
 import argparse
@@ -20,7 +20,8 @@ from crossmodal.evaluation.evaluate import Asked, choose_images
 from crossmodal.files import write_text
 from crossmodal.progress import terminal
 from crossmodal.runs.opening import checkpoint_of, default_run, load_model
-from crossmodal.search.cutoff import FILE, calibrate, scores_of, some_images
+from crossmodal.search.cutoff import FILE, KINDS, Cutoff, Pairs, calibrate
+from crossmodal.search.query import Calibration
 
 GALLERIES = (50, 200, 500)
 ABSENT = """
@@ -102,26 +103,39 @@ def main() -> None:
     owner = embeddings.caption_to_image.numpy()
     absent = np.concatenate([part.numpy() for part in model.encode_sentences(ABSENT.strip().split("\n"))])
 
+    whole = Pairs(images, texts, owner)
     order = random.Random(0).sample(range(len(images)), len(images))
     calibrating, asking = np.array(order[: len(order) // 2]), np.array(order[len(order) // 2 :])
-    cutoff = calibrate(*some_images(images, texts, owner, calibrating), "one half")
-    print(
-        f"calibrated on {len(calibrating)} images: nothing below {cutoff.nothing_below}, left out below {cutoff.left_out_below}"
-    )
-    for size in GALLERIES:
-        gallery = asking[:size]
-        best, own = scores_of(*some_images(images, texts, owner, gallery))
-        nothing = 100 * float((best < cutoff.threshold(size)).mean())
-        left_out = 100 * float((own < cutoff.left_out_below).mean())
-        right = 100 * float(((absent @ images[gallery].T).max(1) < cutoff.threshold(size)).mean())
-        print(
-            f"{size} photos: of {len(own):,} sentences about one of them {nothing:.1f} % are told that there is nothing, and "
-            f"{left_out:.1f} % have their photo left out; of {len(absent)} about something else {right:.1f} % are told so"
-        )
+    cutoff = calibrate(whole.of_images(calibrating), "one half")
+    for kind in KINDS:
+        print(f"{kind}, calibrated on {len(calibrating)} images: {cutoff.kinds[kind]}")
+        for size in GALLERIES:
+            print(f"  {size} photos: {rates(cutoff, kind, whole.of_images(asking[:size]), absent)}")
     if options.write:
-        whole = calibrate(images, texts, owner, f"Flickr8k's development split, {len(images):,} photos")
-        write_text(path.parent / FILE, json.dumps(whole.plain(), indent=2) + "\n")
-        print(f"Wrote {path.parent / FILE}: {whole}")
+        written = calibrate(whole, f"Flickr8k's development split, {len(images):,} photos")
+        write_text(path.parent / FILE, json.dumps(written.plain(), indent=2) + "\n")
+        print(f"Wrote {path.parent / FILE}")
+
+
+def rates(cutoff: Cutoff, kind: Calibration, gallery: Pairs, absent: np.ndarray) -> str:
+    """Return in words how often a gallery's queries of a kind, and sentences about something else, are told so."""
+    limits = cutoff.kinds[kind]
+    there, size = gallery.of_kind(kind), len(gallery.images)
+    best, own = there.scores()
+    nothing = 100 * float((best < limits.nothing(size)).mean())
+    left_out = 100 * float((own < limits.left_out_below).mean())
+    # A query about something else is of the same kind: two sentences about it, or one less a caption from here.
+    others = {
+        "sentence": absent,
+        "sum": absent[:-1] + absent[1:],
+        "difference": absent - gallery.queries[: len(absent)],
+    }[kind]
+    others = others / np.linalg.norm(others, axis=1, keepdims=True)
+    right = 100 * float(((others @ gallery.images.T).max(1) < limits.nothing(size)).mean())
+    return (
+        f"of {len(own):,} queries about one of them {nothing:.1f} % are told that there is nothing, and {left_out:.1f} % "
+        f"have their photo left out; of {len(others)} about something else {right:.1f} % are told so"
+    )
 
 
 if __name__ == "__main__":

@@ -13,16 +13,15 @@ import time
 from pathlib import Path
 
 import numpy as np
+from crossmodal.search.fast_index import HalfIndex
 
 from benchmarks.queries import TOP, clustered, real
-from crossmodal.photos.store import Described, Photo
-from crossmodal.photos.walk import Found
 from crossmodal.scale.milvus.connection import Milvus
 from crossmodal.scale.milvus.gallery import PhotosInMilvus
 from crossmodal.scale.milvus.loading import Source, load
-from crossmodal.search.fast_index import HalfIndex
 from crossmodal.search.filters import Filters
 from crossmodal.search.gallery import PhotosInMemory, PhotoTable
+from crossmodal.search.record import Described, Found, Photo
 from tests.milvus_server import LocalMilvus
 
 FOLDERS = 100

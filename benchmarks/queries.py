@@ -15,10 +15,10 @@ from pathlib import Path
 
 import faiss
 import numpy as np
+from crossmodal.search.fast_index import HalfIndex, ListsIndex, half_precision
 
 from crossmodal.encoding.embeddings import image_path, text_path
 from crossmodal.files import load_tensors
-from crossmodal.search.fast_index import HalfIndex, ListsIndex, half_precision
 from crossmodal.search.vector_index import PlainIndex
 
 SIZES = (10_000, 31_783, 100_000, 1_000_000)

@@ -16,8 +16,8 @@ from fastapi.testclient import TestClient
 
 from crossmodal.cli import main
 from crossmodal.errors import CrossmodalError, UnavailableError
-from crossmodal.photos.store import Described, Photo
-from crossmodal.photos.walk import Found
+from crossmodal.search.record import Described, Photo
+from crossmodal.search.record import Found
 from crossmodal.scale.milvus import loading
 from crossmodal.scale.milvus.connection import Milvus
 from crossmodal.scale.milvus.gallery import MilvusSearch

@@ -23,7 +23,9 @@ from crossmodal.photos import update as indexing
 from crossmodal.photos.gallery import PhotoLibrary
 from crossmodal.photos.store import DATABASE, VECTORS, Store
 from crossmodal.photos.update import Changes, here, locked, update
-from crossmodal.photos.walk import Found, shown, walk
+from crossmodal.photos.walk import walk
+from crossmodal.search.record import Found
+from crossmodal.files import shown
 
 SIZE = 8
 META: dict[str, Any] = {

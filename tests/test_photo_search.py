@@ -13,7 +13,8 @@ from PIL import Image, ImageDraw
 
 from crossmodal.errors import CrossmodalError
 from crossmodal.photos.reading import look_of
-from crossmodal.photos.store import Described, Store
+from crossmodal.photos.store import Store
+from crossmodal.search.record import Described
 from crossmodal.scale.milvus.connection import Milvus
 from crossmodal.scale.milvus.gallery import MilvusSearch
 from crossmodal.scale.milvus.loading import Source, load

@@ -68,9 +68,9 @@ def _day(text: str) -> date:
 
 
 def _index(options: argparse.Namespace) -> None:
+    from crossmodal.files import shown
     from crossmodal.photos.index import index_photos
     from crossmodal.photos.store import Store, index_folder
-    from crossmodal.photos.walk import shown
 
     check_spreading(options)
     bar: tqdm[Any] = tqdm(unit="photo", desc="Preparing the model", disable=None, leave=False)
@@ -196,7 +196,7 @@ def _nothing(photos: bool, filtered: bool) -> str:
 
 
 def _printable(hit: "PhotoHit") -> str:
-    from crossmodal.photos.walk import shown
+    from crossmodal.files import shown
 
     return shown(os.fspath(hit.path))
 

@@ -25,8 +25,15 @@ PARTS = ("about.json", "tokenizer.json", "image.xml", "image.bin", "text.xml", "
 class Runtime(Protocol):
     """Encodes images and sentences as unit vectors fp32 [N, D]."""
 
-    name: str
-    preprocessing: Preprocessing
+    @property
+    def name(self) -> str:
+        """What executes the towers."""
+        ...
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How an image becomes the input of `encode_pixels`."""
+        ...
 
     def encode_pixels(self, pixels: np.ndarray) -> np.ndarray:
         """uint8 [N, size, size, 3] -> [N, D]."""

@@ -16,11 +16,11 @@ from crossmodal.commands.photos import as_record, summary
 from crossmodal.data.decoding import load_photo
 from crossmodal.dual_encoder import DualEncoder
 from crossmodal.errors import CrossmodalError
+from crossmodal.files import shown
 from crossmodal.page import indexing_job
 from crossmodal.page.parts import PHOTO_FILES, cached_thumbnail, tab_content
 from crossmodal.photos.gallery import PhotoLibrary
 from crossmodal.photos.store import DATABASE, index_folder
-from crossmodal.photos.walk import shown
 from crossmodal.runs.opening import load_model
 from crossmodal.search.explain import heat_map, overlaid, word_weights
 from crossmodal.search.filters import ORIENTATIONS, Filters, date_of

@@ -4,12 +4,12 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from crossmodal.errors import CheckpointError, CrossmodalError
-from crossmodal.photos.opening import checkpoint_of_index, root_of, runtime_of
+from crossmodal.errors import CrossmodalError
+from crossmodal.files import shown
+from crossmodal.photos.opening import maker_of, root_of
 from crossmodal.photos.store import DATABASE, Store, index_folder
 from crossmodal.photos.update import Changes, Watch, Work, here, locked, update
-from crossmodal.photos.walk import shown
-from crossmodal.search.cutoff import Cutoff, calibrate
+from crossmodal.search.cutoff import cutoff_of
 
 Cluster = Callable[[Path], Work]  # is given the model's checkpoint
 
@@ -43,7 +43,8 @@ def index_photos(
             _refuse_strangers(store, photos, checkpoint)
             if excluded is not None and list(excluded) != store.meta["excluded"]:
                 store.set_meta("excluded", list(excluded))
-            work = here(lambda: runtime_of(store)) if cluster is None else cluster(checkpoint_of_index(store))
+            maker = maker_of(store)
+            work = here(lambda: maker.runtime(to_stay=True)) if cluster is None else cluster(maker.model()[0])
             return update(store, photos.resolve(), store.meta["excluded"], work, watch)
         finally:
             store.close()
@@ -58,31 +59,12 @@ def _create(folder: Path, photos: Path, checkpoint: Path | None) -> None:
     runtime = fastest_runtime(model, content["fingerprint"])
     inside = folder.resolve().is_relative_to(photos.resolve())
     root = os.path.relpath(photos.resolve(), folder.resolve()) if inside else str(photos.resolve())
-    cutoff = _cutoff_of(path, content["fingerprint"])
+    cutoff = cutoff_of(path, content["fingerprint"])
     Store.create(folder, {
         "cutoff": cutoff.plain() if cutoff else None,
         "fingerprint": content["fingerprint"], "checkpoint": str(path), "recipe": model.recipe.name,
         "size": model.recipe.joint_size, "runtime": runtime.name, "root": root, "excluded": [],
     })  # fmt: skip
-
-
-def _cutoff_of(checkpoint: Path, fingerprint: str) -> Cutoff | None:
-    """Return what lies beside the checkpoint, else what its own run's validation pairs give, else None."""
-    from crossmodal.encoding.embeddings import load_embeddings
-    from crossmodal.runs.opening import epoch_of, rebuild_command
-
-    found = Cutoff.read(checkpoint.parent)
-    if found:
-        return found
-    try:
-        run = load_embeddings(checkpoint.parent, epoch_of(checkpoint), fingerprint, rebuild_command(checkpoint))
-    except CheckpointError:  # a checkpoint without its tensors can be searched with all the same
-        return None
-    val = run.only("val")
-    if not len(val.images):
-        return None
-    of = f"{len(val.images)} validation photos of its run"
-    return calibrate(val.images.numpy(), val.texts.numpy(), val.caption_to_image.numpy(), of)
 
 
 def _refuse_strangers(store: Store, photos: Path, checkpoint: Path | None) -> None:

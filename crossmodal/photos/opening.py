@@ -1,14 +1,11 @@
 """What an index needs to be searched: its folder of photos, and the model that made it."""
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from crossmodal.encoding.runtime import Exported, OpenVinoRuntime, Runtime
-from crossmodal.errors import CrossmodalError
+from crossmodal.files import shown
 from crossmodal.photos.store import Store
-from crossmodal.photos.walk import shown
+from crossmodal.runs.models import Maker
 
 
 def root_of(store: Store) -> Path:
@@ -16,46 +13,7 @@ def root_of(store: Store) -> Path:
     return Path(os.path.normpath(store.folder / store.meta["root"]))
 
 
-def runtime_of(store: Store, text_only: bool = False) -> Runtime:
-    """Return what encodes as the index was encoded; raises CrossmodalError when its model is not here.
-
-    With `text_only` exported towers are used where they are, without a look at the checkpoint.
-    """
-    return runtime_by(store.meta, f"the index in {store.folder}", _again(store), text_only)
-
-
-def runtime_by(meta: Mapping[str, Any], of: str, again: str, text_only: bool = False) -> Runtime:
-    """Do so by what `meta` says of the model; `of` and `again` say what was made, and how to make it anew."""
-    exported = Exported.of(meta["fingerprint"])
-    if exported and (text_only or meta["runtime"] == "OpenVINO"):
-        return OpenVinoRuntime(exported)
-    # Only here, since it takes seconds to import.
-    from crossmodal.encoding.openvino_export import TorchRuntime, fastest_runtime
-
-    model = _model_of(meta, of, again)[1]
-    return TorchRuntime(model) if meta["runtime"] == "torch" else fastest_runtime(model, meta["fingerprint"])
-
-
-def checkpoint_of_index(store: Store) -> Path:
-    """Return the file of the model that made an index; raises CrossmodalError when it is not here."""
-    return _model_of(store.meta, f"the index in {store.folder}", _again(store))[0]
-
-
-def _again(store: Store) -> str:
-    return f"python -m crossmodal index {shown(str(root_of(store)))} --rebuild --checkpoint FILE"
-
-
-def _model_of(meta: Mapping[str, Any], of: str, again: str) -> tuple[Path, Any]:
-    """Load a model: from where it was, or, for what travelled, from a run here; return its file too."""
-    from crossmodal.runs.folder import runs_in
-    from crossmodal.runs.opening import CHECKPOINTS, checkpoint_of, load_model
-
-    where = Path(meta["checkpoint"])
-    for path in (where, *(checkpoint_of(run) for run in runs_in(CHECKPOINTS))):
-        if path.is_file():
-            model, content = load_model(path)
-            if content["fingerprint"] == meta["fingerprint"]:
-                return path, model
-    raise CrossmodalError(
-        f"The model that made {of} is no longer at {where}; name a checkpoint and make it anew: {again}."
-    )
+def maker_of(store: Store) -> Maker:
+    """Return the model that made an index."""
+    again = f"python -m crossmodal index {shown(str(root_of(store)))} --rebuild --checkpoint FILE"
+    return Maker(store.meta["fingerprint"], Path(store.meta["checkpoint"]), f"the index in {store.folder}", again)

@@ -11,8 +11,7 @@ from PIL import ExifTags, Image
 
 from crossmodal.data.decoding import decoded, opened_photo
 from crossmodal.errors import PhotoError
-from crossmodal.photos.store import Described
-from crossmodal.photos.walk import Found
+from crossmodal.search.record import Described, Found
 
 DIGEST_BYTES = 16
 IN_MEMORY = 64_000_000  # bytes; larger files are read twice rather than held

@@ -10,14 +10,15 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from crossmodal.errors import CrossmodalError
-from crossmodal.photos.walk import INDEX_FOLDER, Found, shown
+from crossmodal.files import shown
+from crossmodal.photos.walk import INDEX_FOLDER
+from crossmodal.search.record import Described, Found, Photo
 
 FORMAT, VERSION = "crossmodal-photo-index", 2
 DATABASE, VECTORS, LOCK = "photos.db", "vectors.f32", "index.lock"
@@ -32,28 +33,6 @@ CREATE INDEX photos_digest ON photos (digest);
 CREATE TABLE skipped (path BLOB PRIMARY KEY, size INTEGER NOT NULL, changed INTEGER NOT NULL, reason TEXT NOT NULL)
     WITHOUT ROWID;
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Described:
-    """What is known of a photo beside its vector: content, size, time taken (seconds), camera, look."""
-
-    digest: bytes
-    width: int
-    height: int
-    taken: float | None
-    camera: str
-    look: int  # 64 bits, of which alike photos share most
-
-
-@dataclass(frozen=True, slots=True)
-class Photo:
-    """A record: the file, the slot of its vector, what is known of it, and its own captions, which few have."""
-
-    found: Found
-    slot: int
-    described: Described
-    captions: tuple[str, ...] = ()
 
 
 def index_folder(photos: Path, index: Path | None = None) -> Path:
@@ -103,6 +82,14 @@ class Store:
             db.commit()
             db.close()
             os.replace(temporary, folder / DATABASE)
+
+    def __enter__(self) -> "Store":
+        """Use the index for the length of a block."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Close the files."""
+        self.close()
 
     def close(self) -> None:
         """Close the files."""

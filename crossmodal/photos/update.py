@@ -16,7 +16,8 @@ from crossmodal.encoding.runtime import Runtime
 from crossmodal.errors import CrossmodalError
 from crossmodal.photos.reading import Read, read_photo
 from crossmodal.photos.store import LOCK, Store
-from crossmodal.photos.walk import Found, walk
+from crossmodal.photos.walk import walk
+from crossmodal.search.record import Found
 
 AT_ONCE = 32  # photos that are encoded, and then recorded, together
 AHEAD = 4 * AT_ONCE  # photos that are read while others are encoded

@@ -3,22 +3,14 @@
 import fnmatch
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from crossmodal.search.record import Found
 
 ENDINGS = frozenset(
     ".jpg .jpeg .jpe .jfif .png .webp .gif .bmp .dib .tif .tiff .heic .heif .hif .avif".split()
 )  # fmt: skip
 INDEX_FOLDER = ".crossmodal"
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A file that may be a photo: its path from the root, bytes, and time of change in nanoseconds."""
-
-    path: str
-    size: int
-    changed: int
 
 
 def walk(root: Path, excluded: Sequence[str], unreadable: Callable[[str], None]) -> Iterator[Found]:
@@ -62,9 +54,3 @@ def walk(root: Path, excluded: Sequence[str], unreadable: Callable[[str], None])
             except OSError:  # gone since it was listed, or a link to nowhere
                 continue
         folders += reversed(below)
-
-
-def shown(path: str) -> str:
-    """Return a path as it can be printed on one line: bytes that are no UTF-8 and line breaks made visible."""
-    text = os.fsencode(path).decode("utf-8", "backslashreplace")
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -1,4 +1,4 @@
-"""Opening a run: its checkpoint with its tensors; the sample's tensors where a model comes without."""
+"""Opening a run: its checkpoint with its embeddings; the drawn sample's where a model comes without."""
 
 import contextlib
 import shlex
@@ -7,7 +7,7 @@ from typing import Any
 
 from crossmodal.data.dataset import read_dataset
 from crossmodal.data.sample import NOTE, draw_sample
-from crossmodal.dual_encoder import DualEncoder
+from crossmodal.dual_encoder import ADVICE, FORMAT, FORMAT_VERSION, DualEncoder, check_format
 from crossmodal.encoder import Encoder
 from crossmodal.encoding.collection import encode_dataset
 from crossmodal.encoding.devices import choose_device
@@ -20,9 +20,9 @@ from crossmodal.encoding.embeddings import (
     text_path,
 )
 from crossmodal.errors import CheckpointError, CrossmodalError
+from crossmodal.files import load_tensors
 from crossmodal.progress import Bars, silent
 from crossmodal.runs.folder import best_epoch, epochs_in, runs_in
-from crossmodal.search.service import SearchService
 from crossmodal.towers.published_clip import is_published_clip, published_clip
 
 CHECKPOINTS = Path("model-checkpoints")
@@ -52,7 +52,7 @@ def checkpoint_of(path: Path) -> Path:
 
 
 def rebuild_command(checkpoint: Path) -> str:
-    """Return the command that makes a checkpoint's tensors anew."""
+    """Return the command that makes a checkpoint's embeddings again."""
     return f"python -m crossmodal embed --checkpoint {shlex.quote(str(checkpoint))}"
 
 
@@ -67,6 +67,13 @@ def epoch_of(checkpoint: Path) -> int:
 def load_model(checkpoint: Path) -> tuple[DualEncoder, dict[str, Any]]:
     """Load a checkpoint onto the best device."""
     return DualEncoder.load(checkpoint, choose_device())
+
+
+def about_checkpoint(checkpoint: Path) -> dict[str, Any]:
+    """Return what a checkpoint says beside its weights, which are not read; raises CheckpointError."""
+    content = load_tensors(checkpoint, advice=ADVICE, mmap=True)
+    check_format(content, checkpoint, FORMAT, FORMAT_VERSION)
+    return {key: value for key, value in content.items() if key != "weights"}
 
 
 def open_encoder(which: Path | str, weights: Path | None = None) -> tuple[Encoder, dict[str, Any], str]:
@@ -84,18 +91,16 @@ def open_encoder(which: Path | str, weights: Path | None = None) -> tuple[Encode
     return trained, content, f"{path}, recipe {recipe.name}, seed {recipe.seed}, epoch {content['epoch']}"
 
 
-def open_embeddings(
-    checkpoint: Path, fingerprint: str, model: DualEncoder, sample: Path = SAMPLE, bars: Bars = silent
-) -> Embeddings:
-    """Read a checkpoint's tensors; the shipped one's are made of the drawn sample at first, and kept.
+def open_embeddings(checkpoint: Path, fingerprint: str, bars: Bars = silent) -> Embeddings:
+    """Read a checkpoint's embeddings; where the shipped one has none, the drawn sample is encoded and they are kept.
 
-    Raises CheckpointError, with the command that makes them, for another checkpoint without tensors.
+    Raises CheckpointError, with the command that makes them, for another checkpoint without embeddings.
     """
     epoch, folder = epoch_of(checkpoint), checkpoint.parent
     absent = not image_path(folder, epoch).exists() and not text_path(folder, epoch).exists()
     if not (absent and folder.name == SHIPPED):
         return load_embeddings(folder, epoch, fingerprint, rebuild_command(checkpoint))
-    embeddings = sample_embeddings(model, sample, bars)
+    embeddings = sample_embeddings(load_model(checkpoint)[0], bars=bars)
     # In a folder that cannot be written they serve this session alone.
     with contextlib.suppress(CrossmodalError):
         save_embeddings(folder, epoch, fingerprint, embeddings)
@@ -106,14 +111,14 @@ def sample_embeddings(model: DualEncoder, sample: Path = SAMPLE, bars: Bars = si
     """Encode the drawn sample, drawing it first where it is not there."""
     captions, images = draw_sample(sample, bars=bars)
     dataset = read_dataset(captions, images, check=False).dataset
-    data = {"captions": str(captions.resolve()), "images": str(images.resolve()), "note": NOTE}
-    return encode_dataset(model, dataset, data, workers=0, bars=bars)
+    return encode_dataset(model, dataset, {"sample": True, "note": NOTE}, workers=0, bars=bars)
 
 
-def open_service(
-    checkpoint: Path | None = None, split: str = "all", images: Path | None = None, bars: Bars = silent
-) -> SearchService:
-    """Open a checkpoint (by default the best of the default run) with its tensors, ready to search."""
-    path = checkpoint_of(checkpoint or default_run())
-    model, content = load_model(path)
-    return SearchService(model, open_embeddings(path, content["fingerprint"], model, bars=bars), split, images)
+def photos_of(embeddings: Embeddings, images: Path | None = None, sample: Path = SAMPLE) -> Path:
+    """Return the folder of the photos that embeddings are of: `images` where it is named, else what the run says.
+
+    The drawn sample, which comes with no run, lies in `sample`.
+    """
+    if images:
+        return Path(images)
+    return sample / "images" if embeddings.data.get("sample") else Path(str(embeddings.data["images"]))

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from crossmodal.photos.store import Described, Photo
+from crossmodal.search.record import Described, Photo
 
 FEW_BITS = 4  # of 64, by which copies in other sizes and qualities may differ
 ASPECT = 0.05  # relative difference of width to height that a copy may have
@@ -13,31 +13,28 @@ PLAIN = 6
 
 @dataclass
 class Group:
-    """The best-ranked of some copies, and the others."""
+    """The best-ranked of some copies, its score, and the others, each with whether it is an exact copy."""
 
     best: Photo
-    exact: list[Photo] = field(default_factory=list)
-    similar: list[Photo] = field(default_factory=list)
+    score: float
+    copies: list[tuple[Photo, bool]] = field(default_factory=list)
 
 
-def group_copies(photos: Iterable[Photo], count: int) -> list[Group]:
-    """Return the first `count` groups of photos in their order; only as many are read as that takes."""
+def group_copies(ranked: Iterable[tuple[Photo, float]], count: int) -> list[Group]:
+    """Return the first `count` groups of ranked photos in their order; only as many are read as that takes."""
     groups: list[Group] = []
     by_digest: dict[bytes, Group] = {}
-    for photo in photos:
-        known = by_digest.get(photo.described.digest)
-        if known:
-            known.exact.append(photo)
-            continue
-        alike = next((group for group in groups if look_alike(group.best.described, photo.described)), None)
-        if alike:
-            alike.similar.append(photo)
-            by_digest[photo.described.digest] = alike
-            continue
-        if len(groups) == count:
+    for photo, score in ranked:
+        digest = photo.described.digest
+        known = by_digest.get(digest)
+        group = known or next((group for group in groups if look_alike(group.best.described, photo.described)), None)
+        if group is not None:
+            group.copies.append((photo, known is not None))
+        elif len(groups) == count:
             break
-        groups.append(Group(photo))
-        by_digest[photo.described.digest] = groups[-1]
+        else:
+            groups.append(group := Group(photo, score))
+        by_digest[digest] = group
     return groups
 
 

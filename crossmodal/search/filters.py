@@ -1,65 +1,68 @@
-"""Which photos may be found: by folder, date, size, orientation, camera."""
+"""Which photos may be found. A filter is declared here once: every door and every gallery reads it from `Filters`."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from datetime import date, datetime, time, timedelta
+from math import ceil
+from typing import Any, Literal
 
 import numpy as np
 
 from crossmodal.errors import CrossmodalError
-from crossmodal.photos.store import Photo
+from crossmodal.search.record import FIELDS, ORIENTATIONS, Photo
 
-NOT_OF_A_RUN = "Filters and dates are for an index of photos; this is the gallery of a training run."
-ORIENTATIONS = ("landscape", "portrait", "square")
+Comparison = Literal[">=", "<", "==", "contains", "begins"]
+MATCHES: Mapping[Comparison, Callable[[Any, Any], bool]] = {
+    ">=": lambda value, asked: value >= asked,
+    "<": lambda value, asked: value < asked,
+    "==": lambda value, asked: value == asked,
+    "contains": lambda value, asked: asked.casefold() in value.casefold(),
+    "begins": lambda value, asked: value.startswith(asked),
+}
+# Outside of these years no photo is dated, and a system's clock functions may fail.
+YEARS = (1900, 2400)
+
+
+Kind = Literal["day", "number", "choice", "text"]
 
 
 @dataclass(frozen=True)
-class Filters:
-    """What a photo must be; None asks for nothing."""
+class FilterKind:
+    """A filter as a door shows it: its name, what it takes, words for it, and the field that it reads."""
 
-    folder: str | None = None  # from the root of the photos, with all below it
-    after: date | None = None  # taken on this day or later
-    before: date | None = None  # taken on this day or earlier
-    megapixels: float | None = None  # at least
-    orientation: str | None = None
-    camera: str | None = None  # a part of its name, in any case
+    name: str
+    kind: Kind
+    label: str
+    help: str
+    choices: tuple[str, ...]
+    field: str
 
-    def check(self) -> None:
-        """Raise CrossmodalError for values that nothing can be."""
-        if self.orientation not in (None, *ORIENTATIONS):
-            raise CrossmodalError(
-                f"The orientation {self.orientation} is not known; there is {', '.join(ORIENTATIONS)}."
-            )
-        if self.after and self.before and self.after > self.before:
-            raise CrossmodalError(f"Nothing was taken after {self.after} and before {self.before}.")
 
-    def mask(self, photos: Sequence[Photo]) -> np.ndarray | None:
-        """Return which photos pass [N], or None where all do."""
-        self.check()
-        if self == Filters():
-            return None
-        return np.fromiter((self._passes(photo) for photo in photos), bool, len(photos))
+@dataclass(frozen=True)
+class Condition:
+    """A comparison of a record's field with a value; a photo passes the filters when all conditions hold."""
 
-    def _passes(self, photo: Photo) -> bool:
-        width, height = photo.described.width, photo.described.height
-        if self.folder is not None and not photo.found.path.startswith(below(self.folder)):
-            return False
-        if self.megapixels is not None and width * height < self.megapixels * 1e6:
-            return False
-        if self.orientation is not None and orientation_of(width, height) != self.orientation:
-            return False
-        if self.camera is not None and self.camera.lower() not in photo.described.camera.lower():
-            return False
-        if self.after is None and self.before is None:
-            return True
-        low, high = self.period()
-        return low <= date_of(photo) < high
+    field: str
+    comparison: Comparison
+    value: Any
 
-    def period(self) -> tuple[float, float]:
-        """Return from when on and until before when, in seconds; infinite where nothing is asked."""
-        low = datetime.combine(self.after, time()).timestamp() if self.after else float("-inf")
-        high = datetime.combine(self.before + timedelta(days=1), time()).timestamp() if self.before else float("inf")
-        return low, high
+    def holds(self, photo: Photo) -> bool:
+        """Say whether a photo meets it."""
+        return MATCHES[self.comparison](FIELDS[self.field].of(photo), self.value)
+
+
+def _filter(
+    kind: Kind,
+    label: str,
+    help_: str,
+    of: str,
+    comparison: Comparison,
+    value: Callable[[Any], Any] = lambda asked: asked,
+    choices: Sequence[str] = (),
+) -> Any:
+    """Declare a filter: what it takes, how it is labelled and explained, which field compares how with which value."""
+    shown_as = FilterKind("", kind, label, help_, tuple(choices), of)
+    return field(default=None, metadata={"kind": shown_as, "comparison": comparison, "value": value})
 
 
 def below(folder: str) -> str:
@@ -68,11 +71,76 @@ def below(folder: str) -> str:
     return "" if folder in ("", ".") else f"{folder}/"
 
 
-def orientation_of(width: int, height: int) -> str:
-    """Return landscape, portrait or square."""
-    return "square" if width == height else ORIENTATIONS[width < height]
+def _start(day: date) -> float:
+    """Return when a day begins, in seconds of local time; infinite outside of the years that photos are dated in."""
+    if not YEARS[0] <= day.year <= YEARS[1]:
+        return float("-inf") if day.year < YEARS[0] else float("inf")
+    return datetime.combine(day, time()).timestamp()
 
 
-def date_of(photo: Photo) -> float:
-    """Return when a photo was taken, or else last written, in seconds."""
-    return photo.found.changed / 1e9 if photo.described.taken is None else photo.described.taken
+def _end(day: date) -> float:
+    return _start(day + timedelta(days=1)) if day < date.max else float("inf")
+
+
+@dataclass(frozen=True)
+class Filters:
+    """What a photo must be; None asks for nothing."""
+
+    folder: str | None = _filter(
+        "text", "Folder", "only photos in this folder and below it, from the top folder", "path", "begins", below
+    )
+    after: date | None = _filter("day", "Taken from", "taken on this day or later", "date", ">=", _start)
+    before: date | None = _filter("day", "Taken until", "taken on this day or earlier", "date", "<", _end)
+    megapixels: float | None = _filter(
+        "number", "Megapixels", "of at least so many megapixels", "pixels", ">=", lambda million: ceil(million * 1e6)
+    )
+    orientation: str | None = _filter(
+        "choice", "Orientation", "landscape, portrait or square", "orientation", "==", choices=ORIENTATIONS
+    )
+    camera: str | None = _filter("text", "Camera", "a part of the camera's name", "camera", "contains")
+
+    def given(self) -> dict[str, Any]:
+        """Return the filters that ask for something, with their values."""
+        return {one.name: value for one in fields(self) if (value := getattr(self, one.name)) is not None}
+
+    def only(self, known: frozenset[str]) -> tuple["Filters", tuple[str, ...]]:
+        """Return the filters that a gallery can apply, by the fields that it knows, and the names of the others."""
+        can = {one.name for one in filters_on(known)}
+        given = self.given()
+        others = tuple(name for name in given if name not in can)
+        return Filters(**{name: value for name, value in given.items() if name in can}), others
+
+    def check(self) -> None:
+        """Raise CrossmodalError for values that nothing can be."""
+        for one in fields(self):
+            value, choices = getattr(self, one.name), one.metadata["kind"].choices
+            if value is not None and choices and value not in choices:
+                raise CrossmodalError(f"The {one.name} {value} is not known; there is {', '.join(choices)}.")
+        if self.megapixels is not None and not 0 <= self.megapixels < 1e6:
+            raise CrossmodalError(f"{self.megapixels} is not a number of megapixels.")
+        if self.after and self.before and self.after > self.before:
+            raise CrossmodalError(f"Nothing was taken after {self.after} and before {self.before}.")
+
+    def conditions(self) -> Iterator[Condition]:
+        """Yield what has to hold; raises CrossmodalError as `check` does."""
+        self.check()
+        for one in fields(self):
+            asked = getattr(self, one.name)
+            if asked is not None:
+                yield Condition(one.metadata["kind"].field, one.metadata["comparison"], one.metadata["value"](asked))
+
+    def mask(self, photos: Sequence[Photo]) -> np.ndarray | None:
+        """Return which photos pass [N], or None where all do."""
+        conditions = list(self.conditions())
+        if not conditions:
+            return None
+        return np.fromiter((all(one.holds(photo) for one in conditions) for photo in photos), bool, len(photos))
+
+
+NO_FILTERS = Filters()
+
+
+def filters_on(known: frozenset[str] = frozenset(FIELDS)) -> list[FilterKind]:
+    """Return the filters that photos can be narrowed by where these fields of a record are known."""
+    kinds = (replace(one.metadata["kind"], name=one.name) for one in fields(Filters))
+    return [kind for kind in kinds if kind.field in known]

@@ -1,69 +1,102 @@
-"""Where photos' records and vectors lie while they are searched: in this process, or in an engine."""
+"""What can be searched: the protocol that a run's embeddings, an indexed folder and Milvus have in common."""
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 
-from crossmodal.photos.store import Photo
-from crossmodal.search.filters import Filters
-from crossmodal.search.vector_index import PlainIndex, VectorIndex
+from crossmodal.search.cutoff import Cutoff
+from crossmodal.search.filters import NO_FILTERS, Filters
+from crossmodal.search.record import Photo
+
+UNKNOWN_PHOTO = "There is no photo with this id."
 
 
-class PhotoTable(Protocol):
-    """Records and vectors of photos, filtered and searched together."""
+@dataclass(frozen=True)
+class About:
+    """What a gallery is, which model made it, and what it knows of its photos."""
+
+    title: str
+    root: Path  # the folder that its photos lie in
+    fingerprint: str
+    checkpoint: Path
+    recipe: str
+    fields: frozenset[str]  # of a record, beside the path; "captions" where photos have their own
+    cutoff: Cutoff | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)  # of the model on its validation split
+    note: str = ""  # what a user has to know of these photos
+
+    @property
+    def has_captions(self) -> bool:
+        """Whether its photos have captions of their own."""
+        return "captions" in self.fields
+
+
+@dataclass(frozen=True)
+class CaptionMatch:
+    """A caption of a gallery: its score, the id of the photo it was written for, and its unit vector [D]."""
+
+    caption: str
+    score: float
+    photo: str | None
+    vector: np.ndarray
+
+
+class Gallery(Protocol):
+    """Photos with unit vectors. What takes an id raises UnknownPhotoError for an id that no photo has.
+
+    All of it may be asked by several threads at a time; where it lies elsewhere, it raises UnavailableError.
+    """
+
+    about: About
 
     @property
     def kind(self) -> str:
-        """How it searches, in words."""
+        """How it is searched, in words."""
         ...
 
-    def count(self, filters: Filters) -> int:
+    def count(self, filters: Filters = NO_FILTERS) -> int:
         """Return how many photos pass."""
         ...
 
-    def nearest(self, vector: np.ndarray, count: int, filters: Filters) -> list[tuple[Photo, float]]:
+    def nearest(self, vector: np.ndarray, count: int, filters: Filters = NO_FILTERS) -> list[tuple[Photo, float]]:
         """Return the `count` photos that pass most similar to a unit vector [D], or as many as there are, best first."""
         ...
 
-    def vector(self, path: str) -> np.ndarray | None:
-        """Return the unit vector [D] of a photo, by its path from the root, or None where there is no such photo."""
+    def newest(self, count: int, filters: Filters = NO_FILTERS) -> list[Photo]:
+        """Return photos to show before anything is asked: the newest where dates are known, else the first."""
         ...
 
+    def id_of(self, photo: Photo) -> str:
+        """Return the id of a photo, which tells nothing of its path."""
+        ...
 
-class PhotosInMemory:
-    """The records in memory, the vectors in a file or in memory, searched by a vector index."""
+    def photo(self, photo_id: str) -> Photo:
+        """Return a photo."""
+        ...
 
-    def __init__(self, photos: Sequence[Photo], vectors: np.ndarray) -> None:
-        """`vectors` are unit vectors fp32 [N, D], in the order of the photos."""
-        self.photos, self.vectors = photos, vectors
-        self.index: VectorIndex = PlainIndex(vectors)
-        self._row = {photo.found.path: row for row, photo in enumerate(photos)}
-        self._last: tuple[Filters, np.ndarray | None] = (Filters(), None)
+    def vector(self, photo_id: str) -> np.ndarray:
+        """Return a photo's unit vector [D], fp32."""
+        ...
 
-    def _among(self, filters: Filters) -> np.ndarray | None:
-        """Return the filters' mask; the last one is kept, since a search asks for it several times."""
-        last = self._last
-        if last[0] != filters:
-            self._last = last = (filters, filters.mask(self.photos))
-        return last[1]
+    def id_at(self, path: str) -> str:
+        """Return the id of the photo at a path from the root; raises UnknownPhotoError that names a similar path."""
+        ...
 
-    @property
-    def kind(self) -> str:
-        """As PhotoTable says."""
-        return self.index.kind
+    def captions(self, vector: np.ndarray, count: int) -> list[CaptionMatch]:
+        """Return the captions most similar to a unit vector [D], best first; none where photos have none."""
+        ...
 
-    def count(self, filters: Filters) -> int:
-        """As PhotoTable says."""
-        among = self._among(filters)
-        return len(self.photos) if among is None else int(among.sum())
+    def caption_count(self) -> int:
+        """Return how many captions the photos have."""
+        ...
 
-    def nearest(self, vector: np.ndarray, count: int, filters: Filters) -> list[tuple[Photo, float]]:
-        """As PhotoTable says; equal scores in the order of paths."""
-        scores, rows = self.index.search(vector, count, self._among(filters))
-        return [(self.photos[row], score) for row, score in zip(rows.tolist(), scores.tolist(), strict=True)]
+    def values(self, name: str) -> Sequence[Any]:
+        """Return the different values of a field that can be chosen from, in order."""
+        ...
 
-    def vector(self, path: str) -> np.ndarray | None:
-        """As PhotoTable says."""
-        row = self._row.get(path)
-        return None if row is None else np.array(self.vectors[row])
+    def close(self) -> None:
+        """Close what was opened for it."""
+        ...

@@ -1,66 +1,123 @@
-"""Queries of several terms: `dog + beach - people`, `2:dog + cat`."""
+"""What is asked: sentences with signs and weights, photos, or both together, as one unit vector."""
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from crossmodal.errors import CrossmodalError
 
 SIGN = re.compile(r"(?:^|\s+)([+-])(?=\s|$)")
-WEIGHT = re.compile(r"^(\d+(?:\.\d+)?):\s*(?=\S)")
+# 2:dog is a weight; 3:15 is a time, 16:9 a ratio, and 2001: and 2001:odyssey begin titles.
+WEIGHT = re.compile(r"^(\d{1,2}(?:\.\d+)?|\d+(?:\.\d+)?[eE]\+?\d+):(?=[^\s\d])")
+HEAVIEST = 100.0
 EMPTY = "The query is empty; type a few words about the photo you are looking for."
+
+Encode = Callable[[Sequence[str]], np.ndarray]  # sentences to unit vectors [N, D]
+# Which calibration of the cut-off applies: one sentence, a sum of sentences, a difference; none for photos.
+Calibration = Literal["sentence", "sum", "difference"]
 
 
 @dataclass(frozen=True)
 class Term:
-    """A sentence and its weight; a negative one is to be unlike."""
+    """A sentence and its weight; a negative weight asks for photos that are unlike it."""
 
     text: str
     weight: float = 1.0
 
 
-def parse_terms(query: str) -> list[Term]:
-    """Return the terms of a query: parted by + and - that stand between spaces, each with a weight before a colon.
+@dataclass(frozen=True)
+class Query:
+    """A unit vector [D], the sentences that it is made of, and the calibration of the cut-off that applies, if any."""
 
-    A query with a sign and no words to it is one sentence as it stands: somebody is still typing.
-    Raises CrossmodalError for a query without words, or without weight.
+    vector: np.ndarray
+    terms: tuple[Term, ...] = ()
+    calibration: Calibration | None = None
+
+    @staticmethod
+    def of(
+        terms: Sequence[Term], sentences: np.ndarray | None, photos: Sequence[tuple[np.ndarray, float]] = ()
+    ) -> "Query":
+        """Return the query of terms, whose unit vectors are `sentences` [N, D], and of photos' vectors with weights.
+
+        Raises CrossmodalError when there is nothing to look for, or nothing is left of it.
+        """
+        weighted = (
+            [] if sentences is None else [(vector, term.weight) for vector, term in zip(sentences, terms, strict=True)]
+        )
+        if not weighted and not photos:
+            raise CrossmodalError(EMPTY)
+        return Query(combined([*weighted, *photos]), tuple(terms), None if photos else _calibration(terms))
+
+
+def _calibration(terms: Sequence[Term]) -> Calibration | None:
+    if not any(term.weight > 0 for term in terms):
+        return None
+    if any(term.weight < 0 for term in terms):
+        return "difference"
+    return "sentence" if len(terms) == 1 else "sum"
+
+
+def parse_terms(text: str) -> list[Term]:
+    """Return the terms of a query: separated by + and - between spaces, each with a weight before a colon.
+
+    A query that ends with a sign, or has two in a row, is one sentence as it stands: its user is still
+    typing. Raises CrossmodalError for a query without words, or with weights that are 0 or too large.
     """
-    if not query.strip():
+    text = replaced_surrogates(text).strip()
+    if not text:
         raise CrossmodalError(EMPTY)
-    parts = SIGN.split(query.strip())  # text, sign, text, sign, text ...
+    parts = SIGN.split(text)  # text, sign, text, sign, text ...
     signed = [("+", parts[0]), *zip(parts[1::2], parts[2::2], strict=True)]
     if not parts[0].strip():
         signed = signed[1:]
-    if any(not text.strip() for _, text in signed):
-        return [Term(query.strip())]
-    terms = []
-    for sign, text in signed:
-        match = WEIGHT.match(text.strip())
-        words = text.strip()[match.end() if match else 0 :]
-        weight = float(match[1]) if match else 1.0
-        terms.append(Term(words, -weight if sign == "-" else weight))
+    if any(not words.strip() for _, words in signed):
+        return [Term(text)]
+    terms = [_term(sign, words.strip()) for sign, words in signed]
     if all(term.weight == 0 for term in terms):
-        raise CrossmodalError(f"All weights in {query!r} are 0, so there is nothing to look for.")
+        raise CrossmodalError(f"All weights in {text!r} are 0, so there is nothing to look for.")
     return terms
 
 
-def combine(parts: Sequence[tuple[np.ndarray, float]]) -> np.ndarray:
+def _term(sign: str, words: str) -> Term:
+    match = WEIGHT.match(words)
+    weight = checked_weight(float(match[1]), words) if match else 1.0
+    return Term(words[match.end() :] if match else words, -weight if sign == "-" else weight)
+
+
+def checked_weight(weight: float, of: str) -> float:
+    """Return a weight as it is; raises CrossmodalError for one that is no number from 0 to HEAVIEST."""
+    if not math.isfinite(weight) or not 0 <= weight <= HEAVIEST:
+        raise CrossmodalError(f"The weight of {of!r} is {weight:g}; give a number from 0 to {HEAVIEST:g}.")
+    return weight
+
+
+def terms_of(arguments: Sequence[str]) -> list[Term]:
+    """Return the terms of a command line's words: what was typed without quotes is one query.
+
+    An argument with a space in it was quoted; then each argument is a query of its own, and their terms add up.
+    """
+    given = [argument for argument in arguments if argument.strip()]
+    if not any(" " in argument.strip() for argument in given):
+        given = [" ".join(given)]
+    return [term for argument in given for term in parse_terms(argument)] if any(given) else []
+
+
+def replaced_surrogates(text: str) -> str:
+    """Return a text in which halves of characters, which no tokenizer can read, are replaced."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def combined(parts: Sequence[tuple[np.ndarray, float]]) -> np.ndarray:
     """Return the weighted sum of unit vectors [D] as a unit vector, fp32.
 
     Raises CrossmodalError where nothing is left of it.
     """
     total = np.sum([weight * vector for vector, weight in parts], axis=0, dtype=np.float64)
     length = float(np.linalg.norm(total))
-    if not parts or length < 1e-6:
-        raise CrossmodalError("The parts of this query cancel each other out; take other words or weights.")
+    if not length >= 1e-6:
+        raise CrossmodalError("The parts of this query cancel each other out; choose other words or weights.")
     return np.asarray(total / length, dtype=np.float32)
-
-
-def encode_terms(
-    terms: Sequence[Term], encode: Callable[[Sequence[str]], np.ndarray]
-) -> list[tuple[np.ndarray, float]]:
-    """Return each term's vector with its weight; `encode` gives unit vectors [N, D]."""
-    vectors = encode([term.text for term in terms])
-    return [(vector, term.weight) for vector, term in zip(vectors, terms, strict=True)]

@@ -1,165 +1,142 @@
-"""Searching photos wherever they lie: by words, by a photo, by both; filtered, sorted, copies together."""
+"""The one search: queries and answers over any gallery, for the page, the API and the command line alike."""
 
-from abc import ABC, abstractmethod
+import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from PIL import Image
 
+from crossmodal.data.everyday import everyday_scenes
 from crossmodal.encoding.runtime import Runtime
-from crossmodal.errors import CrossmodalError
-from crossmodal.photos.store import Photo
-from crossmodal.photos.walk import shown
+from crossmodal.search.captions import CaptionList, different
 from crossmodal.search.copies import Group, group_copies
-from crossmodal.search.cutoff import Cutoff
-from crossmodal.search.filters import Filters, date_of
-from crossmodal.search.gallery import PhotoTable
-from crossmodal.search.query import EMPTY, Term, combine, encode_terms, parse_terms
+from crossmodal.search.filters import NO_FILTERS, Filters
+from crossmodal.search.gallery import Gallery
+from crossmodal.search.hit import Answer, CaptionHit, Copy, Hit
+from crossmodal.search.query import Query, Term, checked_weight, parse_terms
+from crossmodal.search.record import Photo
 
 FETCHED = 4  # how many times the photos asked for are looked at for copies, at first
 
 
-@dataclass(frozen=True)
-class PhotoQuery:
-    """A unit vector [D], and whether the cut-off, which is for one sentence, says something of its scores."""
+class Search:
+    """A gallery, and the runtime of the model that made it, which encodes queries."""
 
-    vector: np.ndarray
-    sentence: bool
-
-
-@dataclass(frozen=True)
-class PhotoHit:
-    """A photo that was found: its similarity with the query, and its copies that were found with it."""
-
-    photo: Photo
-    path: Path
-    score: float
-    exact_copies: tuple[str, ...] = ()
-    similar_copies: tuple[str, ...] = ()
-    copies: tuple[Photo, ...] = ()
-
-    @property
-    def name(self) -> str:
-        """The path from the root of the photos, as it can be shown."""
-        return shown(self.photo.found.path)
-
-
-class PhotoSearch(ABC):
-    """Queries and answers over a table of photos."""
-
-    table: PhotoTable
-    root: Path
-    meta: dict[str, Any]
-    cutoff: Cutoff | None
-    has_looks = True  # by which copies are told
-
-    @property
-    @abstractmethod
-    def runtime(self) -> Runtime:
-        """What encodes queries."""
-
-    @property
-    def kind(self) -> str:
-        """How the photos are searched, in words."""
-        return self.table.kind
+    def __init__(self, gallery: Gallery, runtime: Runtime) -> None:
+        self.gallery, self.runtime = gallery, runtime
+        self._everyday: CaptionList | None = None
+        self._lock = threading.Lock()
 
     # --- queries ---
 
     def query(
         self,
         text: str | Sequence[Term] = "",
-        photo: np.ndarray | None = None,
-        photo_weight: float = 1.0,
+        image: np.ndarray | None = None,
+        image_weight: float = 1.0,
         like: str | None = None,
-    ) -> PhotoQuery:
-        """Turn words, a photo, a photo of the index (`like`, its path), or several of them into a query.
+    ) -> Query:
+        """Turn words, a photo, a photo of the gallery (`like`, its id), or several of them into a query.
 
-        Words may be terms with signs and weights, as text or as such. `photo` is as `encode_photo` gives it.
-        Raises CrossmodalError when there is nothing to look for.
+        Words may be terms with signs and weights, as text or parsed; `image` is a vector that `encode_photo`
+        gives. Raises CrossmodalError when there is nothing to look for, UnknownPhotoError for an unknown id.
         """
         terms = list(text) if not isinstance(text, str) else parse_terms(text) if text.strip() else []
-        parts = encode_terms(terms, self.runtime.encode_sentences) if terms else []
-        if photo is not None:
-            parts.append((photo, photo_weight))
-        if like is not None:
-            parts.append((self.vector(like), photo_weight))
-        if not parts:
-            raise CrossmodalError(EMPTY)
-        return PhotoQuery(combine(parts), len(parts) == len(terms) == 1 and terms[0].weight > 0)
+        photos = [] if image is None else [image]
+        photos += [] if like is None else [self.gallery.vector(like)]
+        if photos:
+            checked_weight(image_weight, "the photo")
+        sentences = self.runtime.encode_sentences([term.text for term in terms]) if terms else None
+        return Query.of(terms, sentences, [(photo, image_weight) for photo in photos])
 
-    def encode_photo(self, path_or_bytes: Path | bytes, name: str | None = None) -> np.ndarray:
+    def encode_photo(self, photo: Path | bytes | Image.Image, name: str | None = None) -> np.ndarray:
         """Return a photo's unit vector [D]; raises PhotoError for a broken one."""
         from crossmodal.data.decoding import load_photo
 
         prepare = self.runtime.preprocessing
-        photo = load_photo(path_or_bytes, at_least=prepare.size, name=name)
-        return self.runtime.encode_pixels(prepare.array(photo)[None])[0]
-
-    def vector(self, path: str) -> np.ndarray:
-        """Return the unit vector [D] of a photo by its path from the root; raises CrossmodalError for another."""
-        found = self.table.vector(path)
-        if found is None:
-            raise CrossmodalError(f"{shown(path)} is not in the index of {shown(str(self.root))}.")
-        return found
+        image = photo if isinstance(photo, Image.Image) else load_photo(photo, at_least=prepare.size, name=name)
+        return self.runtime.encode_pixels(prepare.array(image)[None])[0]
 
     # --- answers ---
 
-    def check(self, filters: Filters, by_date: bool) -> None:
-        """Raise CrossmodalError for filters that nothing can pass, or that these photos do not have."""
-        filters.check()
-
-    def search(
+    def photos(
         self,
-        query: PhotoQuery,
-        top_k: int = 10,
-        filters: Filters | None = None,
+        query: Query,
+        count: int = 10,
+        filters: Filters = NO_FILTERS,
         by_date: bool = False,
         cut_off: bool = True,
         group: bool = True,
-    ) -> list[PhotoHit]:
+        without: str | None = None,
+    ) -> Answer:
         """Return the photos most similar to a query, best first, or the newest of those first with `by_date`.
 
-        Copies of a photo are put under the best-ranked of them with `group`. With `cut_off`, nothing comes
-        back where nothing looks like the sentence, and photos that do not are left out, as far as the
-        index knows from which score on that is.
+        Copies of a photo are put under the best-ranked of them with `group`. With `cut_off` nothing comes back
+        where nothing looks like the query, and photos that do not are left out, for the kinds of queries that
+        the gallery's cut-off is calibrated for. `without` is the id of a photo that is left out. Filters of
+        fields that the gallery does not know are not applied, and the answer names them.
         """
-        filters = filters or Filters()
-        self.check(filters, by_date)
-        passing = self.table.count(filters)
-        group = group and self.has_looks
-        asked = FETCHED * top_k if group else top_k
+        about, (filters, not_applied) = self.gallery.about, filters.only(self.gallery.about.fields)
+        passing = self.gallery.count(filters)
+        wanted = count + (without is not None)
+        group = group and "look" in about.fields
+        asked = FETCHED * wanted if group else wanted
         while True:
-            found = self.table.nearest(query.vector, min(asked, passing), filters) if passing else []
-            kept = self._worth_showing(query, found, passing) if cut_off else found
-            # An runtime may give fewer than it is asked for, and then has no more.
+            found = self.gallery.nearest(query.vector, min(asked, passing), filters) if passing else []
+            scores = [score for _, score in found]
+            limits = about.cutoff if cut_off else None
+            kept = found if limits is None else found[: limits.worth_showing(scores, passing, query.calibration)]
+            # A gallery may give fewer than it is asked for, and then has no more.
             ended = len(found) < asked or len(kept) < len(found)
-            ranked = [photo for photo, _ in kept]
-            groups = group_copies(ranked, top_k) if group else [Group(photo) for photo in ranked[:top_k]]
-            if ended or len(groups) == top_k:
+            groups = group_copies(kept, wanted) if group else [Group(*one) for one in kept[:wanted]]
+            if ended or len(groups) == wanted:
                 break
             asked *= 4
-        score_of = {photo.found.path: score for photo, score in found}
-        hits = [
-            PhotoHit(
-                one.best,
-                self.root / one.best.found.path,
-                score_of[one.best.found.path],
-                tuple(shown(photo.found.path) for photo in one.exact),
-                tuple(shown(photo.found.path) for photo in one.similar),
-                (*one.exact, *one.similar),
-            )
-            for one in groups
-        ]
-        return sorted(hits, key=lambda hit: -date_of(hit.photo)) if by_date else hits
+        hits = [hit for hit in map(self._hit, groups) if hit.id != without][:count]
+        if by_date and "date" in about.fields:
+            hits.sort(key=lambda hit: -hit.photo.date)
+        else:
+            not_applied += ("by_date",) if by_date else ()
+        return Answer(tuple(hits), passing, len(kept) < len(found), not_applied)
 
-    def _worth_showing(
-        self, query: PhotoQuery, found: list[tuple[Photo, float]], among: int
-    ) -> list[tuple[Photo, float]]:
-        """Return what looks like the sentence, in its order; all of it where nobody knows."""
-        if self.cutoff is None or not query.sentence:
-            return found
-        if not found or found[0][1] < self.cutoff.threshold(among):
-            return []
-        return [(photo, score) for photo, score in found if score >= self.cutoff.left_out_below]
+    def newest(self, count: int, filters: Filters = NO_FILTERS) -> list[Hit]:
+        """Return photos to show before anything is asked, without scores."""
+        filters, _ = filters.only(self.gallery.about.fields)
+        return [self._hit(Group(photo, 0.0)) for photo in self.gallery.newest(count, filters)]
+
+    def hit(self, photo_id: str, score: float = 0.0) -> Hit:
+        """Return a photo as a hit; raises UnknownPhotoError."""
+        return self._hit(Group(self.gallery.photo(photo_id), score))
+
+    def _hit(self, group: Group) -> Hit:
+        gallery, about = self.gallery, self.gallery.about
+        copies = tuple(Copy(gallery.id_of(photo), photo, exact) for photo, exact in group.copies)
+        return Hit(
+            gallery.id_of(group.best), group.score, group.best, self.path(group.best), copies, about.fields
+        )  # fmt: skip
+
+    def path(self, photo: Photo) -> Path:
+        """Return the file of a photo."""
+        return self.gallery.about.root / photo.path
+
+    def captions(self, query: Query, count: int = 10, among: CaptionList | None = None) -> list[CaptionHit]:
+        """Return the captions most similar to a query, best first, of which no two say the same.
+
+        They are those of `among`, else the gallery's own, else everyday scenes.
+        """
+        if among is None and not self.gallery.about.has_captions:
+            among = self.everyday
+        nearest = self.gallery.captions if among is None else among.nearest
+        return [CaptionHit(one.caption, one.score, one.photo) for one in different(nearest, query.vector, count)]
+
+    @property
+    def everyday(self) -> CaptionList:
+        """Everyday scenes, the captions of photos that have none of their own; encoded when they are first asked for."""
+        with self._lock:
+            self._everyday = self._everyday or CaptionList.encoded(everyday_scenes(), self.runtime.encode_sentences)
+            return self._everyday
+
+    def close(self) -> None:
+        """Close the gallery."""
+        self.gallery.close()

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 
 from crossmodal.errors import UnknownPhotoError
-from crossmodal.photos.store import Photo
 from crossmodal.scale.milvus.connection import MOST, Milvus
 from crossmodal.scale.milvus.gallery import MilvusSearch
 from crossmodal.scale.milvus.rows import as_photo
 from crossmodal.search.ids import opaque_id
+from crossmodal.search.record import Photo
 from crossmodal.serving.gallery import NO_SUCH_PHOTO, FoundCaption
 from crossmodal.serving.photo_gallery import Scenes, SearchGallery
 

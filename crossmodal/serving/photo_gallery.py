@@ -12,9 +12,10 @@ from crossmodal.data.everyday import everyday_scenes
 from crossmodal.encoding.runtime import Runtime
 from crossmodal.photos.gallery import PhotoLibrary
 from crossmodal.photos.opening import runtime_of
-from crossmodal.photos.store import Photo, Store
+from crossmodal.photos.store import Store
 from crossmodal.search.fast_index import HalfIndex
 from crossmodal.search.filters import Filters, date_of, orientation_of
+from crossmodal.search.record import Photo
 from crossmodal.search.search import PhotoQuery, PhotoSearch
 from crossmodal.serving.gallery import Found, FoundCaption, Gallery, Ids
 

@@ -72,6 +72,10 @@ class Milvus:
             said = str(getattr(error, "message", "") or (details() if callable(details) else error)).split("\n")[0]
             raise UnavailableError(f"Milvus at {self.url} does not answer as it should ({said[:300]}).") from error
 
+    def close(self) -> None:
+        """Close the connection."""
+        self._told(self._client.close)
+
     # --- what the gallery is ---
 
     def about(self) -> dict[str, Any]:
@@ -170,21 +174,25 @@ class Milvus:
 
     # --- reading and searching ---
 
-    def query(self, collection: str, expression: str, fields: Sequence[str]) -> list[dict[str, Any]]:
-        """Return the rows that an expression is true of, MOST at the most."""
+    def query(self, collection: str, expression: str, fields: Sequence[str], most: int = MOST) -> list[dict[str, Any]]:
+        """Return the rows that an expression is true of, `most` at the most."""
         rows = self._told(
             lambda: self._client.query(
-                collection, filter=expression, output_fields=list(fields), limit=MOST, consistency_level="Strong",
+                collection, filter=expression, output_fields=list(fields), limit=most, consistency_level="Strong",
                 timeout=SECONDS,
             )
         )  # fmt: skip
         return [dict(row) for row in rows]
 
-    def count(self, collection: str, expression: str = "") -> int:
-        """Return how many rows an expression is true of."""
+    def count(self, collection: str, expression: str = "", up_to_date: bool = False) -> int:
+        """Return how many rows an expression is true of.
+
+        With `up_to_date` the server waits until it has seen every write; without, some of the last seconds may be missing.
+        """
+        level = "Strong" if up_to_date else "Eventually"
         rows = self._told(
             lambda: self._client.query(
-                collection, filter=expression, output_fields=["count(*)"], consistency_level="Strong", timeout=SECONDS
+                collection, filter=expression, output_fields=["count(*)"], consistency_level=level, timeout=SECONDS
             )
         )
         return int(rows[0]["count(*)"])

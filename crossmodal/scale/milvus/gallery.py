@@ -1,100 +1,143 @@
-"""Photos whose records and vectors lie in Milvus, searched as those of an index are."""
+"""The gallery in Milvus: nothing of it is held here but what it is."""
 
+import difflib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from cachetools import TTLCache
 
-from crossmodal.encoding.runtime import Runtime
-from crossmodal.errors import CrossmodalError, GalleryError
-from crossmodal.photos.opening import runtime_by
-from crossmodal.photos.store import Photo
+from crossmodal.errors import CrossmodalError, UnknownPhotoError
+from crossmodal.files import shown
+from crossmodal.runs.models import Maker
 from crossmodal.scale.milvus.connection import Milvus, quoted
 from crossmodal.scale.milvus.rows import READ, as_photo, expression_of, written
 from crossmodal.search.cutoff import Cutoff
-from crossmodal.search.filters import NOT_OF_A_RUN, Filters
-from crossmodal.search.search import PhotoSearch
+from crossmodal.search.filters import NO_FILTERS, Filters
+from crossmodal.search.gallery import UNKNOWN_PHOTO, About, CaptionMatch
+from crossmodal.search.ids import opaque_id
+from crossmodal.search.record import Photo
+
+COUNTS, SECONDS_KEPT = 256, 30.0  # filters whose counts are kept, and for how long
 
 
-class PhotosInMilvus:
-    """A table of photos; filters travel to the runtime."""
+class MilvusGallery:
+    """Photos, and their captions, that `load` brought into Milvus; filters travel there."""
 
-    def __init__(self, milvus: Milvus, cameras: list[str]) -> None:
-        self._milvus, self._cameras = milvus, cameras
-
-    @property
-    def kind(self) -> str:
-        """As PhotoTable says."""
-        return self._milvus.kind
-
-    def count(self, filters: Filters) -> int:
-        """As PhotoTable says."""
-        return self._milvus.count(self._milvus.photos, expression_of(filters, self._cameras))
-
-    def nearest(self, vector: np.ndarray, count: int, filters: Filters) -> list[tuple[Photo, float]]:
-        """As PhotoTable says; equal scores in the order of paths, and no more than Milvus returns at once."""
-        expression = expression_of(filters, self._cameras)
-        found = self._milvus.nearest(self._milvus.photos, vector, count, READ, expression)
-        photos = [(as_photo(row), score) for row, score in found]
-        return sorted(photos, key=lambda one: (-one[1], one[0].found.path))
-
-    def vector(self, path: str) -> np.ndarray | None:
-        """As PhotoTable says."""
-        rows = self._milvus.query(self._milvus.photos, f"path == {quoted(written(path))}", ["vector"])
-        return np.array(rows[0]["vector"], dtype=np.float32) if rows else None
-
-
-class MilvusSearch(PhotoSearch):
-    """The gallery that was loaded into Milvus."""
-
-    def __init__(
-        self, milvus: Milvus, checkpoint: Path | None = None, root: Path | None = None, runtime: Runtime | None = None
-    ) -> None:
+    def __init__(self, milvus: Milvus, checkpoint: Path | None = None, root: Path | None = None) -> None:
         """`checkpoint` is the model that encodes queries, and `root` the folder of the photos, where they are elsewhere here.
 
         Raises CrossmodalError for a gallery that is absent or was not loaded whole, and for another model than its own.
         """
-        self.milvus, self.meta = milvus, milvus.about()
+        self._milvus, held = milvus, milvus.about()
         again = f"python -m crossmodal load {milvus.url} --collection {milvus.name}"
-        if not self.meta.get("complete"):
-            state = "was not loaded whole" if self.meta else "is not there"
+        if not held.get("complete"):
+            state = "was not loaded whole" if held else "is not there"
             raise CrossmodalError(
                 f"The gallery {milvus.name} in {milvus.url} {state}; load it with: {again} --photos DIR"
             )
         if checkpoint:
-            self._refuse_another(checkpoint)
-            self.meta = {**self.meta, "checkpoint": str(checkpoint)}
-        self.root = root or Path(self.meta["root"])
-        self.of_run: bool = self.meta["holds"] == "run"
-        self.has_looks = not self.of_run
-        self.table = PhotosInMilvus(milvus, self.meta["cameras"])
-        self.cutoff = Cutoff.from_plain(self.meta["cutoff"])
-        # Here, so that what is wrong is said when the gallery is opened.
-        of = f"the gallery {milvus.name} in {milvus.url}"
-        self._runtime = runtime or runtime_by(self.meta, of, f"{again} --rebuild --checkpoints RUN")
+            self._refuse_another(checkpoint, held)
+        self.about = About(
+            held["title"], root or Path(held["root"]), held["fingerprint"], checkpoint or Path(held["checkpoint"]),
+            held["recipe"], frozenset(held["fields"]), Cutoff.from_plain(held["cutoff"]), held["metrics"], held["note"],
+        )  # fmt: skip
+        # A search needs the count for its cut-off; asked of Milvus each time it would take as long as the search.
+        self._counts: TTLCache[Filters, int] = TTLCache(COUNTS, SECONDS_KEPT)
+        self._key, self._values = bytes.fromhex(held["id_key"]), held["values"]
+        self.maker = Maker(
+            self.about.fingerprint, self.about.checkpoint, f"the gallery {milvus.name} in {milvus.url}",
+            f"{again} --rebuild --checkpoints RUN",
+        )  # fmt: skip
 
-    def _refuse_another(self, checkpoint: Path) -> None:
+    def _refuse_another(self, checkpoint: Path, held: dict[str, Any]) -> None:
         """Raise CrossmodalError where a checkpoint is not the model that made the gallery."""
-        from crossmodal.runs.opening import load_model
+        from crossmodal.runs.opening import about_checkpoint
 
-        found = load_model(checkpoint)[1]["fingerprint"]
-        if found != self.meta["fingerprint"]:
+        found = about_checkpoint(checkpoint)["fingerprint"]
+        if found != held["fingerprint"]:
             raise CrossmodalError(
-                f"The gallery {self.milvus.name} in {self.milvus.url} was made by another model ({self.meta['recipe']}, "
-                f"{self.meta['fingerprint']}) than {checkpoint} ({found})."
+                f"The gallery {self._milvus.name} in {self._milvus.url} was made by another model ({held['recipe']}, "
+                f"{held['fingerprint']}) than {checkpoint} ({found})."
             )
 
     @property
-    def runtime(self) -> Runtime:
-        """As PhotoSearch says."""
-        return self._runtime
+    def kind(self) -> str:
+        """How it is searched, in words."""
+        return self._milvus.kind
 
-    def check(self, filters: Filters, by_date: bool) -> None:
-        """As PhotoSearch says; raises GalleryError for filters and dates of a run's photos, which have none."""
-        if self.of_run and (by_date or filters != Filters()):
-            raise GalleryError(NOT_OF_A_RUN)
+    def _expression(self, filters: Filters) -> str:
+        return expression_of(filters, self._values)
 
-    def with_id(self, key: str) -> dict[str, Any] | None:
-        """Return the row of a photo by its key, with its vector, or None."""
-        rows = self.milvus.query(self.milvus.photos, f"id == {quoted(key)}", [*READ, "vector"])
-        return rows[0] if rows else None
+    def count(self, filters: Filters = NO_FILTERS) -> int:
+        """Return how many photos pass."""
+        known = self._counts.get(filters)
+        if known is None:
+            known = self._counts[filters] = self._milvus.count(self._milvus.photos, self._expression(filters))
+        return known
+
+    def nearest(self, vector: np.ndarray, count: int, filters: Filters = NO_FILTERS) -> list[tuple[Photo, float]]:
+        """Return the photos that pass most similar to a unit vector [D], no more than Milvus returns at once.
+
+        Equal scores come in the order of paths.
+        """
+        found = self._milvus.nearest(self._milvus.photos, vector, count, READ, self._expression(filters))
+        photos = [(as_photo(row), score) for row, score in found]
+        return sorted(photos, key=lambda one: (-one[1], one[0].path))
+
+    def newest(self, count: int, filters: Filters = NO_FILTERS) -> list[Photo]:
+        """Return some photos: Milvus has no order of dates without reading all of them."""
+        rows = self._milvus.query(self._milvus.photos, self._expression(filters), READ, count)
+        return sorted(map(as_photo, rows), key=lambda photo: (-photo.date, photo.path))
+
+    def id_of(self, photo: Photo) -> str:
+        """Return the photo's key in Milvus, which tells nothing of its path."""
+        return opaque_id(photo.path, self._key)
+
+    def _row(self, photo_id: str, *more: str) -> dict[str, Any]:
+        rows = self._milvus.query(self._milvus.photos, f"id == {quoted(photo_id)}", [*READ, *more])
+        if not rows:
+            raise UnknownPhotoError(UNKNOWN_PHOTO)
+        return rows[0]
+
+    def photo(self, photo_id: str) -> Photo:
+        """Return a photo; raises UnknownPhotoError."""
+        return as_photo(self._row(photo_id))
+
+    def vector(self, photo_id: str) -> np.ndarray:
+        """Return a photo's unit vector [D]; raises UnknownPhotoError."""
+        return np.array(self._row(photo_id, "vector")["vector"], dtype=np.float32)
+
+    def id_at(self, path: str) -> str:
+        """Return the id of the photo at a path from the root; raises UnknownPhotoError that names a similar path."""
+        photo_id = opaque_id(path, self._key)
+        if not self._milvus.query(self._milvus.photos, f"id == {quoted(photo_id)}", ["id"]):
+            start = written(path.rpartition("/")[0])
+            beside = self._milvus.query(self._milvus.photos, f"path like {quoted(start + '%')}", READ)
+            near = difflib.get_close_matches(path, [as_photo(row).path for row in beside], 1)
+            advice = f"; did you mean {shown(near[0])}?" if near else "."
+            raise UnknownPhotoError(f"{shown(path)} is not among the photos of {shown(str(self.about.root))}{advice}")
+        return photo_id
+
+    def captions(self, vector: np.ndarray, count: int) -> list[CaptionMatch]:
+        """Return the captions most similar to a unit vector [D], best first; none where the photos have none."""
+        if not self.about.has_captions:
+            return []
+        found = self._milvus.nearest(self._milvus.captions, vector, count, ["caption", "image", "vector"])
+        return [
+            CaptionMatch(row["caption"], score, row["image"], np.array(row["vector"], dtype=np.float32))
+            for row, score in found
+        ]
+
+    def caption_count(self) -> int:
+        """Return how many captions the photos have."""
+        return self._milvus.count(self._milvus.captions) if self.about.has_captions else 0
+
+    def values(self, name: str) -> Sequence[Any]:
+        """Return the different values of a field as they were when the gallery was loaded."""
+        return self._values.get(name, ())
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._milvus.close()

@@ -1,20 +1,21 @@
 """Loading a gallery into Milvus, or bringing it up to date there: what is there already is not sent again."""
 
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from crossmodal.batched import batched
 from crossmodal.errors import CrossmodalError
-from crossmodal.photos.store import Described, Photo
-from crossmodal.photos.walk import Found
 from crossmodal.scale.milvus.connection import FORMAT, TEXT, VERSION, Milvus, quoted
-from crossmodal.scale.milvus.rows import FIELDS, as_row, stamp_of
+from crossmodal.scale.milvus.rows import COLUMNS, as_row, stamp_of
+from crossmodal.search.gallery import About
 from crossmodal.search.ids import opaque_id
+from crossmodal.search.in_memory import PhotosInMemory
+from crossmodal.search.record import Photo
+from crossmodal.search.run_gallery import RunGallery
 
 AT_ONCE = 1000  # rows that are sent together, some megabytes
 CAPTION_FIELDS: dict[str, int | type] = {"id": 64, "stamp": 32, "caption": TEXT, "image": 64}
@@ -25,73 +26,62 @@ Watch = Callable[[int, int], None]  # rows done, rows in all
 class Source:
     """What is loaded: what it is, its photos, and its captions (text, path of its photo), each with unit vectors."""
 
-    about: Mapping[str, Any]
-    photos: list[Photo]
+    about: About
+    values: Mapping[str, Sequence[str]]  # of the fields that filters look for a part of
+    photos: Sequence[Photo]
     vectors: np.ndarray
-    captions: list[tuple[str, str]]
+    captions: Sequence[tuple[str, str]]
     caption_vectors: np.ndarray
 
     @staticmethod
-    def of_index(folder: Path) -> "Source":
-        """Return an index of photos; raises CrossmodalError when there is none."""
-        from crossmodal.photos.gallery import PhotoLibrary
-
-        library = PhotoLibrary(folder)
-        kept = {key: library.meta[key] for key in ("fingerprint", "checkpoint", "recipe", "size", "runtime", "cutoff")}
-        about = {
-            **kept,
-            "root": str(library.root.resolve()),
-            "cameras": library.cameras(),
-            "metrics": {},
-            "holds": "photos",
+    def of(gallery: PhotosInMemory) -> "Source":
+        """Return a run's gallery, or an indexed folder's."""
+        about = replace(gallery.about, root=gallery.about.root.resolve(), checkpoint=gallery.about.checkpoint.resolve())
+        values: dict[str, Sequence[str]] = {
+            name: list(gallery.values(name)) for name in ("folder", "camera") if name in about.fields
         }
-        return Source(about, list(library.photos), library.vectors, [], np.empty((0, library.meta["size"]), np.float32))
+        captions: list[tuple[str, str]] = []
+        vectors = np.empty((0, gallery.vectors.shape[1]), np.float32)
+        if isinstance(gallery, RunGallery):
+            held = gallery.embeddings
+            owners = held.caption_to_image.tolist()
+            captions = [(text, held.image_names[owner]) for text, owner in zip(held.captions, owners, strict=True)]
+            vectors = held.texts.numpy()
+        return Source(about, values, gallery.photos, gallery.vectors, captions, vectors)
 
-    @staticmethod
-    def of_run(checkpoint: Path | None) -> "Source":
-        """Return a run's gallery, by default that of the page."""
-        from crossmodal.runs.opening import checkpoint_of, default_run, load_model, open_embeddings
-
-        path = checkpoint_of(checkpoint or default_run())
-        model, content = load_model(path)
-        embeddings = open_embeddings(path, content["fingerprint"], model)
-        captions: dict[str, list[str]] = {name: [] for name in embeddings.image_names}
-        pairs = []
-        for caption, owner in zip(embeddings.captions, embeddings.caption_to_image.tolist(), strict=True):
-            captions[embeddings.image_names[owner]].append(caption)
-            pairs.append((caption, embeddings.image_names[owner]))
-        unknown = Described(b"", 0, 0, None, "", 0)
-        photos = [Photo(Found(name, 0, 0), 0, unknown, tuple(captions[name])) for name in embeddings.image_names]
-        about = {
-            "fingerprint": content["fingerprint"], "checkpoint": str(path.resolve()), "recipe": model.recipe.name,
-            "size": model.recipe.joint_size, "runtime": "OpenVINO", "cutoff": None, "cameras": [], "holds": "run",
-            "root": str(Path(embeddings.data["images"]).resolve()), "metrics": dict(content["metrics"]),
+    def plain(self) -> dict[str, Any]:
+        """Return what the gallery is, as plain values."""
+        about = self.about
+        return {
+            "title": about.title, "root": str(about.root), "fingerprint": about.fingerprint,
+            "checkpoint": str(about.checkpoint), "recipe": about.recipe, "fields": sorted(about.fields),
+            "cutoff": about.cutoff.plain() if about.cutoff else None, "metrics": dict(about.metrics), "note": about.note,
+            "values": {name: list(values) for name, values in self.values.items()},
         }  # fmt: skip
-        return Source(about, photos, embeddings.images.float().numpy(), pairs, embeddings.texts.float().numpy())
 
 
 def load(milvus: Milvus, source: Source, rebuild: bool, watch: Watch = lambda done, total: None) -> int:
     """Bring a gallery in Milvus up to date with its source; return how many rows were sent.
 
-    A load that was cut off is gone on with by the next. Raises CrossmodalError where the gallery there is
+    The next load resumes one that was cut off. Raises CrossmodalError where the gallery there is
     of another model, unless `rebuild` throws it away first.
     """
     if rebuild:
         milvus.drop()
     there = milvus.about()
-    if there and there["fingerprint"] != source.about["fingerprint"]:
+    if there and there["fingerprint"] != source.about.fingerprint:
         raise CrossmodalError(
             f"The gallery {milvus.name} in {milvus.url} was made by another model ({there['recipe']}, "
-            f"{there['fingerprint']}) than what is loaded ({source.about['fingerprint']}); name another --collection, or "
+            f"{there['fingerprint']}) than what is loaded ({source.about.fingerprint}); name another --collection, or "
             "throw it away with --rebuild."
         )
     # The key of the ids is the gallery's own, so that ids stay the same on whichever machine it is loaded or served.
     key = there.get("id_key") or secrets.token_hex(32)
-    milvus.say_about({"format": FORMAT, "version": VERSION, **source.about, "id_key": key, "complete": False})
+    milvus.say_about({"format": FORMAT, "version": VERSION, **source.plain(), "id_key": key, "complete": False})
     total = len(source.photos) + len(source.captions)
     secret = bytes.fromhex(key)
     sent = _bring(
-        milvus, milvus.photos, FIELDS, source.vectors, (as_row(one, opaque_id(one.found.path, secret)) for one in source.photos),
+        milvus, milvus.photos, COLUMNS, source.vectors, (as_row(one, opaque_id(one.found.path, secret)) for one in source.photos),
         lambda done: watch(done, total),
     )  # fmt: skip
     if source.captions:
@@ -136,7 +126,7 @@ def _bring(
         done(start)
     if sent >= AT_ONCE:
         milvus.settle(collection)
-    if milvus.count(collection) > len(wanted):
+    if milvus.count(collection, up_to_date=True) > len(wanted):
         for there in milvus.keys(collection):
             gone = [key for key in there if key not in wanted]
             if gone:

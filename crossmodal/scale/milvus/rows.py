@@ -2,23 +2,23 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
-from math import ceil, isfinite
+from math import isfinite
 from typing import Any
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
-from crossmodal.photos.store import Described, Photo
-from crossmodal.photos.walk import Found
 from crossmodal.scale.milvus.connection import TEXT, quoted
-from crossmodal.search.filters import Filters, below, date_of, orientation_of
+from crossmodal.search.filters import Condition, Filters
+from crossmodal.search.record import FIELDS, Described, Found, Photo
 
-# The width of a text's column, or int or float.
-FIELDS: dict[str, int | type] = {
-    "id": 64, "stamp": 32, "path": TEXT, "bytes": int, "digest": 64, "width": int, "height": int, "pixels": int,
-    "orientation": 16, "date": float, "camera": 2000, "look": int, "captions": TEXT,
+# The column of each field of a record: the width of a text, or int or float.
+WIDTHS = {"path": TEXT, "folder": TEXT, "orientation": 16, "camera": 2000}
+COLUMNS: dict[str, int | type] = {
+    "id": 64, "stamp": 32, "digest": 64, "captions": TEXT,
+    **{name: WIDTHS[name] if field.type is str else field.type for name, field in FIELDS.items()},
 }  # fmt: skip
-READ = ["path", "bytes", "digest", "width", "height", "date", "camera", "look", "captions"]
+READ = [name for name in COLUMNS if name not in ("id", "stamp")]
 PLAIN = "/ ._-,()+'&@"  # characters that stay as they are
 
 
@@ -29,16 +29,16 @@ def written(text: str) -> str:
 
 def as_row(photo: Photo, key: str) -> dict[str, Any]:
     """Return a photo's row without its vector."""
-    described, captions = photo.described, list(photo.captions)
+    captions = list(photo.captions)
     while len(json.dumps(captions)) > TEXT:
         captions.pop()
-    row: dict[str, Any] = {
-        "path": written(photo.found.path), "bytes": photo.found.size, "digest": described.digest.hex(),
-        "width": described.width, "height": described.height, "pixels": described.width * described.height,
-        "orientation": orientation_of(described.width, described.height), "date": date_of(photo),
-        "camera": written(described.camera)[:2000], "look": described.look, "captions": json.dumps(captions),
-    }  # fmt: skip
+    fields = {name: _cell(name, field.of(photo)) for name, field in FIELDS.items()}
+    row = {"digest": photo.described.digest.hex(), "captions": json.dumps(captions), **fields}
     return {"id": key, "stamp": stamp_of(row), **row}
+
+
+def _cell(name: str, value: Any) -> Any:
+    return written(value)[: WIDTHS[name]] if name in WIDTHS else value
 
 
 def stamp_of(row: dict[str, Any]) -> str:
@@ -59,22 +59,22 @@ def read(text: str) -> str:
     return os.fsdecode(unquote_to_bytes(text))
 
 
-def expression_of(filters: Filters, cameras: Sequence[str]) -> str:
-    """Return the expression of filters, "" where all photos pass; `cameras` are all there are."""
-    filters.check()
-    parts = []
-    if filters.folder is not None and below(filters.folder):
-        start = written(below(filters.folder))
-        after = start[:-1] + chr(ord("/") + 1)  # the first text that no longer begins so
-        parts.append(f"path >= {quoted(start)} and path < {quoted(after)}")
-    if filters.megapixels is not None:
-        parts.append(f"pixels >= {ceil(filters.megapixels * 1e6)}")
-    if filters.orientation is not None:
-        parts.append(f"orientation == {quoted(filters.orientation)}")
-    if filters.camera is not None:
-        chosen = [quoted(written(name)[:2000]) for name in cameras if filters.camera.lower() in name.lower()]
-        parts.append(f"camera in [{', '.join(chosen)}]" if chosen else "width < 0")
-    low, high = filters.period()
-    parts += [f"date >= {low!r}"] if isfinite(low) else []
-    parts += [f"date < {high!r}"] if isfinite(high) else []
-    return " and ".join(f"({part})" for part in parts)
+def expression_of(filters: Filters, values: Mapping[str, Sequence[str]]) -> str:
+    """Return the expression of filters, "" where all photos pass; `values` are all that there are of some fields."""
+    return " and ".join(f"({part})" for one in filters.conditions() if (part := _part(one, values)))
+
+
+def _part(condition: Condition, values: Mapping[str, Sequence[str]]) -> str:
+    name, value = condition.field, condition.value
+    if condition.comparison == "begins":
+        if not value:
+            return ""
+        start = written(value)
+        after = start[:-1] + chr(ord(start[-1]) + 1)  # the first text that no longer begins so
+        return f"{name} >= {quoted(start)} and {name} < {quoted(after)}"
+    if condition.comparison == "contains":
+        chosen = [quoted(_cell(name, one)) for one in values.get(name, ()) if value.casefold() in one.casefold()]
+        return f"{name} in [{', '.join(chosen)}]" if chosen else "bytes < 0"
+    if isinstance(value, float) and not isfinite(value):
+        return "" if (value < 0) == (condition.comparison == ">=") else "bytes < 0"
+    return f"{name} {condition.comparison} {quoted(_cell(name, value)) if isinstance(value, str) else repr(value)}"

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crossmodal.errors import CrossmodalError
-from crossmodal.photos.walk import ENDINGS, Found
+from crossmodal.photos.walk import ENDINGS
+from crossmodal.search.record import Found
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ import numpy as np
 from crossmodal.errors import CrossmodalError
 from crossmodal.photos.reading import Prepare, Read, digest_of, read_content, read_photo
 from crossmodal.photos.update import AT_ONCE, Encoded, Work, encoded
-from crossmodal.photos.walk import Found
 from crossmodal.scale.ray.shards import Place, read_member
+from crossmodal.search.record import Found
 
 BATCHES_IN_A_ROUND = 5000  # of which Ray is told at once
 ASKED_AHEAD = 4  # batches that are under way to the one who records them

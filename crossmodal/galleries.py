@@ -1,0 +1,89 @@
+"""Opening a gallery to be searched, wherever it lies: what page, serving and commands have in common."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from crossmodal.progress import Bars, silent
+from crossmodal.runs.models import LazyRuntime, Maker
+from crossmodal.search.gallery import Gallery
+from crossmodal.search.search import Search
+
+if TYPE_CHECKING:
+    from crossmodal.search.run_gallery import RunGallery
+
+
+@dataclass(frozen=True)
+class Place:
+    """Which gallery is meant: one in Milvus, an indexed folder of photos, else a run's, by default the newest run's best."""
+
+    photos: Path | None = None  # an indexed folder; with `milvus`, where the photos lie on this machine
+    index: Path | None = None  # where its index lies, if not in the folder
+    checkpoint: Path | None = None  # a checkpoint, or a folder of runs; with `milvus`, the model on this machine
+    split: str = "all"
+    images: Path | None = None  # where a run's photos lie, if they were moved
+    milvus: str | None = None
+    collection: str = "crossmodal"
+
+
+def open_search(place: Place, bars: Bars = silent, to_stay: bool = False) -> Search:
+    """Open a gallery with the model that made it, which is loaded when the first query comes.
+
+    With `to_stay` both are prepared for many searches, and the model is opened at once. Raises CrossmodalError
+    for what is not there, or does not belong together.
+    """
+    from crossmodal.photos.gallery import FolderGallery
+    from crossmodal.photos.store import index_folder
+
+    if place.milvus:
+        from crossmodal.runs.opening import checkpoint_of
+        from crossmodal.scale.milvus.connection import Milvus
+        from crossmodal.scale.milvus.gallery import MilvusGallery
+
+        checkpoint = checkpoint_of(place.checkpoint) if place.checkpoint else None
+        loaded = MilvusGallery(Milvus(place.milvus, place.collection), checkpoint, place.photos)
+        return _search(loaded, loaded.maker, to_stay)
+    if place.photos:
+        folder = FolderGallery(index_folder(place.photos, place.index), to_stay)
+        return _search(folder, folder.maker, to_stay)
+    run = open_run(place.checkpoint, place.images, bars).only(place.split)
+    return _search(run, maker_of_run(run), to_stay)
+
+
+def _search(gallery: Gallery, maker: Maker, to_stay: bool) -> Search:
+    return Search(gallery, maker.runtime(to_stay) if to_stay else LazyRuntime(maker.runtime))
+
+
+def open_run(checkpoint: Path | None = None, images: Path | None = None, bars: Bars = silent) -> "RunGallery":
+    """Open the gallery of a run: all photos that it encoded, or those of the drawn sample for the shipped model."""
+    # Here, since torch takes seconds to import, and a search in an index does without.
+    from crossmodal.data.sample import draw_sample
+    from crossmodal.runs.opening import (
+        SAMPLE,
+        about_checkpoint,
+        checkpoint_of,
+        default_run,
+        open_embeddings,
+        photos_of,
+    )  # fmt: skip
+    from crossmodal.search.cutoff import cutoff_of
+    from crossmodal.search.gallery import About
+    from crossmodal.search.run_gallery import RunGallery
+
+    path = checkpoint_of(checkpoint or default_run())
+    content = about_checkpoint(path)
+    embeddings = open_embeddings(path, content["fingerprint"], bars)
+    if embeddings.data.get("sample") and not images:
+        draw_sample(SAMPLE, bars=bars)
+    about = About(
+        f"{content['recipe']['name']}, epoch {content['epoch']}", photos_of(embeddings, images), content["fingerprint"],
+        path, content["recipe"]["name"], frozenset(), cutoff_of(path, content["fingerprint"]), content["metrics"],
+        str(embeddings.data.get("note", "")),
+    )  # fmt: skip
+    return RunGallery(embeddings, about)
+
+
+def maker_of_run(gallery: "RunGallery") -> Maker:
+    """Return the model that made a run's gallery."""
+    about = gallery.about
+    return Maker(about.fingerprint, about.checkpoint, "this run's embeddings", "python training_script.py")

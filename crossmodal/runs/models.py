@@ -1,0 +1,90 @@
+"""The model that made a gallery: found again by its fingerprint, and opened when the first query needs it."""
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from crossmodal.data.preprocessing import Preprocessing
+from crossmodal.encoding.runtime import Exported, OpenVinoRuntime, Runtime
+from crossmodal.errors import CrossmodalError
+
+if TYPE_CHECKING:
+    from crossmodal.dual_encoder import DualEncoder
+
+
+@dataclass(frozen=True)
+class Maker:
+    """The model that made something: its fingerprint, where its checkpoint was, what was made, how to make it again."""
+
+    fingerprint: str
+    checkpoint: Path
+    made: str
+    again: str
+
+    def model(self) -> "tuple[Path, DualEncoder]":
+        """Load the model from where it was, or from a run here that has it; return its file too.
+
+        Raises CrossmodalError when it is not here.
+        """
+        from crossmodal.runs.folder import runs_in
+        from crossmodal.runs.opening import CHECKPOINTS, checkpoint_of, load_model
+
+        for path in (self.checkpoint, *(checkpoint_of(run) for run in runs_in(CHECKPOINTS))):
+            if path.is_file():
+                model, content = load_model(path)
+                if content["fingerprint"] == self.fingerprint:
+                    return path, model
+        raise CrossmodalError(
+            f"The model that made {self.made} is no longer at {self.checkpoint}; name a checkpoint and make it again: "
+            f"{self.again}"
+        )
+
+    def runtime(self, to_stay: bool = False) -> Runtime:
+        """Return what encodes queries: exported towers where they are, else torch.
+
+        With `to_stay` towers are exported where that is faster, which takes seconds once. Raises as `model` does.
+        """
+        exported = Exported.of(self.fingerprint)
+        if exported:
+            return OpenVinoRuntime(exported)
+        # Only here, since it takes seconds to import.
+        from crossmodal.encoding.openvino_export import TorchRuntime, fastest_runtime
+
+        model = self.model()[1]
+        return fastest_runtime(model, self.fingerprint) if to_stay else TorchRuntime(model)
+
+
+class LazyRuntime:
+    """A runtime that is opened when it is first used, by whichever thread comes first."""
+
+    def __init__(self, open_: Callable[[], Runtime]) -> None:
+        self._open, self._lock = open_, threading.Lock()
+        self._opened: Runtime | None = None
+
+    def _runtime(self) -> Runtime:
+        with self._lock:
+            if self._opened is None:
+                self._opened = self._open()
+            return self._opened
+
+    @property
+    def name(self) -> str:
+        """As Runtime says."""
+        return self._runtime().name
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """As Runtime says."""
+        return self._runtime().preprocessing
+
+    def encode_pixels(self, pixels: np.ndarray) -> np.ndarray:
+        """As Runtime says."""
+        return self._runtime().encode_pixels(pixels)
+
+    def encode_sentences(self, sentences: Sequence[str]) -> np.ndarray:
+        """As Runtime says."""
+        return self._runtime().encode_sentences(sentences)

@@ -1,0 +1,59 @@
+"""Captions for a photo: of the gallery, or of a list of sentences; near-copies of one sentence count once."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import numpy as np
+
+from crossmodal.errors import CrossmodalError
+from crossmodal.search.gallery import CaptionMatch
+from crossmodal.search.query import Encode
+from crossmodal.search.vector_index import PlainIndex, VectorIndex
+
+# Cosine from which on two captions say the same: of two captions that people wrote for one photo of Flickr8k, few are.
+NEAR_COPY = 0.9
+
+Nearest = Callable[[np.ndarray, int], list[CaptionMatch]]  # a unit vector [D], how many
+
+
+class CaptionList:
+    """Sentences that belong to no photo, with their vectors."""
+
+    def __init__(self, sentences: Sequence[str], vectors: np.ndarray) -> None:
+        """`vectors` [N, D] are unit vectors in the order of the sentences."""
+        self.sentences, self._vectors = sentences, vectors
+        self._index: VectorIndex = PlainIndex(vectors)
+
+    @staticmethod
+    def encoded(sentences: Iterable[str], encode: Encode) -> "CaptionList":
+        """Encode sentences of any origin, each once; raises CrossmodalError where there is none."""
+        kept = list(dict.fromkeys(" ".join(sentence.split()) for sentence in sentences if sentence.strip()))
+        if not kept:
+            raise CrossmodalError("The list holds no caption; it should hold one sentence a line.")
+        return CaptionList(kept, encode(kept))
+
+    def nearest(self, vector: np.ndarray, count: int) -> list[CaptionMatch]:
+        """Return the sentences most similar to a unit vector [D], best first."""
+        scores, rows = self._index.search(vector, count)
+        return [
+            CaptionMatch(self.sentences[row], score, None, self._vectors[row])
+            for row, score in zip(rows.tolist(), scores.tolist(), strict=True)
+        ]
+
+
+def different(nearest: Nearest, vector: np.ndarray, count: int) -> list[CaptionMatch]:
+    """Return the `count` captions most similar to a unit vector [D] of which no two say the same, best first."""
+    asked = 2 * count
+    while True:
+        found = nearest(vector, asked)
+        kept = list(_first_of_each(found, count))
+        if len(kept) >= count or len(found) < asked:
+            return kept
+        asked *= 2
+
+
+def _first_of_each(found: Sequence[CaptionMatch], count: int) -> Iterator[CaptionMatch]:
+    kept: list[np.ndarray] = []
+    for match in found:
+        if len(kept) < count and not (kept and float((np.stack(kept) @ match.vector).max()) >= NEAR_COPY):
+            kept.append(match.vector)
+            yield match

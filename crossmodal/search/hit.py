@@ -1,0 +1,117 @@
+"""What was found, as every door shows it: page, API, command line, CSV and JSON."""
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from crossmodal.errors import CrossmodalError
+from crossmodal.files import shown
+from crossmodal.search.record import Photo, facts
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A copy of a photo that was found with it; an exact one has the same content, another only looks the same."""
+
+    id: str
+    photo: Photo
+    exact: bool
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A photo that was found: its cosine similarity with the query, its record, its file, its copies."""
+
+    id: str
+    score: float
+    photo: Photo
+    path: Path
+    copies: tuple[Copy, ...] = ()
+    known: frozenset[str] = frozenset()  # the fields of the record that its gallery knows
+
+    @property
+    def name(self) -> str:
+        """The path from the root of the gallery, as it can be shown."""
+        return self.photo.name
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What is known of the photo beside its captions, as plain values."""
+        return facts(self.photo, self.known)
+
+    def plain(self) -> dict[str, Any]:
+        """Return the hit as plain values."""
+        copies = {
+            title: [copy.photo.name for copy in self.copies if copy.exact == exact]
+            for title, exact in (("exact_copies", True), ("similar_copies", False))
+        }
+        return {
+            "id": self.id, "image": self.name, "path": shown(str(self.path)), "score": round(self.score, 4),
+            "captions": list(self.photo.captions), **self.facts, **(copies if "look" in self.known else {}),
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class CaptionHit:
+    """A caption that was found, and the id of the photo it was written for, where there is one."""
+
+    caption: str
+    score: float
+    photo: str | None = None
+
+    def plain(self) -> dict[str, Any]:
+        """Return the hit as plain values."""
+        return {"caption": self.caption, "score": round(self.score, 4), "photo": self.photo}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The hits for a query, best first, and what was left out of them."""
+
+    hits: tuple[Hit, ...]
+    passing: int  # photos that pass the filters
+    cut_off: bool = False  # whether photos were left out because they do not look like the query
+    not_applied: tuple[str, ...] = ()  # filters of fields that this gallery does not know
+
+    @property
+    def notes(self) -> list[str]:
+        """What a user has to be told, in sentences."""
+        if not self.not_applied:
+            return []
+        return [
+            f"This gallery does not know what {', '.join(self.not_applied)} would ask for, so nothing was filtered by it."
+        ]
+
+
+def as_json(records: Sequence[Mapping[str, Any]]) -> str:
+    """Return records as the text of a JSON file."""
+    return json.dumps(list(records), ensure_ascii=False, indent=2) + "\n"
+
+
+def as_csv(records: Sequence[Mapping[str, Any]]) -> str:
+    """Return records as the text of a CSV file with a header; lists are joined by semicolons."""
+    columns = list(dict.fromkeys(key for record in records for key in record))
+    file = io.StringIO()
+    writer = csv.DictWriter(file, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({key: _cell(value) for key, value in record.items()} for record in records)
+    return file.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        value = "; ".join(map(str, value))
+    # A spreadsheet would compute what begins so; an apostrophe has it shown as text.
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+
+
+def as_file(records: Sequence[Mapping[str, Any]], suffix: str) -> str:
+    """Return records as the text of a .csv or .json file; raises CrossmodalError for another suffix."""
+    forms = {".json": as_json, ".csv": as_csv}
+    if suffix not in forms:
+        raise CrossmodalError(f"Answers are written as .csv or .json, not {suffix or 'without an ending'}.")
+    return forms[suffix](records)

@@ -1,0 +1,140 @@
+"""Galleries whose records this process holds: what a run's and a folder's have in common."""
+
+import difflib
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from crossmodal.errors import UnknownPhotoError
+from crossmodal.files import shown
+from crossmodal.search.filters import NO_FILTERS, Filters
+from crossmodal.search.gallery import UNKNOWN_PHOTO, About, CaptionMatch
+from crossmodal.search.ids import opaque_id, secret_key
+from crossmodal.search.record import FIELDS, Photo
+from crossmodal.search.vector_index import VectorIndex
+
+
+class PhotosInMemory:
+    """Records in memory; vectors in memory or in a file that is mapped, searched by a vector index."""
+
+    def __init__(
+        self,
+        about: About,
+        photos: Sequence[Photo],
+        vectors: np.ndarray,
+        index: VectorIndex,
+        rows: np.ndarray | None = None,
+    ) -> None:
+        """`vectors` [N, D] are unit vectors in the order of the photos; `rows` [N] says which belong to the gallery, by default all."""
+        self.about, self.photos, self.vectors, self.index, self._rows = about, photos, vectors, index, rows
+        self._last: tuple[Filters, np.ndarray | None] = (NO_FILTERS, rows)
+
+    def _among(self, filters: Filters) -> np.ndarray | None:
+        """Return the mask of the photos that pass; the last one is kept, since a search asks for it several times."""
+        last = self._last
+        if last[0] != filters:
+            mask = filters.mask(self.photos)
+            if self._rows is not None:
+                mask = self._rows if mask is None else mask & self._rows
+            self._last = last = (filters, mask)
+        return last[1]
+
+    def _own(self) -> list[Photo]:
+        rows = self._rows
+        return list(self.photos) if rows is None else [self.photos[row] for row in np.flatnonzero(rows).tolist()]
+
+    @property
+    def kind(self) -> str:
+        """How it is searched, in words."""
+        return self.index.kind
+
+    def count(self, filters: Filters = NO_FILTERS) -> int:
+        """Return how many photos pass."""
+        among = self._among(filters)
+        return len(self.photos) if among is None else int(among.sum())
+
+    def nearest(self, vector: np.ndarray, count: int, filters: Filters = NO_FILTERS) -> list[tuple[Photo, float]]:
+        """Return the photos that pass most similar to a unit vector [D]; equal scores in the order of the records."""
+        scores, rows = self.index.search(vector, count, self._among(filters))
+        return [(self.photos[row], score) for row, score in zip(rows.tolist(), scores.tolist(), strict=True)]
+
+    def newest(self, count: int, filters: Filters = NO_FILTERS) -> list[Photo]:
+        """Return the newest photos where dates are known, else evenly spaced ones."""
+        among = self._among(filters)
+        rows = np.arange(len(self.photos)) if among is None else np.flatnonzero(among)
+        if "date" in self.about.fields:
+            rows = rows[np.argsort(-self._dates[rows], kind="stable")[:count]]
+        elif len(rows) > count:
+            rows = rows[np.linspace(0, len(rows) - 1, count).round().astype(int)]
+        return [self.photos[row] for row in rows.tolist()]
+
+    @cached_property
+    def _dates(self) -> np.ndarray:
+        return np.array([photo.date for photo in self.photos])
+
+    # --- ids ---
+
+    @cached_property
+    def _key(self) -> bytes:
+        return secret_key()
+
+    def id_of(self, photo: Photo) -> str:
+        """Return an id that tells nothing of the path, and stays the same on this machine."""
+        return opaque_id(self.about.root / photo.path, self._key)
+
+    @cached_property
+    def _row_of_id(self) -> dict[str, int]:
+        return {self.id_of(photo): row for row, photo in enumerate(self.photos)}
+
+    @cached_property
+    def _row_of_path(self) -> dict[str, int]:
+        return {photo.path: row for row, photo in enumerate(self.photos)}
+
+    def _row(self, photo_id: str) -> int:
+        row = self._row_of_id.get(photo_id)
+        if row is None or (self._rows is not None and not self._rows[row]):
+            raise UnknownPhotoError(UNKNOWN_PHOTO)
+        return row
+
+    def photo(self, photo_id: str) -> Photo:
+        """Return a photo; raises UnknownPhotoError."""
+        return self.photos[self._row(photo_id)]
+
+    def vector(self, photo_id: str) -> np.ndarray:
+        """Return a photo's unit vector [D], fp32; raises UnknownPhotoError."""
+        return np.array(self.vectors[self._row(photo_id)], dtype=np.float32)
+
+    def id_at(self, path: str) -> str:
+        """Return the id of the photo at a path from the root; raises UnknownPhotoError that names a similar path."""
+        row = self._row_of_path.get(path)
+        if row is None:
+            near = difflib.get_close_matches(path, self._row_of_path, 1)
+            advice = f"; did you mean {shown(near[0])}?" if near else "."
+            raise UnknownPhotoError(f"{shown(path)} is not among the photos of {shown(str(self.about.root))}{advice}")
+        return self.id_of(self.photos[row])
+
+    # --- what else it holds ---
+
+    def captions(self, vector: np.ndarray, count: int) -> list[CaptionMatch]:
+        """Return none: these photos have no captions of their own."""
+        return []
+
+    def caption_count(self) -> int:
+        """Return how many captions the photos have."""
+        return 0
+
+    @cached_property
+    def _values(self) -> dict[str, Sequence[Any]]:
+        return {}
+
+    def values(self, name: str) -> Sequence[Any]:
+        """Return the different values of a field in order, empty ones left out; computed once."""
+        if name not in self._values:
+            of = FIELDS[name].of
+            self._values[name] = sorted({value for photo in self._own() if (value := of(photo)) not in ("", None)})
+        return self._values[name]
+
+    def close(self) -> None:
+        """Close what was opened for it: nothing here."""
