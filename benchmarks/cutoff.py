@@ -2,7 +2,7 @@
 
     python -m benchmarks.cutoff --captions captions.txt --images DIR --split-file val.txt [--write]
 
-Half of the images, drawn with a seed, calibrate; the others ask, by one sentence, a sum of two, or a difference. A
+Half of the images, drawn with a seed, calibrate; the others ask: by a sentence, a word, a sum of two, a difference. A
 query about a photo that is there may be told wrongly that there is nothing; sentences about what such photos do
 not show (ABSENT, written for Flickr8k: people and dogs, mostly outdoors) should be told so. `--write` puts the cut-off of all images beside the checkpoint.
 """
@@ -10,17 +10,21 @@ not show (ABSENT, written for Flickr8k: people and dogs, mostly outdoors) should
 import argparse
 import json
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from crossmodal.encoding.collection import encode_dataset
-from crossmodal.encoding.devices import worker_count
+from crossmodal.batched import batched
+from crossmodal.data.decoding import load_photo
+from crossmodal.encoding.openvino_export import fastest_runtime
+from crossmodal.encoding.runtime import Runtime
 from crossmodal.evaluation.evaluate import Asked, choose_images
 from crossmodal.files import write_text
 from crossmodal.progress import terminal
 from crossmodal.runs.opening import checkpoint_of, default_run, load_model
-from crossmodal.search.cutoff import FILE, KINDS, Cutoff, Pairs, calibrate
+from crossmodal.search.calibration import Pairs, calibrate, sentence_queries, word_queries
+from crossmodal.search.cutoff import FILE, Thresholds
 from crossmodal.search.query import Calibration
 
 GALLERIES = (50, 200, 500)
@@ -98,44 +102,56 @@ def main() -> None:
     path = checkpoint_of(options.checkpoint or default_run())
     model, content = load_model(path)
     chosen, _of = choose_images(content, Asked(options.captions, options.images, options.split_file), terminal, print)
-    embeddings = encode_dataset(model, chosen, {}, worker_count(), terminal)
-    images, texts = (side.float().numpy() for side in (embeddings.images, embeddings.texts))
-    owner = embeddings.caption_to_image.numpy()
-    absent = np.concatenate([part.numpy() for part in model.encode_sentences(ABSENT.strip().split("\n"))])
-
-    whole = Pairs(images, texts, owner)
+    runtime = fastest_runtime(model, content["fingerprint"])
+    images = encode_all(runtime, [image.path for image in chosen.images])
+    captions = [image.captions for image in chosen.images]
     order = random.Random(0).sample(range(len(images)), len(images))
-    calibrating, asking = np.array(order[: len(order) // 2]), np.array(order[len(order) // 2 :])
-    cutoff = calibrate(whole.of_images(calibrating), "one half")
-    for kind in KINDS:
-        print(f"{kind}, calibrated on {len(calibrating)} images: {cutoff.kinds[kind]}")
+    halves = np.array(order[: len(order) // 2]), np.array(order[len(order) // 2 :])
+    calibrating, asking = (queries_about(images[half], [captions[row] for row in half], runtime) for half in halves)
+    cutoff = calibrate(calibrating, "one half")
+    absent = runtime.encode_sentences(ABSENT.strip().split("\n"))
+    for kind, limits in cutoff.kinds.items():
+        print(f"{kind}, calibrated on {len(halves[0])} images: {limits}")
         for size in GALLERIES:
-            print(f"  {size} photos: {rates(cutoff, kind, whole.of_images(asking[:size]), absent)}")
+            print(
+                f"  {size} photos: {rates(limits, asking[kind].of_images(np.arange(size)), absent if kind == 'sentence' else None)}"
+            )
     if options.write:
-        written = calibrate(whole, f"Flickr8k's development split, {len(images):,} photos")
-        write_text(path.parent / FILE, json.dumps(written.plain(), indent=2) + "\n")
+        whole = calibrate(
+            queries_about(images, captions, runtime), f"Flickr8k's development split, {len(images):,} photos"
+        )
+        write_text(path.parent / FILE, json.dumps(whole.plain(), indent=2) + "\n")
         print(f"Wrote {path.parent / FILE}")
 
 
-def rates(cutoff: Cutoff, kind: Calibration, gallery: Pairs, absent: np.ndarray) -> str:
-    """Return in words how often a gallery's queries of a kind, and sentences about something else, are told so."""
-    limits = cutoff.kinds[kind]
-    there, size = gallery.of_kind(kind), len(gallery.images)
+def encode_all(runtime: Runtime, paths: Sequence[Path]) -> np.ndarray:
+    """Return the unit vectors [N, D] of photos."""
+    prepare = runtime.preprocessing
+    decoded = (np.stack([prepare.array(load_photo(path)) for path in batch]) for batch in batched(paths, 32))
+    return np.concatenate([runtime.encode_pixels(pixels) for pixels in decoded])
+
+
+def queries_about(images: np.ndarray, captions: Sequence[Sequence[str]], runtime: Runtime) -> dict[Calibration, Pairs]:
+    """Return the queries of all kinds about some images."""
+    owner = np.array([row for row, texts in enumerate(captions) for _ in texts])
+    vectors = runtime.encode_sentences([caption for texts in captions for caption in texts])
+    encode = runtime.encode_sentences
+    return {**sentence_queries(Pairs(images, vectors, owner)), **word_queries(images, captions, encode)}
+
+
+def rates(limits: Thresholds, there: Pairs, absent: np.ndarray | None) -> str:
+    """Return in words how often queries about a gallery's photos, and sentences about something else, are told so."""
     best, own = there.scores()
-    nothing = 100 * float((best < limits.nothing(size)).mean())
-    left_out = 100 * float((own < limits.left_out_below).mean())
-    # A query about something else is of the same kind: two sentences about it, or one less a caption from here.
-    others = {
-        "sentence": absent,
-        "sum": absent[:-1] + absent[1:],
-        "difference": absent - gallery.queries[: len(absent)],
-    }[kind]
-    others = others / np.linalg.norm(others, axis=1, keepdims=True)
-    right = 100 * float(((others @ gallery.images.T).max(1) < limits.nothing(size)).mean())
-    return (
+    threshold = limits.nothing(len(there.images))
+    nothing, left_out = 100 * float((best < threshold).mean()), 100 * float((own < limits.left_out_below).mean())
+    told = (
         f"of {len(own):,} queries about one of them {nothing:.1f} % are told that there is nothing, and {left_out:.1f} % "
-        f"have their photo left out; of {len(others)} about something else {right:.1f} % are told so"
+        "have their photo left out"
     )
+    if absent is None:
+        return told
+    right = 100 * float(((absent @ there.images.T).max(1) < threshold).mean())
+    return f"{told}; of {len(absent)} sentences about something else {right:.1f} % are told so"
 
 
 if __name__ == "__main__":

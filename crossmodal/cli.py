@@ -8,7 +8,7 @@ from crossmodal.commands.data import add_data_commands
 from crossmodal.commands.measuring import add_measuring_commands
 from crossmodal.commands.milvus import add_load_command
 from crossmodal.commands.photos import add_index_command
-from crossmodal.commands.search import add_gallery_commands
+from crossmodal.commands.search import add_search_commands
 from crossmodal.commands.serving import add_serving_commands
 from crossmodal.errors import CrossmodalError
 
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m crossmodal", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    add_gallery_commands(commands)
+    add_search_commands(commands)
     add_index_command(commands)
     add_serving_commands(commands)
     add_load_command(commands)

@@ -66,7 +66,7 @@ def open_run(checkpoint: Path | None = None, images: Path | None = None, bars: B
         open_embeddings,
         photos_of,
     )  # fmt: skip
-    from crossmodal.search.cutoff import cutoff_of
+    from crossmodal.search.calibration import cutoff_of
     from crossmodal.search.gallery import About
     from crossmodal.search.run_gallery import RunGallery
 

@@ -1,24 +1,21 @@
-"""A prompt that takes a sentence or the path of a photo, and a batch of sentences from a file."""
+"""A prompt that takes a sentence or the path of a photo."""
 
 import base64
 import io
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from crossmodal.data.decoding import load_photo
 from crossmodal.errors import CrossmodalError
-from crossmodal.search.service import SearchService
+from crossmodal.search.search import Search
 
 THUMBNAIL = 240
 HELP = "A sentence finds photos, the path of a photo finds captions; an empty line or Ctrl-D ends."
 
 
-def prompt(
-    service: SearchService, top_k: int, ask: Callable[[str], str] = input, say: Callable[[str], None] = print
-) -> None:
+def prompt(search: Search, top_k: int, ask: Callable[[str], str] = input, say: Callable[[str], None] = print) -> None:
     """Ask and answer until an empty line or the end of the input."""
     say(HELP)
     while True:
@@ -29,28 +26,28 @@ def prompt(
         if not asked:
             return
         try:
-            for line in answer(service, asked, top_k):
+            for line in answer(search, asked, top_k):
                 say(line)
         except CrossmodalError as error:
             say(str(error))
 
 
-def answer(service: SearchService, asked: str, top_k: int) -> list[str]:
-    """Return the lines that answer a sentence, or a photo by its path; photos too in a terminal that can."""
+def answer(search: Search, asked: str, top_k: int) -> list[str]:
+    """Return the lines that answer a sentence, or a photo by its path; in a terminal that can, with photos."""
     path = Path(asked.strip("'\"")).expanduser()
     try:
         is_file = path.is_file()
-    except OSError:  # a sentence too long for a file's name
+    except (OSError, ValueError):  # a sentence that cannot be a file's name
         is_file = False
     if is_file:
-        hits = service.find_captions(service.query(photo=load_photo(path)), top_k)
+        hits = search.captions(search.query(image=search.encode_photo(path)), top_k)
         return [f"{hit.score:.3f}  {hit.caption}" for hit in hits]
     lines = []
-    for hit in service.find_images(service.query(asked), top_k):
-        lines.append(f"{hit.score:.3f}  {hit.path}  {hit.captions[0] if hit.captions else ''}")
-        photo = inline_photo(hit.path, os.environ) if sys.stdout.isatty() else None
+    for found in search.photos(search.query(asked), top_k).hits:
+        lines.append(f"{found.score:.3f}  {found.path}  {found.photo.captions[0] if found.photo.captions else ''}")
+        photo = inline_photo(found.path, os.environ) if sys.stdout.isatty() else None
         lines += [photo] if photo else []
-    return lines
+    return lines or ["Nothing here looks like that."]
 
 
 def inline_photo(path: Path, environment: Mapping[str, str]) -> str | None:
@@ -73,15 +70,3 @@ def inline_photo(path: Path, environment: Mapping[str, str]) -> str | None:
     first = [f"a=T,f=100,m={int(len(parts) > 1)}"]
     keys = first + [f"m={int(number < len(parts) - 1)}" for number in range(1, len(parts))]
     return "".join(f"\033_G{key};{part}\033\\" for key, part in zip(keys, parts, strict=True))
-
-
-def answer_all(service: SearchService, sentences: Sequence[str], top_k: int) -> list[dict[str, Any]]:
-    """Return a record for each hit of each sentence: query, rank, image, path, score, first caption."""
-    return [
-        {
-            "query": sentence, "rank": rank, "image": hit.name, "path": str(hit.path), "score": round(hit.score, 4),
-            "caption": hit.captions[0] if hit.captions else "",
-        }
-        for sentence in sentences
-        for rank, hit in enumerate(service.find_images(service.query(sentence), top_k), start=1)
-    ]  # fmt: skip

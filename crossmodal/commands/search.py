@@ -1,119 +1,146 @@
-"""search, caption and demo: look things up in a run's gallery, or in one's own photos."""
+"""search, caption and demo: look things up in any gallery."""
 
 import argparse
-import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crossmodal.commands.photos import add_photo_options, refuse_without_photos, search_photos
-from crossmodal.commands.sentences import read_sentences, sentences_to_ask, write_answers
+from crossmodal.commands.galleries import add_filter_options, add_gallery_options, filters_of, opened
 from crossmodal.errors import CrossmodalError
-from crossmodal.progress import silent, terminal
+from crossmodal.search.query import EMPTY, Term, parse_terms, terms_of
 
 if TYPE_CHECKING:
-    from crossmodal.search.service import SearchService
+    from crossmodal.search.hit import Answer, Hit
+    from crossmodal.search.search import Search
 
 
-def add_gallery_commands(commands: Any) -> None:
+def add_search_commands(commands: Any) -> None:
     """Add search, caption and demo."""
     search = commands.add_parser("search", help="photos for a sentence, a photo, or both")
-    search.add_argument("text", nargs="*", help="what to look for; several sentences count as their mean")
-    search.add_argument("--image", type=Path, help="a photo to look for, beside the text or alone")
-    search.add_argument("--queries", type=Path, metavar="FILE", help="a text file with one sentence a line, instead")
+    search.add_argument(
+        "text",
+        nargs="*",
+        help="a sentence, or terms: dog + beach - people; each argument in quotes is a term of its own",
+    )
+    search.add_argument("--image", type=Path, metavar="FILE", help="a photo to look for, beside the words or alone")
+    search.add_argument(
+        "--like", metavar="PATH", help="a photo of the gallery to look for, by its path from the folder"
+    )
+    search.add_argument("--image-weight", type=float, default=1.0, help="weight of the photo beside the words")
+    search.add_argument("--queries", type=Path, metavar="FILE", help="a text file with one query a line, instead")
     search.add_argument("--output", type=Path, metavar="FILE", help="where the answers to --queries go, .csv or .json")
     search.set_defaults(run=_search)
-    add_photo_options(search)
     demo = commands.add_parser("demo", help="a prompt that takes sentences and photos")
     demo.set_defaults(run=_demo)
     caption = commands.add_parser("caption", help="captions for a photo")
     caption.add_argument("photo", type=Path)
     caption.add_argument(
-        "--among", type=Path, help="a text file with one caption a line; 'everyday' for the list that comes along"
+        "--among", type=Path, metavar="FILE", help="a text file with one caption a line; 'everyday' for everyday scenes"
     )
     caption.set_defaults(run=_caption)
     for command in (search, caption, demo):
-        _options(command)
-
-
-def _options(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--checkpoint", type=Path, help="checkpoint, or folder of a run (default: the newest run's best)"
-    )
-    command.add_argument("--images", type=Path, help="folder of the photos, if they were moved")
-    command.add_argument("--split", default="all", choices=("train", "val", "test", "all"))
-    command.add_argument("--top-k", type=int, default=10)
-    command.add_argument("--json", action="store_true", help="print JSON")
-
-
-def _open(options: argparse.Namespace) -> "SearchService":
-    from crossmodal.runs.opening import open_service
-
-    _check_top_k(options)
-    return open_service(options.checkpoint, options.split, options.images, silent if options.json else terminal)
-
-
-def _check_top_k(options: argparse.Namespace) -> None:
-    if options.top_k < 1:
-        raise CrossmodalError(f"--top-k {options.top_k} asks for nothing; give 1 or more.")
+        command.add_argument("--top-k", type=int, default=10, help="how many to find (default: %(default)s)")
+        add_gallery_options(command)
+    for command in (search, caption):
+        command.add_argument("--json", action="store_true", help="print JSON")
+    add_filter_options(search)
 
 
 def _search(options: argparse.Namespace) -> None:
-    if options.photos or options.milvus:
-        _check_top_k(options)
-        if options.checkpoint or options.images or options.split != "all":
-            raise CrossmodalError(
-                "--checkpoint, --images and --split are for a run's gallery; photos are searched with the model that "
-                "indexed them."
-            )
-        return search_photos(options)
-    refuse_without_photos(options)
+    _check_top_k(options)
     if options.queries:
-        return _search_all(options)
-    if not any(text.strip() for text in options.text) and options.image is None:
-        raise CrossmodalError('Say what to look for: python -m crossmodal search "two dogs in the snow".')
-    from crossmodal.data.decoding import load_photo
-
-    photo = load_photo(options.image) if options.image else None
-    service = _open(options)
-    hits = service.find_images(service.query(options.text, photo), options.top_k)
+        return _answer_queries(options)
+    terms = terms_of(options.text)
+    if not terms and options.image is None and options.like is None:
+        raise CrossmodalError(f'{EMPTY} For example: python -m crossmodal search "two dogs in the snow"')
+    search = opened(options)
+    answer = _answer(search, options, terms)
     if options.json:
-        _print_json(
-            [
-                {"image": hit.name, "path": str(hit.path), "score": round(hit.score, 4), "captions": hit.captions}
-                for hit in hits
-            ]
-        )
-    else:
-        for hit in hits:
-            print(f"{hit.score:.3f}  {hit.path}  {hit.captions[0] if hit.captions else ''}")
+        from crossmodal.search.hit import as_json
+
+        print(as_json([hit.plain() for hit in answer.hits]), end="")
+    for note in answer.notes:
+        print(note, file=sys.stderr)
+    if not options.json:
+        for hit in answer.hits:
+            print(_line(hit))
+        if not answer.hits:
+            print(_nothing(search, answer), file=sys.stderr)
 
 
-def _search_all(options: argparse.Namespace) -> None:
-    from crossmodal.commands.prompt import answer_all
+def _answer(search: "Search", options: argparse.Namespace, terms: list[Term]) -> "Answer":
+    photo = search.encode_photo(options.image) if options.image else None
+    like = search.gallery.id_at(options.like) if options.like else None
+    query = search.query(terms, photo, options.image_weight, like)
+    return search.photos(
+        query, options.top_k, filters_of(options), options.by_date, not options.no_cut_off, not options.no_groups
+    )
 
-    sentences = sentences_to_ask(options)
-    write_answers(options.output, answer_all(_open(options), sentences, options.top_k), len(sentences))
+
+def _line(hit: "Hit") -> str:
+    from crossmodal.files import shown
+
+    copies = f"  ({len(hit.copies)} {'copy' if len(hit.copies) == 1 else 'copies'})" if hit.copies else ""
+    caption = f"  {hit.photo.captions[0]}" if hit.photo.captions else ""
+    return f"{hit.score:.3f}  {shown(str(hit.path))}{copies}{caption}"
+
+
+def _nothing(search: "Search", answer: "Answer") -> str:
+    if not answer.passing:
+        return "No photo passes these filters." if search.gallery.count() else "The gallery holds no photo."
+    return "Nothing here looks like that; --no-cut-off shows the closest all the same."
+
+
+def _answer_queries(options: argparse.Namespace) -> None:
+    from crossmodal.commands.sentences import read_lines_of
+    from crossmodal.files import write_text
+    from crossmodal.search.hit import as_file
+
+    if not options.output:
+        raise CrossmodalError("--queries needs --output FILE, a .csv or .json.")
+    as_file([], options.output.suffix)  # refuses another kind before the work is done
+    lines = [(number, line) for number, line in enumerate(read_lines_of(options.queries), start=1) if line.strip()]
+    if not lines:
+        raise CrossmodalError(f"{options.queries} holds no query; it should hold one a line.")
+    search, records, answered = opened(options), [], 0
+    for number, line in lines:
+        try:
+            hits = _answer(search, options, parse_terms(line)).hits
+        except CrossmodalError as error:
+            print(f"{options.queries}, line {number}, is left out: {error}", file=sys.stderr)
+            continue
+        answered += 1
+        records += [{"query": line, "rank": rank, **hit.plain()} for rank, hit in enumerate(hits, start=1)]
+    write_text(options.output, as_file(records, options.output.suffix))
+    print(f"Wrote {len(records)} answers to {answered} of {len(lines)} queries into {options.output}")
 
 
 def _demo(options: argparse.Namespace) -> None:
     from crossmodal.commands.prompt import prompt
 
-    prompt(_open(options), options.top_k)
+    _check_top_k(options)
+    prompt(opened(options), options.top_k)
 
 
 def _caption(options: argparse.Namespace) -> None:
-    from crossmodal.data.decoding import load_photo
+    from crossmodal.commands.sentences import read_lines_of
+    from crossmodal.search.captions import CaptionList
 
-    photo = load_photo(options.photo)
-    service = _open(options)
-    among = service.encode_list(read_sentences(options.among)) if options.among else None
-    hits = service.find_captions(service.query(photo=photo), options.top_k, among)
+    _check_top_k(options)
+    search = opened(options)
+    query = search.query(image=search.encode_photo(options.photo))
+    among = None
+    if options.among:
+        among = CaptionList.encoded(read_lines_of(options.among), search.runtime.encode_sentences)
+    hits = search.captions(query, options.top_k, among)
     if options.json:
-        _print_json([{"caption": hit.caption, "score": round(hit.score, 4), "image": hit.image} for hit in hits])
-    else:
-        for hit in hits:
-            print(f"{hit.score:.3f}  {hit.caption}")
+        from crossmodal.search.hit import as_json
+
+        return print(as_json([hit.plain() for hit in hits]), end="")
+    for hit in hits:
+        print(f"{hit.score:.3f}  {hit.caption}")
 
 
-def _print_json(content: list[dict[str, Any]]) -> None:
-    print(json.dumps(content, ensure_ascii=False, indent=2))
+def _check_top_k(options: argparse.Namespace) -> None:
+    if options.top_k < 1:
+        raise CrossmodalError(f"--top-k {options.top_k} asks for nothing; give 1 or more.")

@@ -9,7 +9,7 @@ from crossmodal.files import shown
 from crossmodal.photos.opening import maker_of, root_of
 from crossmodal.photos.store import DATABASE, Store, index_folder
 from crossmodal.photos.update import Changes, Watch, Work, here, locked, update
-from crossmodal.search.cutoff import cutoff_of
+from crossmodal.search.calibration import cutoff_of
 
 Cluster = Callable[[Path], Work]  # is given the model's checkpoint
 

@@ -17,8 +17,10 @@ HEAVIEST = 100.0
 EMPTY = "The query is empty; type a few words about the photo you are looking for."
 
 Encode = Callable[[Sequence[str]], np.ndarray]  # sentences to unit vectors [N, D]
-# Which calibration of the cut-off applies: one sentence, a sum of sentences, a difference; none for photos.
-Calibration = Literal["sentence", "sum", "difference"]
+# Which calibration of the cut-off applies to a query; none where it has photos. Single words are less alike to the photos
+# that show them than sentences are, so that they have thresholds of their own.
+Calibration = Literal["sentence", "sum", "difference", "words", "sum of words", "difference of words"]
+FEW_WORDS = 3  # a term of fewer is words, not a sentence
 
 
 @dataclass(frozen=True)
@@ -56,9 +58,12 @@ class Query:
 def _calibration(terms: Sequence[Term]) -> Calibration | None:
     if not any(term.weight > 0 for term in terms):
         return None
+    words = any(len(term.text.split()) < FEW_WORDS for term in terms)
     if any(term.weight < 0 for term in terms):
-        return "difference"
-    return "sentence" if len(terms) == 1 else "sum"
+        return "difference of words" if words else "difference"
+    if len(terms) > 1:
+        return "sum of words" if words else "sum"
+    return "words" if words else "sentence"
 
 
 def parse_terms(text: str) -> list[Term]:

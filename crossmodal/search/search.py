@@ -3,9 +3,9 @@
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
 from crossmodal.data.everyday import everyday_scenes
 from crossmodal.encoding.runtime import Runtime
@@ -16,6 +16,9 @@ from crossmodal.search.gallery import Gallery
 from crossmodal.search.hit import Answer, CaptionHit, Copy, Hit
 from crossmodal.search.query import Query, Term, checked_weight, parse_terms
 from crossmodal.search.record import Photo
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 FETCHED = 4  # how many times the photos asked for are looked at for copies, at first
 
@@ -50,12 +53,12 @@ class Search:
         sentences = self.runtime.encode_sentences([term.text for term in terms]) if terms else None
         return Query.of(terms, sentences, [(photo, image_weight) for photo in photos])
 
-    def encode_photo(self, photo: Path | bytes | Image.Image, name: str | None = None) -> np.ndarray:
+    def encode_photo(self, photo: "Path | bytes | Image.Image", name: str | None = None) -> np.ndarray:
         """Return a photo's unit vector [D]; raises PhotoError for a broken one."""
         from crossmodal.data.decoding import load_photo
 
         prepare = self.runtime.preprocessing
-        image = photo if isinstance(photo, Image.Image) else load_photo(photo, at_least=prepare.size, name=name)
+        image = load_photo(photo, at_least=prepare.size, name=name) if isinstance(photo, (Path, bytes)) else photo
         return self.runtime.encode_pixels(prepare.array(image)[None])[0]
 
     # --- answers ---

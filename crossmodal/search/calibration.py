@@ -1,0 +1,146 @@
+"""Calibrating the cut-off: thresholds by queries about photos that are known to show what is asked for."""
+
+import random
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from crossmodal.errors import CheckpointError
+from crossmodal.search.cutoff import Cutoff, Thresholds
+from crossmodal.search.query import Calibration, Encode, combined
+
+WRONGLY_NOTHING = 5.0  # per cent of queries about photos that are there, which may be told that nothing is
+LEFT_OUT = 10.0  # per cent of true pairs that may be left out of what is shown
+GALLERIES = (25, 50, 100, 250, 500, 1000, 2500, 5000)  # of more photos the best one scores higher by chance
+DRAWN = 2000  # photos, at the least, that galleries of each size are drawn of
+ROWS_AT_ONCE = 512
+AGREED = 3  # captions of a photo that have a word, from which on the photo shows what the word says
+OFTEN = 5  # photos that a word has to be said of, to be one that people search for
+WORD_QUERIES = 4000
+# Words that say nothing that a photo could show.
+EMPTY_WORDS = frozenset(
+    "a an and are as at be by down for from has have her his in into is it its of off on one other out over some that the "
+    "their them there this through to two three up while with who next near top front side back several many".split()
+)
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Queries about images: unit vectors of images [N, D] and of queries [M, D], and the image of each query [M]."""
+
+    images: np.ndarray
+    queries: np.ndarray
+    image_of_query: np.ndarray
+
+    def of_images(self, rows: np.ndarray) -> "Pairs":
+        """Return the pairs of some images, counted anew."""
+        new_row = np.full(len(self.images), -1)
+        new_row[rows] = np.arange(len(rows))
+        kept = new_row[self.image_of_query] >= 0
+        return Pairs(self.images[rows], self.queries[kept], new_row[self.image_of_query[kept]])
+
+    def scores(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return for each query the score of the image that scores best [M], and that of its own image [M]."""
+        images, queries = self.images.astype(np.float32), self.queries.astype(np.float32)
+        best, own = [], []
+        for start in range(0, len(queries), ROWS_AT_ONCE):
+            scores = queries[start : start + ROWS_AT_ONCE] @ images.T
+            best.append(scores.max(1))
+            own.append(scores[np.arange(len(scores)), self.image_of_query[start : start + ROWS_AT_ONCE]])
+        return np.concatenate(best), np.concatenate(own)
+
+
+def sentence_queries(sentences: Pairs) -> dict[Calibration, Pairs]:
+    """Return queries made of sentences about images.
+
+    A sum is two sentences about one image; a difference is a sentence about an image less one about another.
+    """
+    vectors, owner = sentences.queries, sentences.image_of_query
+    order = np.argsort(owner, kind="stable")
+    same = np.flatnonzero(owner[order][:-1] == owner[order][1:])
+    others = np.random.default_rng(0).permutation(len(owner))
+    differ = np.flatnonzero(owner != owner[others])
+    sums = [combined([(vectors[order[at]], 1.0), (vectors[order[at + 1]], 1.0)]) for at in same]
+    differences = [combined([(vectors[at], 1.0), (vectors[others[at]], -1.0)]) for at in differ]
+    return {
+        "sentence": sentences,
+        "sum": Pairs(sentences.images, np.array(sums), owner[order[same]]),
+        "difference": Pairs(sentences.images, np.array(differences), owner[differ]),
+    }
+
+
+def word_queries(images: np.ndarray, captions: Sequence[Sequence[str]], encode: Encode) -> dict[Calibration, Pairs]:
+    """Return queries of single words, about the images [N, D] whose captions agree on them.
+
+    A sum is of two words; a difference is a word less one that no caption of the image has.
+    """
+    said = [Counter(word for caption in texts for word in set(_words(caption))) for texts in captions]
+    shown = [sorted(word for word, count in words.items() if count >= AGREED) for words in said]
+    often = Counter(word for words in shown for word in words)
+    common = sorted(word for word, count in often.items() if count >= OFTEN)
+    vector = dict(zip(common, encode(common), strict=True)) if common else {}
+    rng = random.Random(0)
+    found: dict[Calibration, tuple[list[np.ndarray], list[int]]] = {
+        "words": ([], []), "sum of words": ([], []), "difference of words": ([], [])
+    }  # fmt: skip
+    rows = [row for row, words in enumerate(shown) if any(word in vector for word in words)]
+    for row in (rng.choice(rows) for _ in range(WORD_QUERIES if rows else 0)):
+        own = [word for word in shown[row] if word in vector]
+        absent = rng.choice(common)
+        for kind, parts in _parts(own, absent if absent not in said[row] else "", rng):
+            found[kind][0].append(combined([(vector[word], weight) for word, weight in parts]))
+            found[kind][1].append(row)
+    return {kind: Pairs(images, np.array(vectors), np.array(owner)) for kind, (vectors, owner) in found.items()}
+
+
+def _parts(own: list[str], absent: str, rng: random.Random) -> Iterator[tuple[Calibration, list[tuple[str, float]]]]:
+    word = rng.choice(own)
+    yield "words", [(word, 1.0)]
+    if len(own) > 1:
+        yield "sum of words", [(one, 1.0) for one in rng.sample(own, 2)]
+    if absent:
+        yield "difference of words", [(word, 1.0), (absent, -1.0)]
+
+
+def _words(caption: str) -> list[str]:
+    return [word for word in re.findall(r"[a-z]{3,}", caption.lower()) if word not in EMPTY_WORDS]
+
+
+def calibrate(queries: Mapping[Calibration, Pairs], of: str) -> Cutoff:
+    """Return the thresholds by queries of each kind; `of` says in words what they are about."""
+    return Cutoff({kind: _thresholds(pairs) for kind, pairs in queries.items() if len(pairs.queries)}, of)
+
+
+def _thresholds(pairs: Pairs) -> Thresholds:
+    rng, count = np.random.default_rng(0), len(pairs.images)
+    nothing = []
+    for size in (*(size for size in GALLERIES if size < count), count):
+        draws = -(-DRAWN // size) if size < count else 1
+        best = np.concatenate([pairs.of_images(rng.permutation(count)[:size]).scores()[0] for _ in range(draws)])
+        if len(best):
+            nothing.append((size, round(float(np.percentile(best, WRONGLY_NOTHING)), 4)))
+    return Thresholds(tuple(nothing), round(float(np.percentile(pairs.scores()[1], LEFT_OUT)), 4))
+
+
+def cutoff_of(checkpoint: Path, fingerprint: str) -> Cutoff | None:
+    """Return the cut-off that lies beside a checkpoint, else the one that its run's validation pairs give, else None."""
+    # Here, since torch takes seconds to import, and a search in an index does without.
+    from crossmodal.encoding.embeddings import load_embeddings
+    from crossmodal.runs.opening import epoch_of, rebuild_command
+
+    found = Cutoff.read(checkpoint.parent)
+    if found:
+        return found
+    try:
+        run = load_embeddings(checkpoint.parent, epoch_of(checkpoint), fingerprint, rebuild_command(checkpoint))
+    except CheckpointError:  # a checkpoint without its embeddings can be searched with all the same
+        return None
+    val = run.only("val")
+    if not len(val.images):
+        return None
+    pairs = Pairs(val.images.numpy(), val.texts.numpy(), val.caption_to_image.numpy())
+    return calibrate(sentence_queries(pairs), f"{len(val.images)} validation photos of its run")
