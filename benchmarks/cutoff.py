@@ -16,7 +16,7 @@ import numpy as np
 
 from crossmodal.encoding.collection import encode_dataset
 from crossmodal.encoding.devices import worker_count
-from crossmodal.evaluation.evaluate import Asked, choose_images
+from crossmodal.evaluation.evaluate import ImageChoice, choose_images
 from crossmodal.files import write_text
 from crossmodal.progress import terminal
 from crossmodal.runs.opening import checkpoint_of, default_run, load_model
@@ -96,7 +96,9 @@ def main() -> None:
     options = parser.parse_args()
     path = checkpoint_of(options.checkpoint or default_run())
     model, content = load_model(path)
-    chosen, _of = choose_images(content, Asked(options.captions, options.images, options.split_file), terminal, print)
+    chosen, _of = choose_images(
+        content, ImageChoice(options.captions, options.images, options.split_file), terminal, print
+    )
     embeddings = encode_dataset(model, chosen, {}, worker_count(), terminal)
     images, texts = (side.float().numpy() for side in (embeddings.images, embeddings.texts))
     owner = embeddings.caption_to_image.numpy()
