@@ -3,7 +3,6 @@
 import contextlib
 import csv
 import hashlib
-import json
 import os
 import shutil
 import tarfile
@@ -18,7 +17,7 @@ from http.client import HTTPException
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from crossmodal.data.captions import read_captions
+from crossmodal.data.captions import CaptionRow, read_captions
 from crossmodal.errors import CaptionsError, CrossmodalError
 from crossmodal.files import whole_file, write_text
 from crossmodal.progress import Bars, silent
@@ -230,7 +229,7 @@ def _members(archive: Path, bars: Bars) -> Iterator[tuple[str, int, IO[bytes]]]:
 
 def _find_captions(texts: Path, files: Sequence[Path]) -> tuple[list[tuple[str, str]], dict[str, list[str]]]:
     """Return the rows of the fullest caption file, and the official splits where the archive has them."""
-    best: list[tuple[str, str]] = []
+    best: tuple[CaptionRow, ...] = ()
     splits: dict[str, list[str]] = {}
     for path in sorted(texts.iterdir()):
         if path.name.startswith("Flickr_8k."):
@@ -238,34 +237,19 @@ def _find_captions(texts: Path, files: Sequence[Path]) -> tuple[list[tuple[str, 
             if split:
                 splits[split] = path.read_text(encoding="utf-8").split()
             continue
-        rows, own_splits = _hub_annotations(path) if path.suffix == ".csv" else ([], {})
-        if not rows:
-            with contextlib.suppress(CaptionsError):
-                read = read_captions(path)
-                rows = [(row.image, row.caption) for row in read.rows]
-                for row in read.rows:
-                    if row.split:
-                        own_splits.setdefault(row.split, {})[row.image] = None
-        if len(rows) > len(best):
-            best = rows
-            splits |= {split: list(names) for split, names in own_splits.items()}
+        if "lemma" in path.name:  # Flickr8k has its captions a second time with each word in its dictionary form
+            continue
+        with contextlib.suppress(CaptionsError):
+            rows = read_captions(path).rows
+            if len(rows) > len(best):
+                best = rows
+    for row in best:
+        if row.split:
+            splits.setdefault(row.split, []).append(row.image)
     if not best:
         raise CrossmodalError(
             f"There is no caption file in {', '.join(file.name for file in files)}; give the archive with the captions too, after --archive."
         )
-    return best, splits
-
-
-def _hub_annotations(path: Path) -> tuple[list[tuple[str, str]], dict[str, dict[str, None]]]:
-    """Read the hub's table of Flickr30k: a row an image, its captions a JSON list in `raw`."""
-    csv.field_size_limit(1 << 24)
-    rows: list[tuple[str, str]] = []
-    splits: dict[str, dict[str, None]] = {}
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        if not {"raw", "split", "filename"} <= set(reader.fieldnames or ()):
-            return [], {}
-        for row in reader:
-            rows += [(row["filename"], caption) for caption in json.loads(row["raw"])]
-            splits.setdefault(LISTS.get(row["split"], "train"), {})[row["filename"]] = None
-    return rows, splits
+    return [(row.image, row.caption) for row in best], {
+        split: list(dict.fromkeys(names)) for split, names in splits.items()
+    }

@@ -4,14 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from crossmodal.data.captions import read_captions
-from crossmodal.data.dataset import Dataset
+from crossmodal.data.dataset import Dataset, read_dataset
 from crossmodal.encoding.collection import encode_dataset
 from crossmodal.encoding.devices import worker_count
 from crossmodal.encoding.embeddings import Embeddings
 from crossmodal.errors import CrossmodalError
 from crossmodal.evaluation.baselines import bag_of_words, random_ranking
-from crossmodal.evaluation.evaluate import ImageChoice, Say, choose_images, measure_embeddings
+from crossmodal.evaluation.evaluate import ImageChoice, Say, choose_images, data_paths, measure_embeddings
 from crossmodal.evaluation.resampling import paired_p
 from crossmodal.evaluation.result import NOTE, Result, measure
 from crossmodal.progress import Bars, silent
@@ -49,14 +48,14 @@ def compare(models: Sequence[Path], choice: ImageChoice, bars: Bars = silent, sa
     seed: an image that one was validated on, another may have been trained on.
     """
     paths = [run for model in models for run in runs_in(model) or [model]]
-    chosen, of, fitted_on = Dataset(()), "", Path()
+    chosen, of, data = Dataset(()), "", (Path(), Path())
     systems: list[Result] = []
     found: list[Embeddings] = []
     for path in paths:
         model, content, name = open_encoder(path, choice.weights)
-        images, of = choose_images(content, choice, bars, say)
+        images, of = choose_images(content, choice, bars, say if not systems else lambda text: None)
         if not systems:
-            chosen, fitted_on = images, Path(choice.captions or content["data"]["captions"])
+            chosen, data = images, data_paths(choice.captions, choice.images, content["data"])
         elif [image.name for image in images.images] != [image.name for image in chosen.images]:
             raise CrossmodalError(
                 f"{path} drew another split than {paths[0]}, so it may have been trained on these images; "
@@ -65,7 +64,7 @@ def compare(models: Sequence[Path], choice: ImageChoice, bars: Bars = silent, sa
         embeddings = encode_dataset(model, chosen, {}, worker_count(), bars)
         found.append(embeddings)
         systems.append(measure_embeddings(name, embeddings))
-    rows = baselines(chosen, _others(fitted_on, chosen))
+    rows = baselines(chosen, _other_captions(*data, chosen))
     return Comparison(of, chosen, tuple(rows), tuple(systems), tuple(found), tuple(paths))
 
 
@@ -78,11 +77,11 @@ def baselines(chosen: Dataset, fitted_on: Sequence[str]) -> list[Result]:
     return rows
 
 
-def _others(captions: Path, chosen: Dataset) -> list[str]:
-    """Return the captions of a file's other images, or those of the chosen ones where there is no other."""
-    asked_about = {image.name for image in chosen.images}
-    others = [row.caption for row in read_captions(captions).rows if row.image not in asked_about]
-    return others or chosen.captions
+def _other_captions(captions: Path, images: Path, chosen: Dataset) -> list[str]:
+    """Return the captions of the other images, or those of the chosen ones where there are no others."""
+    names = {image.name for image in chosen.images}
+    others = [image for image in read_dataset(captions, images, check=False).dataset.images if image.name not in names]
+    return Dataset(tuple(others)).captions or chosen.captions
 
 
 def table(compared: Comparison) -> str:
