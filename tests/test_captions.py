@@ -190,6 +190,13 @@ def test_other_encodings_are_read_and_named(tmp_path: Path, encoding: str) -> No
     assert any("not UTF-8" in note for note in read.notes) == (encoding != "utf-8-sig")
 
 
+def test_the_encoding_of_many_lines_is_told_by_how_well_it_fits(tmp_path: Path) -> None:
+    for encoding, caption in (("cp1252", "un garçon à la plage, l’été"), ("cp1251", "Собака бежит по траве")):
+        path = tmp_path / encoding
+        path.write_bytes(("image,caption\n" + f'a.jpg,"{caption}"\n' * 200).encode(encoding))
+        assert read_captions(path).rows[0].caption == caption
+
+
 def test_lone_surrogates_are_replaced_once_at_reading(tmp_path: Path) -> None:
     text = '[{"image": "a.jpg", "caption": "half \\ud83d of a face"}, {"image": "b\\udc80.jpg", "caption": "x"}]'
     first, second = read_captions(write(tmp_path, text)).rows

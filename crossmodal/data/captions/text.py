@@ -2,8 +2,12 @@
 
 import codecs
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from crossmodal.errors import CaptionsError
+
+if TYPE_CHECKING:
+    from charset_normalizer import CharsetMatch
 
 MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -47,11 +51,17 @@ def read_text(path: Path) -> tuple[str, list[str]]:
 def _detected(content: bytes) -> str | None:
     from charset_normalizer import from_bytes  # here, since nearly all files are UTF-8
 
-    best = from_bytes(content).best()
-    # Where many encodings of western Europe fit equally well, it is nearly always that of Windows.
+    matches = from_bytes(content)
+    best = matches.best()
     if best is None:
         return None
-    return "cp1252" if "cp1252" in best.could_be_from_charset else best.encoding.replace("_", "-")
+    # Where several encodings fit equally well, it is nearly always that of western Windows.
+    equal = {name for match in matches if _fit(match) == _fit(best) for name in match.could_be_from_charset}
+    return "cp1252" if "cp1252" in equal else best.encoding.replace("_", "-")
+
+
+def _fit(match: "CharsetMatch") -> tuple[float, float]:
+    return match.chaos, match.coherence
 
 
 def without_surrogates(text: str) -> str:
