@@ -45,6 +45,7 @@ LAYOUTS = {
     "tabs": ("image\tcaption\na.jpg\ta dog, running\nb.jpg\ttwo cats\n", "tabs"),
     "other names": ("filepath\ttitle\na.jpg\ta dog, running\nb.jpg\ttwo cats\n", "'filepath', captions from 'title'"),
     "semicolons": ("image;caption\na.jpg;a dog, running\nb.jpg;two cats\n", "semicolons"),
+    "bars and numbers": ("file name|caption|split\na.jpg|a dog, running|train\nb.jpg|two cats|val\n", "bars"),
     "bars": ("filename|description\na.jpg|a dog, running\nb.jpg|two cats\n", "bars"),
     "Excel": ('sep=;\r\nimage;caption\r\na.jpg;"a dog, running"\r\nb.jpg;two cats\r\n', "semicolons"),
     "Flickr30k with commas": ('image_name,comment_number,comment\na.jpg,0," a dog, running"\nb.jpg,1, two cats\n', "'comment'"),

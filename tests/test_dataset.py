@@ -108,18 +108,32 @@ def test_other_spellings_of_a_name_find_the_one_file_that_fits(tmp_path: Path) -
     written = ["cafe\u0301.jpg", "images/p0.jpg", "p1.jpg", "p2", "sub\\p3.jpg", f"{images}/p4.jpg"]
     captions = tmp_path / "captions.txt"
     captions.write_text(
-        "image,caption\n" + "".join(f"{name},x\n" for name in [*written, "p00.jpg", f"{tmp_path}/p0.jpg"])
+        "image,caption\n" + "".join(f"{name},x\n" for name in [*written, "p00.jpg", f"{tmp_path}/p0.jpg", "x" * 5000])
     )
     checked = read_dataset(captions, images)
     assert [image.name for image in checked.dataset.images] == names
     assert any(note.startswith("6 image names were matched") for note in checked.notes)
     assert "did you mean p0.jpg?" in checked.bad[0].reason
     assert "leads out of" in checked.bad[1].reason
+    assert "no such file" in checked.bad[2].reason
     (tmp_path / "val.txt").write_text("p2\nimages/p0.jpg\n")
     splits = {i.name: i.split for i in read_dataset(captions, images).dataset.images}
     assert [name for name, split in splits.items() if split == "val"] == ["p0.jpg", "p2.jpeg"]
     named = read_dataset(captions, images, names=["p2", "sub/p3.jpg"]).dataset
     assert [image.name for image in named.images] == ["p2.jpeg", "sub/p3.jpg"]
+
+
+def test_a_folder_of_text_files_is_a_caption_file(tmp_path: Path) -> None:
+    _, images = collection(tmp_path, 2)
+    texts = tmp_path / "texts"
+    texts.mkdir()
+    for number in range(2):
+        (texts / f"{number}.txt").write_text(f"first of {number}\nsecond\n")
+    dataset = read_dataset(texts, images).dataset
+    assert [(image.name, image.captions[0]) for image in dataset.images] == [
+        ("0.jpg", "first of 0"),
+        ("1.jpg", "first of 1"),
+    ]
 
 
 def test_a_name_that_fits_several_files_fits_none() -> None:

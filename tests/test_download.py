@@ -124,6 +124,8 @@ def test_flickr8k_as_published(tmp_path: Path) -> None:
         )
         for split, name in (("train", "a.jpg"), ("dev", "b.jpg"), ("test", "c.jpg")):
             file.writestr(f"Flickr_8k.{split}Images.txt", name + "\n")
+        file.writestr("Flickr8k.lemma.token.txt", "".join(f"{name}#{k}\tlemma\n" for name in names for k in range(3)))
+        file.writestr("CrowdFlowerAnnotations.txt", "a.jpg\tb.jpg#1\t0.3\t1\t2\n" * 50)
         file.writestr("__MACOSX/._Flickr8k.token.txt", "x")
         file.writestr("readme.txt", "Some words.")
     with zipfile.ZipFile(tmp_path / "images.zip", "w") as file:

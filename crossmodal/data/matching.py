@@ -77,9 +77,8 @@ class PhotoMatcher:
     def _reason(self, written: str) -> str:
         if "\0" in written:
             return "the image name cannot be a file's name"
-        if not Path(os.path.abspath(self._folder / written)).is_relative_to(os.path.abspath(self._folder)) or (
-            (self._folder / written).is_file()
-        ):
+        path = os.path.abspath(self._folder / written)
+        if os.path.isfile(path) or not Path(path).is_relative_to(os.path.abspath(self._folder)):
             return "the image name leads out of the folder of photos"
         self._suggestions += 1
         near = self._files.nearest(written) if self._suggestions <= SUGGESTIONS else None

@@ -48,7 +48,7 @@ class KnownNames:
 
     def nearest(self, written: str) -> str | None:
         """Return the known name that looks most like `written`, for "did you mean"; slow among many names."""
-        near = difflib.get_close_matches(_plain(written), [_plain(name) for name in self._names], 1, LEAST_ALIKE)
+        near = difflib.get_close_matches(_plain(written)[:200], [_plain(name) for name in self._names], 1, LEAST_ALIKE)
         return next((name for name in self._names if near and _plain(name) == near[0]), None)
 
     def _without_parents(self, written: str) -> str:

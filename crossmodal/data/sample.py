@@ -6,8 +6,8 @@ import random
 import shutil
 from pathlib import Path
 
-from crossmodal.data.drawing import draw_scene
-from crossmodal.data.scenes import describe, imagine_scene
+from crossmodal.data.drawn.drawing import draw_scene
+from crossmodal.data.drawn.scenes import describe, imagine_scene
 from crossmodal.errors import CrossmodalError
 from crossmodal.files import whole_file, write_text
 from crossmodal.progress import Bars, silent

@@ -125,7 +125,7 @@ def data_paths(captions: Path | None, images: Path | None, data: dict[str, Any])
         raise CrossmodalError("Give both --captions and --images, or neither for the data of the run.")
     if captions is not None and images is not None:
         return captions, images
-    if not {"captions", "images"} <= data.keys() or not Path(data["captions"]).is_file():
+    if not {"captions", "images"} <= data.keys() or not Path(data["captions"]).exists():
         raise CheckpointError(
             "The data that this model was trained on were not found; name the data to use with --captions and --images."
         )

@@ -52,7 +52,7 @@ def read_lines(path: Path, lines: list[str], known: str) -> tuple[str, Iterator[
     if not sample:
         raise CaptionsError(f"{path} is empty; it should be one of: {known}.")
     columns = [column.strip().lower() for column in sample[0].split("|")]
-    if columns == RESULTS_HEADER or RESULTS_LINE.fullmatch(sample[0]):
+    if columns == RESULTS_HEADER or sum(map(bool, map(RESULTS_LINE.fullmatch, sample))) * 2 > len(sample):
         start = first + (columns == RESULTS_HEADER)
         return "Read as Flickr30k's results.csv.", _matches(
             lines, start, RESULTS_LINE, "not image_name| comment_number| comment"
@@ -77,7 +77,7 @@ def _layout(sample: Sequence[str], separator: str | None) -> Layout | None:
 
 
 def _with_header(line: str, delimiter: str) -> Layout | None:
-    names = [name.strip().lower() for name in _fields(line, delimiter)]
+    names = [name.strip().lower().replace(" ", "_") for name in _fields(line, delimiter)]
     image = next((names.index(key) for key in IMAGE_KEYS if key in names), None)
     kinds = [match[1] if (match := CAPTION_COLUMN.fullmatch(name)) else "" for name in names]
     kind = next((key for key in CAPTION_KEYS if key in kinds), None)

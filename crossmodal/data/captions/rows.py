@@ -13,7 +13,7 @@ SPLIT_NAMES = {
     "dev": "val", "test": "test", "testing": "test",
 }  # fmt: skip
 # The names that columns and keys have, in order of preference.
-IMAGE_KEYS = ("image", "image_name", "file_name", "filename", "filepath", "path")
+IMAGE_KEYS = ("image", "image_name", "file_name", "filename", "filepath", "image_path", "path", "photo")
 CAPTION_KEYS = ("caption", "comment", "raw", "sentence", "text", "description", "title")
 
 

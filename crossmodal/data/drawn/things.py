@@ -5,7 +5,7 @@ Each stands on (x, y), is about `s` pixels tall or wide, and is painted in `c`.
 
 from collections.abc import Callable
 
-from crossmodal.data.drawing import Canvas, Colour, mix
+from crossmodal.data.drawn.drawing import Canvas, Colour, mix
 
 DARK: Colour = (44, 44, 50)
 GLASS: Colour = (196, 226, 244)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from PIL import Image, ImageDraw
 
-from crossmodal.data.scenes import PLACES, Group, Scene
+from crossmodal.data.drawn.scenes import PLACES, Group, Scene
 
 WIDTH, HEIGHT = 320, 240
 SCALE = 2  # drawn twice as large, then shrunk, which smooths the edges
@@ -74,8 +74,8 @@ class Canvas:
 def draw_scene(scene: Scene) -> Image.Image:
     """Draw a scene: 320 x 240 RGB, the same for the same scene."""
     # Imported here because the two modules of shapes need the Canvas above.
-    from crossmodal.data.drawn_places import draw_place
-    from crossmodal.data.drawn_things import FLYING, SIZES, THINGS, WATER
+    from crossmodal.data.drawn.places import draw_place
+    from crossmodal.data.drawn.things import FLYING, SIZES, THINGS, WATER
 
     rng = random.Random(scene.seed)
     dim = DIM[scene.light]

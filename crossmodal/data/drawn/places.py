@@ -2,8 +2,8 @@
 
 import random
 
-from crossmodal.data.drawing import DIM, HEIGHT, WIDTH, Canvas, Colour, mix
-from crossmodal.data.scenes import PLACES, Scene
+from crossmodal.data.drawn.drawing import DIM, HEIGHT, WIDTH, Canvas, Colour, mix
+from crossmodal.data.drawn.scenes import PLACES, Scene
 
 
 def draw_place(canvas: Canvas, scene: Scene, rng: random.Random) -> None:
