@@ -174,7 +174,7 @@ def test_the_sample_is_the_same_for_a_seed_and_kept(tmp_path: Path) -> None:
 
 def test_a_sample_never_overwrites_other_files(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("keep me")
-    with pytest.raises(CrossmodalError, match="holds other files"):
+    with pytest.raises(CrossmodalError, match="has other files"):
         draw_sample(tmp_path, 3)
     assert (tmp_path / "mine.txt").read_text() == "keep me"
 

@@ -1,4 +1,4 @@
-"""Several models on the same images, beside the baselines, in one table."""
+"""Compares several models and the baselines on the same images, in one table."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,14 +38,14 @@ class Comparison:
     baselines: tuple[Result, ...]
     systems: tuple[Result, ...]
     embeddings: tuple[Embeddings, ...]  # of the systems
-    paths: tuple[Path, ...]  # the systems, as they were named
+    paths: tuple[Path, ...]  # of the systems, as the user named them
 
 
 def compare(models: Sequence[Path], choice: ImageChoice, bars: Bars = silent, say: Say = print) -> Comparison:
     """Rank the same images with every model: checkpoints, runs, folders of runs (all of them), published models.
 
-    Raises CrossmodalError when they would rank different images, since a drawn split depends on the
-    seed: an image that one was validated on, another may have been trained on.
+    Raises CrossmodalError when the models would rank different images: a drawn split depends on the seed, so
+    one model may have been trained on images that another is evaluated on.
     """
     paths = [run for model in models for run in runs_in(model) or [model]]
     chosen, of, data = Dataset(()), "", (Path(), Path())
@@ -85,7 +85,7 @@ def _other_captions(captions: Path, images: Path, chosen: Dataset) -> list[str]:
 
 
 def table(compared: Comparison) -> str:
-    """Return the rows as text, and how each system differs from the best."""
+    """Return all rows as text, and the difference of each system from the best."""
     rows = (*compared.baselines, *compared.systems)
     width = max(len(row.name) for row in rows)
     lines = [f"{compared.of}; t2i: text to image, i2t: image to text"]
@@ -100,7 +100,7 @@ def table(compared: Comparison) -> str:
 
 
 def against_the_best(systems: Sequence[Result]) -> list[str]:
-    """Return a line for each system but the best by rsum: how far behind it is, and whether that is chance."""
+    """Return a line for each system but the best by rsum, with the difference in rsum and its p-value."""
     best = max(systems, key=lambda row: row.metrics["rsum"])
     lines = []
     for row in systems:

@@ -61,12 +61,12 @@ def evaluate(
 
 
 def measure_embeddings(name: str, embeddings: Embeddings) -> Result:
-    """Return the figures of a whole collection."""
+    """Return the figures of all images and captions."""
     return measure(name, embeddings.images, embeddings.texts, embeddings.caption_to_image)
 
 
 def average_of_captions(embeddings: Embeddings) -> Embeddings:
-    """Return the collection with one text an image: the normalised mean of its captions' vectors."""
+    """Return the embeddings with one text per image: the normalised mean of its captions' vectors."""
     count = len(embeddings.images)
     sums = torch.zeros(count, embeddings.texts.shape[1]).index_add_(
         0, embeddings.caption_to_image, embeddings.texts.float()
@@ -141,7 +141,7 @@ def _read(
     say: Say,
     names: Collection[str] | None = None,
 ) -> Dataset:
-    # The split that the run drew is drawn again from its seed and shares.
+    # A split that the run drew is drawn again from its seed and ratios.
     ratios, seed = content["data"].get("ratios", DRAWN_RATIOS), content["recipe"]["seed"]
     checked = read_dataset(captions, images, ratios, seed, bars, names=names)
     if checked.notes:

@@ -1,4 +1,4 @@
-"""The things of the drawn sample, one function a kind.
+"""The things of the drawn sample, one function per kind.
 
 Each stands on (x, y), is about `s` pixels tall or wide, and is painted in `c`.
 """
