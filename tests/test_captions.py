@@ -173,6 +173,16 @@ def test_a_file_in_no_known_format_is_one_sentence(tmp_path: Path, text: str, wo
         read_captions(write(tmp_path, text))
 
 
+def test_a_giant_line_costs_its_row_and_no_time(tmp_path: Path) -> None:
+    giant = "x" + " " * 1_000_000 + "y"
+    for header in ("image,caption\n", "image_name| comment_number| comment\n", ""):
+        separator = "| 0| " if "|" in header else ","
+        text = f"{header}a.jpg{separator}A dog.\nb.jpg{separator}Two dogs.\n{giant}\n"
+        read = read_captions(write(tmp_path, text))
+        assert [row.image for row in read.rows] == ["a.jpg", "b.jpg"]
+        assert len(read.bad) == 1 and len(str(read.bad[0])) < 200
+
+
 def test_absent_folder_and_foreign_encoding(tmp_path: Path) -> None:
     with pytest.raises(CaptionsError, match="is not there"):
         read_captions(tmp_path / "none.txt")

@@ -16,7 +16,7 @@ CAPTION_COLUMN = re.compile(rf"({'|'.join(CAPTION_KEYS)})s?([ _-]?\d+)?")
 TOKEN_LINE = re.compile(r"(?P<image>[^\t]+?)#\d+\t(?P<caption>.*)")
 RESULTS_HEADER = ["image_name", "comment_number", "comment"]
 # Flickr30k's own file lacks the second bar in one row, hence the optional one.
-RESULTS_LINE = re.compile(r"(?P<image>[^|]+?)\s*\|\s*\d+\s*(?:\||\s)\s*(?P<caption>.*)")
+RESULTS_LINE = re.compile(r"(?P<image>[^|]+)\|\s*\d+\s*(?:\||\s)\s*(?P<caption>.*)")
 SAMPLE = 20  # lines that are looked at to tell the format
 LONGEST_RECORD = 20  # lines that a quoted caption may run over
 
