@@ -14,35 +14,17 @@ PEOPLE = (
     "a man in a red shirt", "a woman in a white dress", "a boy in a blue jacket", "a girl in pink",
 )  # fmt: skip
 ADULTS = (
-    "a man",
-    "a woman",
-    "a young man",
-    "a young woman",
-    "two friends",
-    "a group of people",
-    "a man with a beard",
-    "a woman with long hair",
-)
+    "a man", "a woman", "a young man", "a young woman", "two friends", "a group of people",
+    "a man with a beard", "a woman with long hair",
+)  # fmt: skip
 CHILDREN = (
-    "a little boy",
-    "a little girl",
-    "two children",
-    "a toddler",
-    "three kids",
-    "a boy in a striped shirt",
+    "a little boy", "a little girl", "two children", "a toddler", "three kids", "a boy in a striped shirt",
     "a girl with a ponytail",
-)
+)  # fmt: skip
 DOGS = (
-    "a brown dog",
-    "a black dog",
-    "a white dog",
-    "a black and white dog",
-    "two dogs",
-    "a small dog",
-    "a large dog",
-    "a puppy",
-    "three dogs",
-)
+    "a brown dog", "a black dog", "a white dog", "a black and white dog", "two dogs", "a small dog",
+    "a large dog", "a puppy", "three dogs",
+)  # fmt: skip
 # Subjects, actions and places. Actions end in "-ing", which fits singular and plural subjects.
 SCENES: tuple[tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]], ...] = (
     (PEOPLE, ("walking", "standing", "sitting on a bench", "taking a photo", "laughing"), ("in the park", "on a city street", "on the beach", "in front of a building", "by the river")),
