@@ -119,7 +119,7 @@ def test_an_open_quotation_mark_costs_one_row_and_moves_no_caption(
 def test_equal_captions_of_an_image_are_kept_and_noted(tmp_path: Path) -> None:
     read = read_captions(write(tmp_path, "image,caption\na.jpg,A dog.\na.jpg,A dog.\nb.jpg,A dog.\n"))
     assert len(read.rows) == 3 and not read.bad
-    assert read.notes[-1].startswith("1 captions repeat")
+    assert read.notes[-1].startswith("Captions that an image has more than once: 1;")
 
 
 def test_karpathy_splits_are_kept_and_coco_folders_too(tmp_path: Path) -> None:

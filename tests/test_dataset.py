@@ -112,7 +112,7 @@ def test_other_spellings_of_a_name_find_the_one_file_that_fits(tmp_path: Path) -
     )
     checked = read_dataset(captions, images)
     assert [image.name for image in checked.dataset.images] == names
-    assert any(note.startswith("6 image names were matched") for note in checked.notes)
+    assert any(note.startswith("Image names matched to files by another spelling: 6,") for note in checked.notes)
     assert "did you mean p0.jpg?" in checked.bad[0].reason
     assert "leads out of" in checked.bad[1].reason
     assert "no such file" in checked.bad[2].reason
@@ -121,6 +121,15 @@ def test_other_spellings_of_a_name_find_the_one_file_that_fits(tmp_path: Path) -
     assert [name for name, split in splits.items() if split == "val"] == ["p0.jpg", "p2.jpeg"]
     named = read_dataset(captions, images, names=["p2", "sub/p3.jpg"]).dataset
     assert [image.name for image in named.images] == ["p2.jpeg", "sub/p3.jpg"]
+
+
+def test_a_link_that_leads_out_of_the_folder_is_refused(tmp_path: Path) -> None:
+    captions, images = collection(tmp_path, 1, "link.jpg,A dog.\nLINK.jpg,A cat.\n")
+    Image.new("RGB", (40, 40)).save(tmp_path / "out.jpg")
+    (images / "link.jpg").symlink_to(tmp_path / "out.jpg")
+    checked = read_dataset(captions, images)
+    assert [image.name for image in checked.dataset.images] == ["0.jpg"]
+    assert "leads out of" in checked.bad[0].reason
 
 
 def test_a_folder_of_text_files_is_a_caption_file(tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ def read_dataset(
             splits, source = draw_splits(grouped, ratios, seed), ""
         dataset = _with_splits(dataset, splits)
         left_out = len(grouped) - len(dataset)
-        more = f" {left_out:,} images without a split are left out." if left_out else ""
+        more = f" Images without a split, which are left out: {left_out:,}." if left_out else ""
         notes += [f"The splits are those of {source}.{more}"] if source else []
     return Checked(dataset, tuple(bad), total, tuple(notes))
 

@@ -18,6 +18,7 @@ class PhotoMatcher:
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._root = folder, folder.resolve()
+        self._inside: dict[str, bool] = {}
         self._suggestions = 0
 
     @cached_property
@@ -30,10 +31,18 @@ class PhotoMatcher:
         if not written or "\0" in written:
             return None
         path = os.path.normpath(self._folder / written)
-        if not os.path.isfile(path):
-            return self._files.find(written)
-        name = Path(os.path.relpath(path, self._folder)).as_posix()
-        return name if Path(path).resolve().is_relative_to(self._root) else None
+        exact = os.path.isfile(path)
+        name = Path(os.path.relpath(path, self._folder)).as_posix() if exact else self._files.find(written)
+        if name is None:
+            return None
+        path = os.path.normpath(self._folder / name)
+        # A folder is resolved once for all its files; a file only where it is a link.
+        return name if self._is_inside(path if os.path.islink(path) else os.path.dirname(path)) else None
+
+    def _is_inside(self, path: str) -> bool:
+        if path not in self._inside:
+            self._inside[path] = Path(path).resolve().is_relative_to(self._root)
+        return self._inside[path]
 
     def matched(self, file: CaptionFile, wanted: Collection[str] | None) -> CaptionFile:
         """Return the captions with images named as their files; rows without a file become bad ones.
@@ -57,7 +66,7 @@ class PhotoMatcher:
         if otherwise:
             written, name = otherwise[0]
             notes.append(
-                f"{len(otherwise):,} image names were matched to files by another spelling: {written} is {name}."
+                f"Image names matched to files by another spelling: {len(otherwise):,}, such as {written} to {name}."
             )
         return CaptionFile(file.path, tuple(rows), tuple(bad), tuple(notes))
 

@@ -27,7 +27,7 @@ def read_captions(path: Path) -> CaptionFile:
     distinct = len({(row.image, row.caption) for row in good})
     if distinct < len(good):
         notes.append(
-            f"{len(good) - distinct:,} captions repeat another one of the same image; evaluation keeps them and training does not."
+            f"Captions that an image has more than once: {len(good) - distinct:,}; evaluation keeps them, training does not."
         )
     return CaptionFile(path, tuple(good), tuple(bad), tuple(notes))
 
