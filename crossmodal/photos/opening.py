@@ -1,5 +1,6 @@
-"""What an index needs to be searched: its folder of photos, and the model that made it."""
+"""What searching an index needs: its folder of photos, and the model that made it."""
 
+import contextlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,20 +13,20 @@ from crossmodal.photos.walk import shown
 
 
 def root_of(store: Store) -> Path:
-    """Return the folder of photos that an index is of; one that lies inside it travels with it."""
+    """Return the folder of photos that an index is of; an index inside its folder travels with it."""
     return Path(os.path.normpath(store.folder / store.meta["root"]))
 
 
 def runtime_of(store: Store, text_only: bool = False) -> Runtime:
-    """Return what encodes as the index was encoded; raises CrossmodalError when its model is not here.
+    """Return the runtime of the model that made an index; raises CrossmodalError when that model is not here.
 
-    With `text_only` exported towers are used where they are, without a look at the checkpoint.
+    With `text_only` exported towers are used where they are there, without loading the checkpoint.
     """
     return runtime_by(store.meta, f"the index in {store.folder}", _again(store), text_only)
 
 
 def runtime_by(meta: Mapping[str, Any], of: str, again: str, text_only: bool = False) -> Runtime:
-    """Do so by what `meta` says of the model; `of` and `again` say what was made, and how to make it anew."""
+    """Return the runtime of the model that `meta` names; `of` is what it made, `again` the command to make that anew."""
     exported = Exported.of(meta["fingerprint"])
     if exported and (text_only or meta["runtime"] == "OpenVINO"):
         return OpenVinoRuntime(exported)
@@ -46,16 +47,16 @@ def _again(store: Store) -> str:
 
 
 def _model_of(meta: Mapping[str, Any], of: str, again: str) -> tuple[Path, Any]:
-    """Load a model: from where it was, or, for what travelled, from a run here; return its file too."""
+    """Return a model and its file: where `meta` says, or, on another machine, among the runs here."""
     from crossmodal.runs.folder import runs_in
     from crossmodal.runs.opening import CHECKPOINTS, checkpoint_of, load_model
 
     where = Path(meta["checkpoint"])
     for path in (where, *(checkpoint_of(run) for run in runs_in(CHECKPOINTS))):
-        if path.is_file():
+        with contextlib.suppress(CrossmodalError):  # absent, or what lies there now is no checkpoint
             model, content = load_model(path)
             if content["fingerprint"] == meta["fingerprint"]:
                 return path, model
     raise CrossmodalError(
-        f"The model that made {of} is no longer at {where}; name a checkpoint and make it anew: {again}."
+        f"The model that made {of} is no longer at {where}; name a checkpoint, and make it anew with: {again}"
     )

@@ -3,8 +3,9 @@
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,9 +15,10 @@ import numpy as np
 from crossmodal.batched import batched
 from crossmodal.encoding.runtime import Runtime
 from crossmodal.errors import CrossmodalError
+from crossmodal.files import stays_below
 from crossmodal.photos.reading import Read, read_photo
 from crossmodal.photos.store import LOCK, Store
-from crossmodal.photos.walk import Found, walk
+from crossmodal.photos.walk import Excluded, Found, shown, walk
 
 AT_ONCE = 32  # photos that are encoded, and then recorded, together
 AHEAD = 4 * AT_ONCE  # photos that are read while others are encoded
@@ -34,7 +36,27 @@ class Changes:
     unchanged: int = 0
     skipped: dict[str, str] = field(default_factory=dict)  # newly skipped files, with the reason
     unreadable: list[str] = field(default_factory=list)  # folders that could not be listed
+    missing: dict[str, int] = field(default_factory=dict)  # folders without a file, and their photos, which are kept
+    system: dict[str, int] = field(default_factory=dict)  # patterns of SYSTEM, and how often each left something out
     seconds: float = 0.0
+
+    def remarks(self) -> list[str]:
+        """Return a sentence each on folders that are missing, and on what was left out as a system's own."""
+        said = []
+        if self.missing:
+            folders = _listed(shown(folder) or "the whole folder" for folder in self.missing)
+            said.append(
+                f"{sum(self.missing.values()):,} photos are missing along with everything in {folders}; they are kept, since "
+                "a disk may be away. --forget-missing forgets them."
+            )
+        if self.system:
+            said.append(f"Left out as files of the system: {_listed(self.system)}; --include NAME takes them in.")
+        return said
+
+
+def _listed(names: Iterable[str], most: int = 5) -> str:
+    names = list(names)
+    return ", ".join(names[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")
 
 
 @dataclass(frozen=True)
@@ -61,8 +83,9 @@ class Step:
 Watch = Callable[[Step], None]
 
 
-def locked(folder: Path) -> filelock.FileLock:
-    """Return the lock that one run at a time holds; the system frees it when its process ends, however it does.
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the lock that one run at a time may have; the system frees it when its process ends, however it does.
 
     Raises CrossmodalError when another run holds it, or the folder cannot be written.
     """
@@ -78,7 +101,10 @@ def locked(folder: Path) -> filelock.FileLock:
         raise CrossmodalError(
             f"The index folder {folder} cannot be written ({error.strerror}); name another with --index."
         ) from error
-    return lock
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 Encoded = tuple[list[Read], np.ndarray | None]  # what was read, and a vector for each of it that is described
@@ -91,38 +117,93 @@ def update(
     excluded: Sequence[str],
     work: Work,
     watch: Watch = lambda step: None,
+    included: Sequence[str] = (),
+    forget_missing: bool = False,
 ) -> Changes:
     """Bring an index up to date with the files below `root`; its lock is held by the caller.
 
-    `work` reads and encodes files below a root, those whose content is known but for their vectors. What is done
-    is recorded batch by batch; a run that was killed is gone on with by the next.
+    `work` reads and encodes files below a root; of files whose content is known it only reads. What is done
+    is recorded batch by batch, and a run that was killed is resumed by the next. Photos of folders that are
+    missing (`_missing`) are kept unless `forget_missing`.
     """
     started, changes = time.monotonic(), Changes()
     if not root.is_dir():
         raise CrossmodalError(f"The folder of photos {root} is not there; nothing in its index was changed.")
+    store.remove_strays()
     known = store.known()
     present: set[str] = set()
     todo: list[Found] = []
-    for found in walk(root, excluded, changes.unreadable.append):
+
+    def count(pattern: str) -> None:
+        changes.system[pattern] = changes.system.get(pattern, 0) + 1
+
+    for found in walk(root, excluded, changes.unreadable.append, included, count):
         present.add(found.path)
-        if known.get(found.path) == (found.size, found.changed):
+        if known.get(found.path) == found.state:
             changes.unchanged += 1
         else:
             todo.append(found)
     # What is below a folder that cannot be listed may still be there.
     hidden = tuple(f"{folder}/" if folder else "" for folder in changes.unreadable)
     present.update(path for path in known if hidden and path.startswith(hidden))
+    recorder = _Recorder(store, known, present, changes)
     if todo:
-        recorder = _Recorder(store, known, present, changes)
         for batch, step in stepped(work(root, todo, store.digests()), todo, started):
             recorder.record(*batch)
             watch(step)
     gone = [path for path in known if path not in present]
+    if not forget_missing:
+        without = Excluded(excluded, included)
+        lost = [path for path in gone if path not in recorder.moved and stays_below(path) and not without.below(path)]
+        changes.missing, kept = _missing(root, lost, present)
+        gone = [path for path in gone if path not in kept]
     with store.change():
         store.forget(gone)
+    store.compact()
+    changes.moved = len(recorder.moved)
     changes.forgotten = len(gone) - changes.moved
     changes.seconds = time.monotonic() - started
     return changes
+
+
+def _missing(root: Path, lost: Sequence[str], present: Collection[str]) -> tuple[dict[str, int], set[str]]:
+    """Return folders that lost two photos or more and hold no file now, each with how many, and these photos.
+
+    They may lie on a disk that is away, of which an empty folder is left, or none. Of nested ones the topmost counts.
+    """
+    alive: set[str] = set()
+    for path in present:
+        folder = path.rpartition("/")[0]
+        while folder not in alive:
+            alive.add(folder)
+            folder = folder.rpartition("/")[0]
+    empty: dict[str, bool] = {}
+
+    def is_empty(folder: str) -> bool:
+        if folder not in empty:
+            empty[folder] = folder not in alive and not _holds_a_file(root / folder)
+        return empty[folder]
+
+    photos: dict[str, list[str]] = {}
+    for path in lost:
+        folder = path.rpartition("/")[0]
+        if is_empty(folder):
+            while folder and is_empty(above := folder.rpartition("/")[0]):
+                folder = above
+            photos.setdefault(folder, []).append(path)
+    photos = {folder: paths for folder, paths in photos.items() if len(paths) > 1}
+    return {folder: len(paths) for folder, paths in photos.items()}, {
+        path for paths in photos.values() for path in paths
+    }
+
+
+def _holds_a_file(folder: Path) -> bool:
+    """Say whether there is any file in a folder or below it, but for hidden ones such as the index's own."""
+    for _, below, files in os.walk(folder):
+        if any(not name.startswith(".") for name in files):
+            return True
+        below[:] = [name for name in below if not name.startswith(".")]
+    return False
 
 
 def stepped(batches: Iterable[Encoded], todo: Sequence[Found], started: float) -> Iterator[tuple[Encoded, Step]]:
@@ -160,53 +241,49 @@ def here(runtime: Callable[[], Runtime]) -> Work:
 class _Recorder:
     """The part of a run that records what was read and encoded."""
 
-    def __init__(self, store: Store, known: dict[str, tuple[int, int]], present: set[str], changes: Changes) -> None:
+    def __init__(self, store: Store, known: Mapping[str, tuple[int, ...]], present: set[str], changes: Changes) -> None:
         self._store, self._known, self._present, self._changes = store, known, present, changes
-        self._free = _free_slots(store.slots())
+        self.moved: set[str] = set()  # the paths that photos had before
 
-    def record(self, batch: list[Read], vectors: np.ndarray | None) -> None:
+    def record(self, batch: Sequence[Read], vectors: np.ndarray | None) -> None:
         """Commit all of a batch at once."""
-        slots = {read.found.path: next(self._free) for read in batch if read.described is not None}
-        if vectors is not None:
-            self._store.put_vectors(list(slots.values()), vectors)
+        slots = iter(()) if vectors is None else iter(self._store.append(vectors))
         with self._store.change():
             for read in batch:
-                self._record_one(read, slots.get(read.found.path))
+                self._record_one(read, slots)
 
-    def _record_one(self, read: Read, slot: int | None) -> None:
+    def _record_one(self, read: Read, slots: Iterator[int]) -> None:
         store, changes, path = self._store, self._changes, read.found.path
         if read.gone:
             self._present.discard(path)
         elif read.reason:
             store.skip(read.found, read.reason)
             changes.skipped[path] = read.reason
-        elif read.described is not None and slot is not None:
+        elif read.described is not None:
             if path in self._known:
                 changes.changed += 1
             else:
                 changes.new += 1
-            store.add(read.found, slot, read.described)
+            store.add(read.found, next(slots), read.described)
         else:
             self._record_known(read)
 
     def _record_known(self, read: Read) -> None:
         """Record a file whose content has a vector: it was touched, moved or copied."""
         store, changes, path = self._store, self._changes, read.found.path
-        other = store.with_digest(read.digest)
+        other = store.with_digest(read.digest, path)
         if other is None:  # the only file with this content was changed a moment ago; met again by the next run
             return
         if other.found.path == path:
             store.touch(read.found)
             changes.unchanged += 1
             return
-        slot = next(self._free)
-        store.put_vectors([slot], store.vectors()[other.slot][None])
-        store.add(read.found, slot, other.described)
+        store.add(read.found, other.slot, other.described)
         if other.found.path in self._present:
             changes.copies += 1
         else:
             store.forget([other.found.path])
-            changes.moved += 1
+            self.moved.add(other.found.path)
 
 
 def encoded(runtime: Runtime, batch: Sequence[Read]) -> np.ndarray | None:
@@ -228,12 +305,3 @@ def _in_order(pool: ThreadPoolExecutor, read: Callable[[Found], Read], todo: Ite
     finally:
         for future in under_way:
             future.cancel()
-
-
-def _free_slots(used: set[int]) -> Iterator[int]:
-    """Yield slots that no record named when the run began: a search that reads meanwhile may still look there."""
-    slot = 0
-    while True:
-        if slot not in used:
-            yield slot
-        slot += 1
