@@ -46,11 +46,11 @@ def photos_in(folder: Path, count: int) -> list[str]:
 
 
 def batches(root: Path, size: int = 4) -> Iterator[Encoded]:
-    engine = ColourRuntime()
+    runtime = ColourRuntime()
     found = list(walk(root, [], lambda folder: None))
     for start in range(0, len(found), size):
-        reads = [read_photo(root, one, 8, engine.preprocessing.array, ()) for one in found[start : start + size]]
-        yield reads, encoded(engine, reads)
+        reads = [read_photo(root, one, 8, runtime.preprocessing.array, ()) for one in found[start : start + size]]
+        yield reads, encoded(runtime, reads)
 
 
 def test_photos_in_a_shard_are_read_where_they_lie(tmp_path: Path) -> None:
@@ -142,12 +142,12 @@ def test_a_killed_worker_costs_its_batch(runs: Path, cache: Path, tmp_path: Path
     killed = threading.Event()
 
     def kill_one() -> None:
-        recorded = tmp_path / "p" / ".crossmodal" / "vectors.f32"
+        index = tmp_path / "p" / ".crossmodal"
         while run.poll() is None and not killed.is_set():
             workers = [
                 one for one in psutil.process_iter(["cmdline"]) if "MapWorker" in " ".join(one.info["cmdline"] or [])
             ]
-            if workers and recorded.exists() and recorded.stat().st_size:
+            if workers and any(file.stat().st_size for file in index.glob("vectors-*.f32")):
                 workers[0].kill()
                 killed.set()
             time.sleep(0.02)

@@ -11,7 +11,6 @@ import mmap
 import os
 import re
 import secrets
-import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,26 +20,12 @@ from typing import Any, Self
 import numpy as np
 
 from crossmodal.errors import CrossmodalError
-from crossmodal.files import remove_leftovers, stays_below, whole_file
-from crossmodal.photos.database import broken, connect, explained, is_refusal
+from crossmodal.files import remove_leftovers, stays_below
+from crossmodal.photos.database import broken, connect, explained, make_database
 from crossmodal.photos.meta import FORMAT, SOUND_RECORD, VECTORS, VERSION, checked_meta
 from crossmodal.photos.walk import INDEX_FOLDER, Found, is_photo, shown
 
 DATABASE, LOCK = "photos.db", "index.lock"
-SCHEMA = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE photos (
-    path BLOB PRIMARY KEY, size INTEGER NOT NULL, changed INTEGER NOT NULL, inode INTEGER NOT NULL,
-    status_changed INTEGER NOT NULL, slot INTEGER NOT NULL, digest BLOB NOT NULL, width INTEGER NOT NULL,
-    height INTEGER NOT NULL, taken REAL, camera TEXT NOT NULL, look INTEGER NOT NULL
-);
-CREATE INDEX photos_digest ON photos (digest);
-CREATE TABLE skipped (
-    path BLOB PRIMARY KEY, size INTEGER NOT NULL, changed INTEGER NOT NULL, inode INTEGER NOT NULL,
-    status_changed INTEGER NOT NULL, reason TEXT NOT NULL
-) WITHOUT ROWID;
-"""
-TABLES = {"meta", "photos", "skipped"}
 FOUND = "path, size, changed, inode, status_changed"
 DESCRIBED = "digest, width, height, taken, camera, look"
 SOUND_SKIP = "WHERE typeof(path) = 'blob' AND typeof(reason) = 'text'"  # what else stands there is read anew
@@ -139,21 +124,17 @@ class Store:
         """
         folder = Path(folder)
         name = f"vectors-{secrets.token_hex(4)}.f32"
-        rows = [
-            (key, json.dumps(value))
-            for key, value in {"format": FORMAT, "version": VERSION, **meta, "vectors": name}.items()
-        ]
+        content = {"format": FORMAT, "version": VERSION, **meta, "vectors": name}
+        rows = [(key, json.dumps(value)) for key, value in content.items()]
         checked_meta(rows, folder)
         with explained(folder):
             folder.mkdir(parents=True, exist_ok=True)
             (folder / name).touch()
-            if not _emptied(folder / DATABASE, rows):
-                with whole_file(folder / DATABASE) as temporary:
-                    with contextlib.closing(sqlite3.connect(temporary, isolation_level=None)) as db:
-                        db.execute("PRAGMA journal_mode = MEMORY")
-                        _fill(db, rows)
-                    for end in ("-wal", "-shm"):  # a broken one's
-                        (folder / f"{DATABASE}{end}").unlink(missing_ok=True)
+            try:
+                make_database(folder / DATABASE, rows)
+            except BaseException:
+                (folder / name).unlink()
+                raise
         _remove_strays(folder, name)
 
     def set_meta(self, key: str, value: Any) -> None:
@@ -165,9 +146,9 @@ class Store:
     # --- reading ---
 
     def photos(self) -> Iterator[Photo]:
-        """Yield all records, in the order of their paths, as of when `vectors` was; those that leave the root are dropped.
+        """Yield all records, in the order of their paths; `vectors` are theirs. Paths that leave the root are dropped.
 
-        Raises CrossmodalError for records that are broken or whose vectors are lost.
+        Raises CrossmodalError for records that are broken, or whose vectors are lost.
         """
         if not self.writable and not self._db.in_transaction:
             self._read()
@@ -199,8 +180,9 @@ class Store:
         return _photo(row) if row else None
 
     def known(self) -> dict[str, tuple[int, int, int, int]]:
-        """Return the state of every file that was met, used or skipped, by path."""
+        """Return the state of every file that was met, used or skipped, by path; raises as `photos`."""
         with explained(self.folder):
+            self._check_records()
             rows = self._db.execute(f"SELECT {FOUND} FROM photos UNION ALL SELECT {FOUND} FROM skipped {SOUND_SKIP}")
             return {os.fsdecode(path): tuple(state) for path, *state in rows}
 
@@ -285,12 +267,13 @@ class Store:
 
     def compact(self) -> None:
         """Move to a new file of vectors, in the order of paths, where most slots are free; for the lock's holder."""
+        old = self.vectors()
         with explained(self.folder):
+            (count,) = self._db.execute("SELECT count(DISTINCT slot) FROM photos").fetchone()
+            if len(old) - count < max(FREE_SLOTS, count):
+                return
             rows = self._db.execute("SELECT path, slot FROM photos ORDER BY path").fetchall()
         used = list(dict.fromkeys(slot for _, slot in rows))
-        old = self.vectors()
-        if len(old) - len(used) < max(FREE_SLOTS, len(used)):
-            return
         name = f"vectors-{secrets.token_hex(4)}.f32"
         try:
             with (self.folder / name).open("xb") as file:
@@ -318,36 +301,6 @@ def _photo(row: tuple[Any, ...]) -> Photo:
 
 def _is_ours(photo: Photo) -> bool:
     return is_photo(photo.found.path) and stays_below(photo.found.path)
-
-
-def _fill(db: sqlite3.Connection, rows: list[tuple[str, str]]) -> None:
-    """Give a database the schema and `meta`, in place of what it holds."""
-    db.execute("BEGIN IMMEDIATE")
-    for name in TABLES:
-        db.execute(f"DROP TABLE IF EXISTS {name}")
-    for statement in filter(str.strip, SCHEMA.split(";")):
-        db.execute(statement)
-    db.executemany("INSERT INTO meta VALUES (?, ?)", rows)
-    db.execute("COMMIT")
-
-
-def _emptied(path: Path, rows: list[tuple[str, str]]) -> bool:
-    """Empty a database that is there, while others may read it; return whether there is one that is whole."""
-    if not path.is_file():
-        return False
-    try:
-        with contextlib.closing(connect(path, writable=True)) as db:
-            names = db.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
-            if not {name for (name,) in names} <= TABLES:
-                raise CrossmodalError(f"{path} belongs to another program; name another folder with --index.")
-            whole = db.execute("PRAGMA quick_check(1)").fetchone() == ("ok",)
-            if whole:
-                _fill(db, rows)
-            return whole
-    except sqlite3.DatabaseError as error:
-        if is_refusal(error):
-            raise
-        return False
 
 
 def _remove_strays(folder: Path, vectors: str) -> None:

@@ -51,7 +51,7 @@ class Excluded:
     def __init__(self, excluded: Sequence[str] = (), included: Sequence[str] = ()) -> None:
         """Shell patterns of names, or of paths from the root."""
         self._excluded, self._included = _matching(excluded), _matching(included)
-        self._system = _matching(SYSTEM, re.IGNORECASE)  # none has a slash, so it is the name that matches
+        self._system = _matching(SYSTEM, re.IGNORECASE)
 
     def file(self, path: str) -> bool:
         """Say whether a file is left out for its own name or path."""
@@ -64,10 +64,10 @@ class Excluded:
 
     def system(self, path: str) -> str:
         """Return the pattern of SYSTEM that leaves a file or folder out, or nothing."""
-        if not self._system(path) or self._included(path):
+        name = path.rpartition("/")[2]
+        if not self._system(name) or self._included(path):
             return ""
-        name = path.rpartition("/")[2].lower()
-        return next(pattern for pattern in SYSTEM if fnmatch.fnmatchcase(name, pattern.lower()))
+        return next(pattern for pattern in SYSTEM if fnmatch.fnmatchcase(name.lower(), pattern.lower()))
 
     def below(self, path: str) -> bool:
         """Say whether a file is left out for its name or for that of a folder above it."""
