@@ -193,6 +193,12 @@ def test_moved_photos_keep_their_slots(tmp_path: Path, monkeypatch: pytest.Monke
     assert (changes.moved, changes.forgotten, changes.missing, runtime.encoded) == (300, 0, {}, 0)
     assert len(synced) <= 300 / 32 + 1
     assert {path.removeprefix("b/"): slot for path, slot in whole(tmp_path).items()} == before
+    for name in ("x.png", "y.png", "z.png"):
+        shutil.copy(tmp_path / "b" / "000.png", tmp_path / "b" / name)
+    assert run(tmp_path).copies == 3
+    (tmp_path / "b").rename(tmp_path / "c")  # copies of one photo move as well
+    changes = run(tmp_path)
+    assert (changes.moved, changes.copies, changes.missing) == (303, 0, {})
 
 
 def test_the_lock_is_free_after_its_block(tmp_path: Path) -> None:

@@ -110,7 +110,7 @@ def test_parquet_holds_every_photo_once(tmp_path: Path, monkeypatch: pytest.Monk
 def test_options_that_do_not_go_together(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for options, words in (
         (["--parquet", "q"], "go with --on"), (["--on", "local", "--shards"], "with --parquet DIR"),
-        (["--on", "mars"], "no place to work on"), (["--on", "local", "--workers", "0"], "give 1 or more"),
+        (["--on", "mars"], "mars cannot be used"), (["--on", "local", "--workers", "0"], "give 1 or more"),
         (["--on", "local", "--parquet", "q", "--rebuild"], "are for an index"),
     ):  # fmt: skip
         assert main(["index", str(tmp_path), *options]) == 1

@@ -27,7 +27,7 @@ from crossmodal.photos.walk import INDEX_FOLDER, Found, is_photo, shown
 
 DATABASE, LOCK = "photos.db", "index.lock"
 FOUND = "path, size, changed, inode, status_changed"
-DESCRIBED = "digest, width, height, taken, camera, look"
+RECORD = f"{FOUND}, slot, digest, width, height, taken, camera, look"
 SOUND_SKIP = "WHERE typeof(path) = 'blob' AND typeof(reason) = 'text'"  # what else stands there is read anew
 FREE_SLOTS = 1000  # fewer are never worth a new file
 COPIED_AT_ONCE = 4096  # vectors
@@ -155,9 +155,8 @@ class Store:
         try:
             with explained(self.folder):
                 self._check_records()
-                yield from filter(_is_ours, map(_photo, self._db.execute(
-                    f"SELECT {FOUND}, slot, {DESCRIBED} FROM photos ORDER BY path"
-                )))  # fmt: skip
+                rows = self._db.execute(f"SELECT {RECORD} FROM photos ORDER BY path")
+                yield from filter(_is_ours, map(_photo, rows))
         finally:
             if not self.writable and self._db.in_transaction:
                 self._db.execute("ROLLBACK")
@@ -170,14 +169,10 @@ class Store:
         if last is not None and last >= self._slots():
             raise broken(self.folder, "it has lost vectors")
 
-    def with_digest(self, digest: bytes, path: str) -> Photo | None:
-        """Return a record with this content, if there is one, and that of this path rather than another."""
+    def with_digest(self, digest: bytes) -> list[Photo]:
+        """Return the records with this content."""
         with explained(self.folder):
-            row = self._db.execute(
-                f"SELECT {FOUND}, slot, {DESCRIBED} FROM photos WHERE digest = ? ORDER BY path <> ? LIMIT 1",
-                (digest, os.fsencode(path)),
-            ).fetchone()
-        return _photo(row) if row else None
+            return [_photo(row) for row in self._db.execute(f"SELECT {RECORD} FROM photos WHERE digest = ?", (digest,))]
 
     def known(self) -> dict[str, tuple[int, int, int, int]]:
         """Return the state of every file that was met, used or skipped, by path; raises as `photos`."""
@@ -236,7 +231,7 @@ class Store:
         self.forget([found.path])
         d = described
         self._db.execute(
-            f"INSERT INTO photos ({FOUND}, slot, {DESCRIBED}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            f"INSERT INTO photos ({RECORD}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (os.fsencode(found.path), *found.state, slot, d.digest, d.width, d.height, d.taken, d.camera, d.look),
         )
 

@@ -1,4 +1,4 @@
-"""Bringing an index up to date: walk, read, encode and write, all at the same time."""
+"""Bringing an index up to date: walking, reading, encoding and writing, all at the same time."""
 
 import os
 import time
@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import filelock
@@ -16,68 +15,14 @@ from crossmodal.batched import batched
 from crossmodal.encoding.runtime import Runtime
 from crossmodal.errors import CrossmodalError
 from crossmodal.files import stays_below
+from crossmodal.photos.changes import Changes, Step
+from crossmodal.photos.missing import missing_folders
 from crossmodal.photos.reading import Read, read_photo
 from crossmodal.photos.store import LOCK, Store
-from crossmodal.photos.walk import Excluded, Found, shown, walk
+from crossmodal.photos.walk import Excluded, Found, walk
 
 AT_ONCE = 32  # photos that are encoded, and then recorded, together
 AHEAD = 4 * AT_ONCE  # photos that are read while others are encoded
-
-
-@dataclass
-class Changes:
-    """What a run did, in photos; and what it could not do."""
-
-    new: int = 0
-    changed: int = 0
-    moved: int = 0
-    copies: int = 0
-    forgotten: int = 0
-    unchanged: int = 0
-    skipped: dict[str, str] = field(default_factory=dict)  # newly skipped files, with the reason
-    unreadable: list[str] = field(default_factory=list)  # folders that could not be listed
-    missing: dict[str, int] = field(default_factory=dict)  # folders without a file, and their photos, which are kept
-    system: dict[str, int] = field(default_factory=dict)  # patterns of SYSTEM, and how often each left something out
-    seconds: float = 0.0
-
-    def remarks(self) -> list[str]:
-        """Return a sentence each on folders that are missing, and on what was left out as a system's own."""
-        said = []
-        if self.missing:
-            folders = _listed(shown(folder) or "the whole folder" for folder in self.missing)
-            said.append(
-                f"{sum(self.missing.values()):,} photos are missing along with everything in {folders}; they are kept, since "
-                "a disk may be away. --forget-missing forgets them."
-            )
-        if self.system:
-            said.append(f"Left out as files of the system: {_listed(self.system)}; --include NAME takes them in.")
-        return said
-
-
-def _listed(names: Iterable[str], most: int = 5) -> str:
-    names = list(names)
-    return ", ".join(names[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")
-
-
-@dataclass(frozen=True)
-class Step:
-    """How far a run is, for whoever watches."""
-
-    photos: int
-    photos_in_all: int
-    bytes: int
-    bytes_in_all: int
-    seconds: float
-
-    @property
-    def photos_per_second(self) -> float:
-        """How fast it goes."""
-        return self.photos / self.seconds if self.seconds else 0.0
-
-    @property
-    def seconds_left(self) -> float:
-        """How long it will take, as fast as it went."""
-        return (self.photos_in_all - self.photos) / self.photos_per_second if self.photos else float("inf")
 
 
 Watch = Callable[[Step], None]
@@ -107,7 +52,7 @@ def locked(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-Encoded = tuple[list[Read], np.ndarray | None]  # what was read, and a vector for each of it that is described
+Encoded = tuple[list[Read], np.ndarray | None]  # files that were read, and a vector for each that is described
 Work = Callable[[Path, Sequence[Found], Collection[bytes]], Iterator[Encoded]]
 
 
@@ -124,7 +69,7 @@ def update(
 
     `work` reads and encodes files below a root; of files whose content is known it only reads. What is done
     is recorded batch by batch, and a run that was killed is resumed by the next. Photos of folders that are
-    missing (`_missing`) are kept unless `forget_missing`.
+    missing (see `missing_folders`) are kept unless `forget_missing`.
     """
     started, changes = time.monotonic(), Changes()
     if not root.is_dir():
@@ -155,7 +100,7 @@ def update(
     if not forget_missing:
         without = Excluded(excluded, included)
         lost = [path for path in gone if path not in recorder.moved and stays_below(path) and not without.below(path)]
-        changes.missing, kept = _missing(root, lost, present)
+        changes.missing, kept = missing_folders(root, lost, present)
         gone = [path for path in gone if path not in kept]
     with store.change():
         store.forget(gone)
@@ -166,48 +111,8 @@ def update(
     return changes
 
 
-def _missing(root: Path, lost: Sequence[str], present: Collection[str]) -> tuple[dict[str, int], set[str]]:
-    """Return folders that lost two photos or more and hold no file now, each with how many, and these photos.
-
-    They may lie on a disk that is away, of which an empty folder is left, or none. Of nested ones the topmost counts.
-    """
-    alive: set[str] = set()
-    for path in present:
-        folder = path.rpartition("/")[0]
-        while folder not in alive:
-            alive.add(folder)
-            folder = folder.rpartition("/")[0]
-    empty: dict[str, bool] = {}
-
-    def is_empty(folder: str) -> bool:
-        if folder not in empty:
-            empty[folder] = folder not in alive and not _holds_a_file(root / folder)
-        return empty[folder]
-
-    photos: dict[str, list[str]] = {}
-    for path in lost:
-        folder = path.rpartition("/")[0]
-        if is_empty(folder):
-            while folder and is_empty(above := folder.rpartition("/")[0]):
-                folder = above
-            photos.setdefault(folder, []).append(path)
-    photos = {folder: paths for folder, paths in photos.items() if len(paths) > 1}
-    return {folder: len(paths) for folder, paths in photos.items()}, {
-        path for paths in photos.values() for path in paths
-    }
-
-
-def _holds_a_file(folder: Path) -> bool:
-    """Say whether there is any file in a folder or below it, but for hidden ones such as the index's own."""
-    for _, below, files in os.walk(folder):
-        if any(not name.startswith(".") for name in files):
-            return True
-        below[:] = [name for name in below if not name.startswith(".")]
-    return False
-
-
 def stepped(batches: Iterable[Encoded], todo: Sequence[Found], started: float) -> Iterator[tuple[Encoded, Step]]:
-    """Yield batches, each with how far the run is when it is done."""
+    """Yield batches, each with how far the run is after it."""
     done = done_bytes = 0
     in_all = sum(found.size for found in todo)
     for batch in batches:
@@ -216,7 +121,7 @@ def stepped(batches: Iterable[Encoded], todo: Sequence[Found], started: float) -
 
 
 def here(runtime: Callable[[], Runtime]) -> Work:
-    """Return the work in this process: files are read, and others encoded, while those before are recorded."""
+    """Return the work done in this process: one batch is read while the one before is encoded, and its own recorded."""
 
     def work(root: Path, todo: Sequence[Found], known: Collection[bytes]) -> Iterator[Encoded]:
         encoder = runtime()
@@ -239,7 +144,7 @@ def here(runtime: Callable[[], Runtime]) -> Work:
 
 
 class _Recorder:
-    """The part of a run that records what was read and encoded."""
+    """Records what was read and encoded."""
 
     def __init__(self, store: Store, known: Mapping[str, tuple[int, ...]], present: set[str], changes: Changes) -> None:
         self._store, self._known, self._present, self._changes = store, known, present, changes
@@ -271,29 +176,31 @@ class _Recorder:
     def _record_known(self, read: Read) -> None:
         """Record a file whose content has a vector: it was touched, moved or copied."""
         store, changes, path = self._store, self._changes, read.found.path
-        other = store.with_digest(read.digest, path)
-        if other is None:  # the only file with this content was changed a moment ago; met again by the next run
+        paths = {photo.found.path: photo for photo in store.with_digest(read.digest)}
+        if not paths:  # the only file with this content was changed a moment ago; met again by the next run
             return
-        if other.found.path == path:
+        if path in paths:
             store.touch(read.found)
             changes.unchanged += 1
             return
-        store.add(read.found, other.slot, other.described)
-        if other.found.path in self._present:
+        before = next((path for path in paths if path not in self._present), None)
+        known = paths[before or next(iter(paths))]
+        store.add(read.found, known.slot, known.described)
+        if before is None:
             changes.copies += 1
         else:
-            store.forget([other.found.path])
-            self.moved.add(other.found.path)
+            store.forget([before])
+            self.moved.add(before)
 
 
 def encoded(runtime: Runtime, batch: Sequence[Read]) -> np.ndarray | None:
-    """Return the vectors of what was read and decoded, None where nothing was."""
+    """Return the vectors of the photos that were decoded, None where none was."""
     pixels = [read.pixels for read in batch if read.pixels is not None]
     return runtime.encode_pixels(np.stack(pixels)) if pixels else None
 
 
 def _in_order(pool: ThreadPoolExecutor, read: Callable[[Found], Read], todo: Iterable[Found]) -> Iterator[Read]:
-    """Yield what is read in the order of the files, AHEAD of them under way."""
+    """Yield what was read, in the order of the files, with AHEAD of them being read meanwhile."""
     under_way: deque[Future[Read]] = deque()
     try:
         for found in todo:
