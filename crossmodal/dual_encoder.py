@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from crossmodal.data.preprocessing import Preprocessing
 from crossmodal.encoder import Encoder
 from crossmodal.errors import CheckpointError
-from crossmodal.files import load_tensors, save_tensors
+from crossmodal.files import checked_fingerprint, load_tensors, save_tensors
 from crossmodal.recipe import Recipe
 from crossmodal.towers.image import ImageTower, image_tower
 from crossmodal.towers.text import TextTower, text_from_plain, text_tower
@@ -129,6 +129,7 @@ class DualEncoder(Encoder):
         """
         content = load_tensors(path, advice=ADVICE)
         check_format(content, path, FORMAT, FORMAT_VERSION)
+        checked_fingerprint(content.get("fingerprint"), str(path))
         try:
             recipe = Recipe.from_plain(content["recipe"])
             towers = ImageTower.from_plain(content["image_tower"]), text_from_plain(content["text_tower"])
