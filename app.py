@@ -21,7 +21,7 @@ from crossmodal.data.everyday import everyday_scenes
 from crossmodal.dual_encoder import DualEncoder
 from crossmodal.encoding.embeddings import Embeddings, model_path
 from crossmodal.errors import CrossmodalError
-from crossmodal.evaluation.charts import heat_map, loss_curve, recall_curves
+from crossmodal.evaluation.charts import loss_curve, recall_curves, similarity_chart
 from crossmodal.page.cards import PASTE, STYLE, caption_bars, note, photo_grid
 from crossmodal.page.parts import PHOTO_FILES, cached_thumbnail, tab_content
 from crossmodal.page.your_photos import open_library, photo_filters, your_photos_tab
@@ -209,15 +209,15 @@ def learned_tab(service: SearchService, run: Path) -> None:
     if len(records) > 1:
         left, right = st.columns(2)
         left.markdown("**Recall on the validation photos**")
-        left.altair_chart(recall_curves(records), width="stretch")
+        left.altair_chart(recall_curves(records, best_epoch(run)), width="stretch")
         right.markdown("**Training loss**")
-        right.altair_chart(loss_curve(records), width="stretch")
+        right.altair_chart(loss_curve(records, best_epoch(run)), width="stretch")
     else:
         st.caption("This run has no results.jsonl with several epochs, so there are no curves to show.")
     st.markdown(
         "**Similarity of photos and captions**: a light diagonal means that each photo is closest to its own caption."
     )
-    st.altair_chart(heat_map(*service.similarities(30)), width="stretch")
+    st.altair_chart(similarity_chart(*service.similarities(30)), width="stretch")
 
 
 def page() -> None:

@@ -18,7 +18,7 @@ from crossmodal.data.dataset import Dataset, read_dataset
 from crossmodal.dual_encoder import DualEncoder
 from crossmodal.encoding.decoding_ahead import DecodedPhotos
 from crossmodal.errors import CrossmodalError
-from crossmodal.evaluation.evaluate import Asked, evaluate
+from crossmodal.evaluation.evaluate import ImageChoice, evaluate
 from crossmodal.progress import silent
 from crossmodal.recipe import Recipe, Stage
 from crossmodal.runs.folder import results_of
@@ -79,7 +79,7 @@ def test_every_recipe_trains_resumes_and_is_searched(
     assert training_script.main([*data, "--resume"]) == 0  # nothing is left to do, and that is no error
     assert [record["epoch"] for record in results_of(tmp_path)] == first
     checkpoint = tmp_path / "model_epoch_2.pt"
-    (result,) = evaluate(checkpoint, Asked(captions, images, split="val"), say=lambda text: None)
+    (result,) = evaluate(checkpoint, ImageChoice(captions, images, split="val"), say=lambda text: None)
     assert name in result.name
     recorded = results_of(tmp_path)[-1]
     assert result.metrics == pytest.approx({k: recorded.get(k, value) for k, value in result.metrics.items()}, abs=0.5)
@@ -112,7 +112,7 @@ def test_every_recipe_in_full_shape(name: str, flickr8k: Path, tmp_path: Path, m
         assert training_script.main([*data, *options]) == 130
     assert training_script.main([*data, "--resume"]) == 0
     assert [record["epoch"] for record in results_of(run)][-2:] == [1, 2]
-    (result,) = evaluate(run / "model_epoch_2.pt", Asked(split="all"), say=lambda text: None)
+    (result,) = evaluate(run / "model_epoch_2.pt", ImageChoice(split="all"), say=lambda text: None)
     assert (result.metrics["images"], result.metrics["captions"]) == (24, len(listed))
 
 

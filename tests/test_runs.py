@@ -15,7 +15,7 @@ import torch
 
 import training_script
 from crossmodal.dual_encoder import DualEncoder
-from crossmodal.evaluation.evaluate import Asked, evaluate
+from crossmodal.evaluation.evaluate import ImageChoice, evaluate
 from crossmodal.files import append_line
 from crossmodal.recipe import Recipe
 from crossmodal.runs.folder import best_epoch, make_room, results_of
@@ -68,7 +68,9 @@ def test_a_run_writes_its_files_and_says_how_to_go_on(
     assert [record["epoch"] for record in results_of(tmp_path)] == [0, 1, 2]
     # The checkpoint, read anew, gives the figures that the run wrote for it.
     captions, photos = collection
-    (result,) = evaluate(tmp_path / "model_epoch_2.pt", Asked(captions, photos, split="val"), say=lambda text: None)
+    (result,) = evaluate(
+        tmp_path / "model_epoch_2.pt", ImageChoice(captions, photos, split="val"), say=lambda text: None
+    )
     recorded = results_of(tmp_path)[-1]
     assert result.metrics == pytest.approx(
         {key: recorded.get(key, value) for key, value in result.metrics.items()}, abs=1e-3

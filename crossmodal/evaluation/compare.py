@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from crossmodal.data.captions import read_captions
 from crossmodal.data.dataset import Dataset
 from crossmodal.encoding.collection import encode_dataset
@@ -13,7 +11,7 @@ from crossmodal.encoding.devices import worker_count
 from crossmodal.encoding.embeddings import Embeddings
 from crossmodal.errors import CrossmodalError
 from crossmodal.evaluation.baselines import bag_of_words, random_ranking
-from crossmodal.evaluation.evaluate import Asked, Say, choose_images, measure_embeddings
+from crossmodal.evaluation.evaluate import ImageChoice, Say, choose_images, measure_embeddings
 from crossmodal.evaluation.resampling import paired_p
 from crossmodal.evaluation.result import NOTE, Result, measure
 from crossmodal.progress import Bars, silent
@@ -34,7 +32,7 @@ BLOCKS = (
 
 @dataclass(frozen=True)
 class Comparison:
-    """What was ranked, by whom, and how well."""
+    """The figures of several systems on the same images; `of` describes the images."""
 
     of: str
     images: Dataset
@@ -44,7 +42,7 @@ class Comparison:
     paths: tuple[Path, ...]  # the systems, as they were named
 
 
-def compare(models: Sequence[Path], asked: Asked, bars: Bars = silent, say: Say = print) -> Comparison:
+def compare(models: Sequence[Path], choice: ImageChoice, bars: Bars = silent, say: Say = print) -> Comparison:
     """Rank the same images with every model: checkpoints, runs, folders of runs (all of them), published models.
 
     Raises CrossmodalError when they would rank different images, since a drawn split depends on the
@@ -55,10 +53,10 @@ def compare(models: Sequence[Path], asked: Asked, bars: Bars = silent, say: Say 
     systems: list[Result] = []
     found: list[Embeddings] = []
     for path in paths:
-        model, content, name = open_encoder(path, asked.weights)
-        images, of = choose_images(content, asked, bars, say)
+        model, content, name = open_encoder(path, choice.weights)
+        images, of = choose_images(content, choice, bars, say)
         if not systems:
-            chosen, fitted_on = images, Path(asked.captions or content["data"]["captions"])
+            chosen, fitted_on = images, Path(choice.captions or content["data"]["captions"])
         elif [image.name for image in images.images] != [image.name for image in chosen.images]:
             raise CrossmodalError(
                 f"{path} drew another split than {paths[0]}, so it may have been trained on these images; "
@@ -76,9 +74,7 @@ def baselines(chosen: Dataset, fitted_on: Sequence[str]) -> list[Result]:
     rows = [Result("random ranking (closed form)", random_ranking([len(image.captions) for image in chosen.images]))]
     if any(len(image.captions) > 1 for image in chosen.images):
         images, texts, owner = bag_of_words(chosen, fitted_on)
-        rows.append(
-            measure("bags of words (TF-IDF; one caption stands for the image)", images, texts, torch.tensor(owner))
-        )
+        rows.append(measure("bags of words (TF-IDF; one caption stands for the image)", images, texts, owner))
     return rows
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from crossmodal.encoding.embeddings import Embeddings
+from crossmodal.evaluation.vectors import Vectors, rows_of, similarities, single_precision
 
 KS = (1, 5, 10)
 ROWS_AT_ONCE = 256
@@ -27,25 +28,26 @@ class Ranks:
     image_of_text: Tensor
 
 
-def ranks_of(images: Tensor, texts: Tensor, caption_to_image: Sequence[int]) -> Ranks:
+def ranks_of(images: Vectors, texts: Vectors, caption_to_image: Sequence[int]) -> Ranks:
     """Rank everything against everything.
 
     images [N, D] and texts [M, D] are unit vectors; caption_to_image [M] is the image of each text.
     Scores are fp32; an equal score of a wrong item ranks before the right one.
     """
-    images, texts = images.float(), texts.float()
-    owner = torch.as_tensor(caption_to_image, device=texts.device)
-    text_to_image = torch.cat([
-        _best_rank(rows @ images.T, torch.arange(len(images), device=images.device) == own[:, None])
-        for rows, own in zip(texts.split(ROWS_AT_ONCE), owner.split(ROWS_AT_ONCE), strict=True)
-    ])  # fmt: skip
+    images, texts = single_precision(images), single_precision(texts)
+    device = images.device if isinstance(images, Tensor) else None
+    owner = torch.as_tensor(caption_to_image, device=device)
+    all_images = torch.arange(images.shape[0], device=device)
+    text_ranks = []
+    for rows in torch.arange(texts.shape[0], device=device).split(ROWS_AT_ONCE):
+        scores = similarities(rows_of(texts, rows), images)
+        text_ranks.append(_best_rank(scores, all_images == owner[rows, None]))
     image_ranks, hits = [], []
-    for start in range(0, len(images), ROWS_AT_ONCE):
-        own = torch.arange(start, min(start + ROWS_AT_ONCE, len(images)), device=images.device)
-        scores, right = images[own] @ texts.T, owner == own[:, None]
+    for rows in all_images.split(ROWS_AT_ONCE):
+        scores, right = similarities(rows_of(images, rows), texts), owner == rows[:, None]
         image_ranks.append(_best_rank(scores, right))
         hits.append(_right_in_first(scores, right))
-    return Ranks(torch.cat(image_ranks), text_to_image, torch.cat(hits), owner)
+    return Ranks(torch.cat(image_ranks), torch.cat(text_ranks), torch.cat(hits), owner)
 
 
 def _best_rank(scores: Tensor, right: Tensor) -> Tensor:
@@ -64,7 +66,7 @@ def _right_in_first(scores: Tensor, right: Tensor) -> Tensor:
     return torch.stack([among[:, min(k, among.shape[1]) - 1] for k in KS], dim=1)
 
 
-def retrieval_metrics(images: Tensor, texts: Tensor, caption_to_image: Sequence[int]) -> dict[str, float]:
+def retrieval_metrics(images: Vectors, texts: Vectors, caption_to_image: Sequence[int]) -> dict[str, float]:
     """Return `metrics_of` the ranks of unit vectors: images [N, D], texts [M, D], the image of each text [M]."""
     return metrics_of(ranks_of(images, texts, caption_to_image))
 

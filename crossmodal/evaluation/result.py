@@ -10,6 +10,7 @@ from torch import Tensor
 from crossmodal.evaluation.geometry import geometry_of, space_metrics
 from crossmodal.evaluation.metrics import Ranks, metrics_of, ranks_of
 from crossmodal.evaluation.resampling import intervals, resample
+from crossmodal.evaluation.vectors import Vectors
 
 COLUMNS = (
     ("R@1", "r1", 1), ("R@5", "r5", 1), ("R@10", "r10", 1), ("P@1", "p1", 1), ("P@5", "p5", 1), ("P@10", "p10", 1),
@@ -43,7 +44,7 @@ class Result:
         return {"name": self.name, "metrics": dict(self.metrics), "intervals": edges}
 
 
-def measure(name: str, images: Tensor, texts: Tensor, image_of_text: Tensor) -> Result:
+def measure(name: str, images: Vectors, texts: Vectors, image_of_text: Tensor) -> Result:
     """Return all figures of unit vectors: images [N, D], texts [M, D], the image of each text [M]."""
     ranks = ranks_of(images, texts, image_of_text.tolist())
     geometry = geometry_of(images, texts, image_of_text)
