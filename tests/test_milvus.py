@@ -16,14 +16,13 @@ from fastapi.testclient import TestClient
 
 from crossmodal.cli import main
 from crossmodal.errors import CrossmodalError, UnavailableError
-from crossmodal.search.record import Described, Photo
-from crossmodal.search.record import Found
 from crossmodal.scale.milvus import loading
 from crossmodal.scale.milvus.connection import Milvus
 from crossmodal.scale.milvus.gallery import MilvusSearch
 from crossmodal.scale.milvus.loading import Source, load
 from crossmodal.scale.milvus.rows import as_photo, as_row, read, written
 from crossmodal.search.filters import Filters
+from crossmodal.search.record import Described, Found, Photo
 from crossmodal.serving.api import create_app
 from crossmodal.serving.engine_gallery import MilvusGallery
 from crossmodal.serving.run_gallery import open_run

@@ -1,5 +1,6 @@
 """The embedding files of an epoch: all images and all captions, bound to the model that made them."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from crossmodal.errors import CheckpointError
 from crossmodal.files import load_tensors, save_tensors
 
 IMAGE_FORMAT, TEXT_FORMAT = "crossmodal-image-embeddings", "crossmodal-text-embeddings"
+SENTENCES_FORMAT = "crossmodal-sentence-embeddings"
 FORMAT_VERSION = 1
 
 
@@ -92,3 +94,31 @@ def load_embeddings(folder: Path, epoch: int, fingerprint: str, rebuild: str) ->
         )  # fmt: skip
     except KeyError as error:
         raise CheckpointError(f"The embeddings of epoch {epoch} in {folder} lack {error}; {advice}") from error
+
+
+def everyday_path(folder: Path, epoch: int) -> Path:
+    """Return the place of an epoch's embeddings of the everyday scenes."""
+    return Path(folder) / f"everyday_epoch_{epoch}.pt"
+
+
+def save_everyday(folder: Path, epoch: int, fingerprint: str, sentences: Sequence[str], embeds: Tensor) -> None:
+    """Write the embeddings of the everyday scenes, whole or not at all."""
+    content = {"version": FORMAT_VERSION, "fingerprint": fingerprint, "epoch": epoch, "sentences": _digest(sentences)}
+    save_tensors(everyday_path(folder, epoch), {"format": SENTENCES_FORMAT, **content, "embeds": embeds.half()})
+
+
+def load_everyday(path: Path, fingerprint: str, sentences: Sequence[str]) -> Tensor:
+    """Return the embeddings [N, D] of the everyday scenes.
+
+    Raises CheckpointError where there are none, or of another model or other sentences.
+    """
+    advice = "delete it; the scenes are encoded again when they are needed."
+    content = load_tensors(path, advice=advice)
+    check_format(content, path, SENTENCES_FORMAT, FORMAT_VERSION)
+    if (content.get("fingerprint"), content.get("sentences")) != (fingerprint, _digest(sentences)):
+        raise CheckpointError(f"{path} is of another model, or of other sentences; {advice}")
+    return content["embeds"]
+
+
+def _digest(sentences: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(sentences).encode()).hexdigest()

@@ -5,7 +5,10 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from crossmodal.data.dataset import read_dataset
+from crossmodal.data.everyday import everyday_scenes
 from crossmodal.data.sample import NOTE, draw_sample
 from crossmodal.dual_encoder import ADVICE, FORMAT, FORMAT_VERSION, DualEncoder, check_format
 from crossmodal.encoder import Encoder
@@ -17,6 +20,7 @@ from crossmodal.encoding.embeddings import (
     load_embeddings,
     model_path,
     save_embeddings,
+    save_everyday,
     text_path,
 )
 from crossmodal.errors import CheckpointError, CrossmodalError
@@ -100,10 +104,13 @@ def open_embeddings(checkpoint: Path, fingerprint: str, bars: Bars = silent) -> 
     absent = not image_path(folder, epoch).exists() and not text_path(folder, epoch).exists()
     if not (absent and folder.name == SHIPPED):
         return load_embeddings(folder, epoch, fingerprint, rebuild_command(checkpoint))
-    embeddings = sample_embeddings(load_model(checkpoint)[0], bars=bars)
+    model = load_model(checkpoint)[0]
+    embeddings = sample_embeddings(model, bars=bars)
     # In a folder that cannot be written they serve this session alone.
     with contextlib.suppress(CrossmodalError):
         save_embeddings(folder, epoch, fingerprint, embeddings)
+        scenes = everyday_scenes()
+        save_everyday(folder, epoch, fingerprint, scenes, torch.cat(list(model.encode_sentences(scenes))))
     return embeddings
 
 
