@@ -9,11 +9,12 @@ from pathlib import Path
 
 import streamlit as st
 
-from crossmodal.page.page import page
+from crossmodal.page.page import page, warm_up
 from crossmodal.page.photo_files import ROUTES
 
 # Streamlit imports this file once to start the server, and then runs it for every change in a session.
 if st.runtime.exists():
     page()
 else:
+    warm_up()
     app = st.App(Path(__file__).resolve(), routes=ROUTES)

@@ -3,6 +3,7 @@
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 
@@ -23,7 +24,7 @@ _INDEXING: dict[Path, Work[Changes]] = {}
 
 
 @st.fragment(run_every=EVERY)
-def watch(work: Work[object], refresh: float | None = None) -> None:
+def watch(work: Work[Any], refresh: float | None = None) -> None:
     """Show how far some work is, and the page anew when it is done, or every `refresh` seconds where that is given."""
     now = time.monotonic()
     if work.finished or (refresh and now - st.session_state.get("refreshed", now) > refresh):

@@ -31,7 +31,7 @@ _PICTURE = _component(
     '<div class="cm-picture"><span class="cm-chip"><img alt="The picture that you search with">'
     '<button type="button" aria-label="Remove the picture">Remove</button></span>'
     '<label><input type="file" accept="image/*,.heic,.heif,.avif"><span class="cm-add"></span></label>'
-    '<span class="cm-hint">or drop or paste one anywhere on this page</span><span role="alert"></span></div>',
+    '<span class="cm-hint">or drop or paste one here</span><span role="alert"></span></div>',
 )
 
 
@@ -96,7 +96,9 @@ def picture_input(url: str | None, added: Callable[[str], None], removed: Callab
     def on_picture() -> None:
         added(st.session_state["picture input"].picture)
 
-    _PICTURE(key="picture input", data={"url": url}, on_picture_change=on_picture, on_removed_change=removed)
+    _PICTURE(
+        key="picture input", width="content", data={"url": url}, on_picture_change=on_picture, on_removed_change=removed
+    )
 
 
 def bars(rows: Sequence[tuple[str, float]], most: float = 1.0) -> None:

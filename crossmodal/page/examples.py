@@ -8,7 +8,7 @@ from crossmodal.search.captions import CaptionList
 from crossmodal.search.in_memory import PhotosInMemory
 
 EXAMPLES = 4
-LONGEST = 46  # characters of a caption that fits on a button
+LONGEST = 38  # characters of a caption that fits on a button
 LOOKED_AT = 40  # photos
 ANYWHERE = ("two dogs in the snow", "a red car on a street", "a boat at sunset", "children playing in a park")
 

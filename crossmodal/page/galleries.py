@@ -5,6 +5,7 @@ import threading
 from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from crossmodal.errors import CheckpointError, CrossmodalError
 from crossmodal.galleries import maker_of_run, open_run
@@ -18,8 +19,10 @@ from crossmodal.runs.folder import best_epoch, epochs_in, runs_in
 from crossmodal.runs.models import LazyRuntime, Maker
 from crossmodal.search.gallery import About
 from crossmodal.search.in_memory import PhotosInMemory
-from crossmodal.search.run_gallery import RunGallery
 from crossmodal.search.search import Search
+
+if TYPE_CHECKING:
+    from crossmodal.search.run_gallery import RunGallery
 
 MODELS = 4  # runtimes that are kept; the one that was used longest ago is let go
 
@@ -46,7 +49,7 @@ def own_runs(options: Options) -> list[Path]:
 
 def labels(options: Options, run: Path | None) -> dict[str, str]:
     """Return the galleries that can be chosen, with what a user reads."""
-    found = {}
+    found: dict[str, str] = {}
     if run:
         found |= {"val": f"Validation photos of {run.name}", "all": f"All photos of {run.name}"}
     if epochs_in(SHIPPED):
@@ -82,8 +85,9 @@ def _epoch(run: Path | None, asked: int) -> int:
 class Opened:
     """An open gallery and its split views, each with its search; they share vectors, indexes and the model."""
 
-    def __init__(self, gallery: PhotosInMemory, maker: Maker) -> None:
-        self.gallery, self.maker = gallery, maker
+    def __init__(self, gallery: PhotosInMemory, maker: Maker, run: "RunGallery | None" = None) -> None:
+        """`run` is the gallery again where it is that of a run, which has splits."""
+        self.gallery, self.maker, self.run = gallery, maker, run
         self.runtime = runtime_of(maker)
         self.examples = examples(gallery)
         self._searches: dict[str, Search] = {}
@@ -99,8 +103,7 @@ class Opened:
         """Return the search of one split of a run, or of all photos; raises CrossmodalError for an empty split."""
         with self._lock:
             if split not in self._searches:
-                gallery = self.gallery.only(split) if isinstance(self.gallery, RunGallery) else self.gallery
-                self._searches[split] = Search(gallery, self.runtime)
+                self._searches[split] = Search(self.run.only(split) if self.run else self.gallery, self.runtime)
             return self._searches[split]
 
     @property
@@ -124,9 +127,8 @@ def runtime_of(maker: Maker) -> LazyRuntime:
 
 
 def _bytes(opened: Opened) -> int:
-    gallery = opened.gallery
-    texts = gallery.embeddings.texts.nbytes if isinstance(gallery, RunGallery) else 0
-    return 2 * (gallery.vectors.nbytes + texts)  # the vectors, and the indexes that may be made of them
+    texts = opened.run.embeddings.texts.nbytes if opened.run else 0
+    return 2 * (opened.gallery.vectors.nbytes + texts)  # the vectors, and the indexes that may be made of them
 
 
 GALLERIES = Kept(_bytes)
@@ -152,7 +154,7 @@ def _run(run: Path, epoch: int, images: Path | None) -> Work[Opened]:
 
     def work(work: Work[Opened]) -> Opened:
         gallery = open_run(files[0], images, work.bars)
-        return Opened(gallery, maker_of_run(gallery))
+        return Opened(gallery, maker_of_run(gallery), gallery)
 
     return GALLERIES.get((str(run), epoch, str(images)), stamp(*files), "Opening the gallery", work)
 

@@ -135,7 +135,11 @@ def _data(hit: Hit) -> str:
 def _captions(search: Search, hit: Hit) -> None:
     if hit.photo.captions:
         st.markdown("**Its captions**")
-        st.html("<ul>" + "".join(f"<li>{html.escape(caption)}</li>" for caption in hit.photo.captions) + "</ul>")
+        st.html(
+            '<ul class="cm-captions">'
+            + "".join(f"<li>{html.escape(caption)}</li>" for caption in hit.photo.captions)
+            + "</ul>"
+        )
     else:
         st.markdown("**Everyday scenes that fit**")
         with st.spinner("Encoding everyday scenes, once for this model ..."):

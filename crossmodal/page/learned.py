@@ -21,8 +21,8 @@ MAPS = Kept(lambda places: 0 if places is None else int(places.memory_usage(deep
 
 def learned(opened: Opened, gallery: str) -> None:
     """Lay the tab out; `gallery` is what the photos of the run are called in the address."""
-    run = opened.gallery
-    assert isinstance(run, RunGallery)
+    run = opened.run
+    assert run
     st.markdown(f"What **{run.about.title}** learned (`{run.about.checkpoint.parent}`).")
     _curves(run.about.checkpoint.parent, _epoch(run.about.checkpoint))
     _map(opened, run, gallery)

@@ -1,6 +1,9 @@
 """The page laid out: the gallery and the search, what was found, what was learned, the large view."""
 
+import contextlib
+import html
 import sys
+import threading
 
 import streamlit as st
 
@@ -13,14 +16,17 @@ from crossmodal.page.galleries import Chosen, Opened, chosen, opening, opening_o
 from crossmodal.page.large_view import large_view, opened_in
 from crossmodal.page.options import Options, options
 from crossmodal.page.results import Found, ask, show
+from crossmodal.search.filters import filters_on
 
 TABS = ("Search", "What was learned")
 PATIENCE = 0.4  # seconds to wait for a gallery before its bar is shown
 STYLE = """<style>
 .block-container {padding-top: 2.2rem; max-width: 1240px}
 h1 {font-size: 1.75rem !important; padding: 0 0 .2rem !important}
-.cm-data {display: grid; grid-template-columns: max-content 1fr; gap: .2rem .9rem; margin: 0; font-size: .9rem}
-.cm-data dt {opacity: .75} .cm-data dd {margin: 0; overflow-wrap: anywhere}
+.cm-note {margin: 0; padding: .5rem .9rem; border-radius: .6rem; background: rgba(240,160,40,.17); font-size: .9rem}
+.cm-captions {margin: 0 !important; padding-left: 1.1rem; font-size: .92rem; line-height: 1.5}
+.cm-data {padding: 0 !important; display: grid; grid-template-columns: max-content 1fr; gap: .2rem .9rem; margin: 0 !important; font-size: .9rem}
+.cm-data dt {opacity: .75} .cm-data dd {margin: 0 !important; overflow-wrap: anywhere}
 </style>"""
 
 
@@ -60,6 +66,20 @@ def page() -> None:
     _large(choice, settings, opened, found)
 
 
+def warm_up() -> None:
+    """Begin to open the default gallery when the server starts, before the first visitor comes."""
+
+    def work() -> None:
+        with contextlib.suppress(CrossmodalError):  # the page says what is wrong
+            settings = options(sys.argv[1:])
+            choice = chosen(Asked(), settings)
+            opening(choice, settings)
+            if choice.name == "sample":
+                drawing()
+
+    threading.Thread(target=work, daemon=True).start()
+
+
 def _search(now: Asked, choice: Chosen, settings: Options) -> Opened | None:
     """Lay out the controls; return the gallery once it is open."""
     choose_gallery(choice.name, choice.run if choice.name != "sample" else None, settings)
@@ -74,25 +94,26 @@ def _search(now: Asked, choice: Chosen, settings: Options) -> Opened | None:
         st.error(str(error))
         offer_others(now, choice.name)
         return None
+    left, right = st.columns(2) if opened and filters_on(opened.about.fields) else (st.empty(), st.container())
     if opened:
-        choose_filters(now, opened.gallery)
+        with left:
+            choose_filters(now, opened.gallery)
+    with right:
+        model_section(choice, opened, settings)
     if choice.folder:
         index_section(choice.folder, choice.checkpoint, work.seconds if work else 0.0)
     elif choice.name == "folder":
         st.caption("Type the path of a folder of photos. It needs no captions and no training.")
     if work and not opened:
         watch(work)
-    model_section(choice, opened, settings)
     return opened
 
 
 def _results(now: Asked, choice: Chosen, opened: Opened) -> Found:
     absent = "The file is not there"
     if opened.about.note:
-        st.info(
-            f"{opened.about.note} To search photos of your own, choose *A folder of yours* above: that needs no training.",
-            icon=":material/draw:",
-        )
+        own = "To search photos of your own, choose “A folder of yours” above: that needs no training."
+        st.html(f'<p class="cm-note">✏️ {html.escape(opened.about.note)} {own}</p>')
     sample = drawing() if choice.name == "sample" else None
     if sample:
         absent = "Not drawn yet"

@@ -38,21 +38,32 @@ class Found:
 
 def ask(asked: Asked) -> None:
     """Let the user say what is looked for: words, a picture, or both."""
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        _words(asked)
+        known = _picture(asked)
+    if asked.picture and not known:
+        st.caption("The picture of this search is no longer here; add it again.")
+    elif asked.picture and asked.words.strip():
+        st.slider("Weight of the picture beside the words", 0.1, 3.0, step=0.1, **bound("weight", asked.weight))
+
+
+def _words(asked: Asked) -> None:
     st.text_input(
         QUESTION, placeholder="two dogs in the snow", icon=":material/search:", type="search",
         help="Terms can be added and taken away: dog + beach - people. A number before a colon weighs a term: 2:dog + cat.",
         **bound("words", asked.words, lambda words: {"words": words, "like": "", "weaker": False}),
     )  # fmt: skip
+
+
+def _picture(asked: Asked) -> bool:
+    """Let the user add a picture, or take it away; return whether the one that is asked for is here."""
     known = PICTURES.get(asked.picture) is not None
     picture_input(
         f"pictures/{asked.picture}" if known else None,
         lambda token: change(picture=token, like="", weaker=False),
         lambda: change(picture="", weight=1.0),
     )
-    if asked.picture and not known:
-        st.caption("The picture of this search is no longer here; add it again.")
-    elif asked.picture and asked.words.strip():
-        st.slider("Weight of the picture beside the words", 0.1, 3.0, step=0.1, **bound("weight", asked.weight))
+    return known
 
 
 def show(opened: Opened, search: Search, asked: Asked, gallery: str, absent: str) -> Found:
