@@ -21,7 +21,7 @@ from crossmodal.data.preprocessing import Preprocessing
 from crossmodal.errors import CrossmodalError
 from crossmodal.files import shown
 from crossmodal.photos import update as indexing
-from crossmodal.photos.gallery import PhotoLibrary
+from crossmodal.photos.gallery import FolderGallery
 from crossmodal.photos.store import DATABASE, VECTORS, Store
 from crossmodal.photos.update import Changes, here, locked, update
 from crossmodal.photos.walk import walk
@@ -76,8 +76,8 @@ def run(
             store.close()
 
 
-def opened(root: Path, index: Path | None = None) -> PhotoLibrary:
-    return PhotoLibrary(index or root / ".crossmodal", runtime=ColourRuntime())
+def opened(root: Path, index: Path | None = None) -> FolderGallery:
+    return FolderGallery(index or root / ".crossmodal")
 
 
 def _is_current(path: Path, found: Found) -> bool:
@@ -166,8 +166,8 @@ def test_a_nasty_folder(tmp_path: Path) -> None:
     assert not any("hidden" in path or path.startswith("loop") for path in paths)
     assert shown(os.fsdecode(b"latin-\xe9.jpg")) == "latin-\\xe9.jpg"
     assert shown("line\nbreak.png") == "line\\nbreak.png"
-    hits = opened(root).search(opened(root).query("red"), 400)
-    assert all("\n" not in hit.name for hit in hits)
+    hits = opened(root).nearest(np.eye(3, dtype=np.float32)[0], 400)
+    assert all("\n" not in photo.name for photo, _ in hits)
     again = run(root)
     assert (again.new, again.changed, again.skipped) == (0, 0, {})  # broken ones are not read again
 
@@ -360,9 +360,8 @@ def test_an_index_travels_with_its_photos(tmp_path: Path) -> None:
     save(tmp_path / "here" / "a.jpg")
     run(tmp_path / "here")
     (tmp_path / "here").rename(tmp_path / "there")
-    library = opened(tmp_path / "there")
-    (hit,) = library.search(library.query("red"))
-    assert hit.path.is_file()
+    gallery = opened(tmp_path / "there")
+    assert (gallery.about.root / gallery.photos[0].path).is_file()
     assert run(tmp_path / "there").unchanged == 1
 
 
@@ -370,7 +369,7 @@ def test_an_index_travels_with_its_photos(tmp_path: Path) -> None:
     ("breaking", "words"),
     [
         (lambda folder: (folder / DATABASE).write_bytes(b"SQLite no more" * 99), "is broken .*--rebuild"),
-        (lambda folder: (folder / VECTORS).write_bytes(b""), "has lost vectors; make it anew with --rebuild"),
+        (lambda folder: (folder / VECTORS).write_bytes(b""), "has lost vectors; make it again with --rebuild"),
         (lambda folder: (folder / DATABASE).unlink(), "There is no index in"),
     ],
 )

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from crossmodal.dual_encoder import check_format
+from crossmodal.checkpoint_format import check_format
 from crossmodal.errors import CheckpointError
 from crossmodal.files import load_tensors, save_tensors
 

@@ -69,15 +69,16 @@ def page() -> None:
 def warm_up() -> None:
     """Begin to open the default gallery when the server starts, before the first visitor comes."""
 
-    def work() -> None:
+    def begin() -> None:
         with contextlib.suppress(CrossmodalError):  # the page says what is wrong
             settings = options(sys.argv[1:])
             choice = chosen(Asked(), settings)
-            opening(choice, settings)
-            if choice.name == "sample":
+            work = opening(choice, settings)
+            if work and work.result() and choice.name == "sample":
                 drawing()
 
-    threading.Thread(target=work, daemon=True).start()
+    # The server comes first: imports in another thread would hold it up.
+    threading.Timer(0.5, begin).start()
 
 
 def _search(now: Asked, choice: Chosen, settings: Options) -> Opened | None:

@@ -10,8 +10,8 @@ from crossmodal.search.gallery import About, CaptionMatch
 from crossmodal.search.query import Encode
 from crossmodal.search.vector_index import PlainIndex, VectorIndex
 
-# Cosine from which on two captions say the same: of two captions that people wrote for one photo of Flickr8k, few are.
-NEAR_COPY = 0.9
+# Two captions say the same when their cosine is at least this, and they share at least this part of their words.
+SAME_MEANING, SAME_WORDS = 0.9, 0.5
 
 Nearest = Callable[[np.ndarray, int], list[CaptionMatch]]  # a unit vector [D], how many
 
@@ -75,8 +75,14 @@ def different(nearest: Nearest, vector: np.ndarray, count: int) -> list[CaptionM
 
 
 def _first_of_each(found: Sequence[CaptionMatch], count: int) -> Iterator[CaptionMatch]:
-    kept: list[np.ndarray] = []
+    kept: list[CaptionMatch] = []
     for match in found:
-        if len(kept) < count and not (kept and float((np.stack(kept) @ match.vector).max()) >= NEAR_COPY):
-            kept.append(match.vector)
+        if len(kept) < count and not any(_near_copies(match, other) for other in kept):
+            kept.append(match)
             yield match
+
+
+def _near_copies(one: CaptionMatch, other: CaptionMatch) -> bool:
+    words, others = (set(match.caption.lower().strip(".! ").split()) for match in (one, other))
+    shared = len(words & others) / max(1, len(words | others))
+    return shared >= SAME_WORDS and float(one.vector @ other.vector) >= SAME_MEANING
