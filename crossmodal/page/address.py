@@ -10,6 +10,7 @@ import streamlit as st
 from crossmodal.search.filters import Filters, filters_on
 
 COUNTS = (10, 20, 50, 100)
+ADDRESS = "address"  # in the session: what the page was last laid out for, or last changed to
 FILTER = "filter-"  # begins the names of filters, since "folder" is a filter and a gallery's folder
 
 
@@ -54,17 +55,22 @@ PLAIN = [one for one in fields(Asked) if one.name != "filters"]
 
 
 def asked() -> Asked:
-    """Read the address; what it says wrongly is left out."""
+    """Read the address, at the start of a run; what it says wrongly is left out."""
+    st.session_state[ADDRESS] = st.query_params.to_dict()
+    return _parsed(st.session_state[ADDRESS])
+
+
+def _parsed(address: Mapping[str, str]) -> Asked:
     values: dict[str, Any] = {}
     for one in PLAIN:
-        text = st.query_params.get(one.name, "")
+        text = address.get(one.name, "")
         try:
             values[one.name] = _read(one.default, text) if text else one.default
         except ValueError:
             continue
     values["count"] = max(1, min(values.get("count", Asked.count), COUNTS[-1]))
-    narrowed = {name.removeprefix(FILTER): text for name, text in st.query_params.items() if name.startswith(FILTER)}
-    return Asked(**values, filters=narrowed)
+    filters = {name.removeprefix(FILTER): text for name, text in address.items() if name.startswith(FILTER)}
+    return Asked(**values, filters=filters)
 
 
 def _read(default: Any, text: str) -> Any:
@@ -73,10 +79,21 @@ def _read(default: Any, text: str) -> Any:
 
 def change(**changes: Any) -> None:
     """Ask for something else: a new entry in the browser's history."""
-    now = replace(asked(), **changes)
+    now = replace(_parsed(st.session_state[ADDRESS]), **changes)
     said = {one.name: value for one in PLAIN if (value := getattr(now, one.name)) != one.default}
     texts = {name: "1" if value is True else str(value) for name, value in said.items()}
-    st.query_params.from_dict(texts | {f"{FILTER}{name}": text for name, text in now.filters.items()})
+    st.session_state[ADDRESS] = texts | {f"{FILTER}{name}": text for name, text in now.filters.items()}
+    st.query_params.from_dict(st.session_state[ADDRESS])
+
+
+def run_again() -> None:
+    """Lay the page out again from a part of it that runs by a timer.
+
+    Such a run may have left the browser before the last change reached it, and come with the address before that.
+    """
+    if st.query_params.to_dict() != st.session_state[ADDRESS]:
+        st.query_params.from_dict(st.session_state[ADDRESS])
+    st.rerun()
 
 
 def bound(name: str, value: Any, changes: Callable[[Any], dict[str, Any]] | None = None) -> dict[str, Any]:
@@ -85,8 +102,8 @@ def bound(name: str, value: Any, changes: Callable[[Any], dict[str, Any]] | None
     The widget shows `value`, which comes from the address; what is chosen in it is asked for, by default as `name`.
     """
     key = f"asked {name}"
-    if key not in st.session_state or st.session_state[key] != value:
-        st.session_state[key] = value
+    # Each time: a run that is overtaken by another may never reach the browser. What is being typed is not lost by it.
+    st.session_state[key] = value
 
     def chosen() -> None:
         change(**(changes(st.session_state[key]) if changes else {name: st.session_state[key]}))

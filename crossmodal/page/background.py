@@ -9,6 +9,7 @@ import streamlit as st
 
 from crossmodal.data.sample import draw_sample
 from crossmodal.encoding.runtime import Exported
+from crossmodal.page.address import run_again
 from crossmodal.page.options import SAMPLE
 from crossmodal.page.shared import Progress, Work
 from crossmodal.photos.index import index_photos
@@ -29,7 +30,7 @@ def watch(work: Work[Any], refresh: float | None = None) -> None:
     now = time.monotonic()
     if work.finished or (refresh and now - st.session_state.get("refreshed", now) > refresh):
         st.session_state.pop("refreshed", None)
-        st.rerun()
+        run_again()
     st.session_state.setdefault("refreshed", now)
     st.progress(work.progress.share, work.progress.text)
 

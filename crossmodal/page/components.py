@@ -79,6 +79,7 @@ def grid(
 def large_photo(hit: Hit, step: Step, url: str | None) -> int:
     """Show a photo large, from `url`; return -1 or 1 where the one before or after it was asked for now, else 0."""
     data = {
+        "id": hit.id,
         "url": url,
         "alt": label_of(hit),
         "name": hit.name.rpartition("/")[2],

@@ -14,6 +14,7 @@ function item(tile, list, absent) {
   const button = document.createElement("button");
   button.type = "button";
   button.className = "cm-tile";
+  button.dataset.id = tile.id;
   button.setAttribute("aria-label", tile.opens);
   button.title = tile.title;
   button.onclick = () => list.open(tile.id);

@@ -84,7 +84,7 @@ def _shown(search: Search, maker: Maker, hit: Hit, names: dict[str, str], query:
         url = url_of(hit.id, hit.path, "large")
         if why and query is not None:
             url = _heat(maker, hit, query) or url
-            _words(search, hit, query)
+            _words_that_count(search, hit, query)
         if st.button("Search like this", key="search like this", width="stretch", icon=":material/image_search:"):
             change(like=hit.id, words="", picture="", weaker=False, filters={}, **_elsewhere(gallery))
             _close()
@@ -147,7 +147,7 @@ def _captions(search: Search, hit: Hit) -> None:
         bars([(scene.caption, scene.score) for scene in scenes])
 
 
-def _words(search: Search, hit: Hit, query: Query) -> None:
+def _words_that_count(search: Search, hit: Hit, query: Query) -> None:
     """Show how much each word of the query counts."""
     from crossmodal.search.explain import word_weights
 
@@ -162,13 +162,16 @@ def _words(search: Search, hit: Hit, query: Query) -> None:
 
 def _heat(maker: Maker, hit: Hit, query: Query) -> str | None:
     """Return where the photo lies with the heat map of a query over it; None where there is no heat map."""
-    from crossmodal.search.explain import heat_map, overlaid
-
     known: dict[tuple[str, bytes], str] = st.session_state.setdefault("heat maps", {})
     key = hit.id, query.vector.tobytes()
     try:
         if key not in known:
             with st.spinner("Looking where the photo is like the query ..."):
+                from crossmodal.search.explain import (  # brings the towers, which take seconds to import
+                    heat_map,
+                    overlaid,
+                )
+
                 work = MODELS.get(maker.fingerprint, None, "Loading the model", lambda work: maker.model()[1])
                 model, photo = work.result(), load_photo(Path(hit.path), at_least=LARGE)
                 assert model is not None

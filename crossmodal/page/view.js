@@ -1,5 +1,5 @@
 // The large view of a photo: previous and next by button or arrow key.
-const TYPING = "input, textarea, select, [contenteditable], [role=slider], [role=tab], [role=radio]";
+const TYPING = "input:not([type=checkbox]), textarea, select, [contenteditable], [role=slider], [role=tab], [role=radio]";
 
 export default function ({ data, parentElement, setTriggerValue }) {
   const root = parentElement.querySelector(".cm-view");
@@ -27,5 +27,14 @@ export default function ({ data, parentElement, setTriggerValue }) {
     button.click();
   };
   document.addEventListener("keydown", pressed);
-  return () => document.removeEventListener("keydown", pressed);
+  return () => {
+    document.removeEventListener("keydown", pressed);
+    setTimeout(() => focusTile(data.id), 400);
+  };
+}
+
+// When the large view was closed, the keyboard goes on at the photo that was open.
+function focusTile(id) {
+  if (document.querySelector("[role=dialog]") || ![null, document.body].includes(document.activeElement)) return;
+  document.querySelector(`.cm-tile[data-id="${id}"]`)?.focus();
 }

@@ -2,6 +2,7 @@
 
 import contextlib
 import shlex
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 CHECKPOINTS = Path("model-checkpoints")
 SAMPLE = Path("drawn-sample")
 SHIPPED = "shipped"
+_LOADING = threading.Lock()
 
 
 def default_run(checkpoints: Path = CHECKPOINTS) -> Path:
@@ -70,11 +72,12 @@ def epoch_of(checkpoint: Path) -> int:
 
 
 def load_model(checkpoint: Path) -> "tuple[DualEncoder, dict[str, Any]]":
-    """Load a checkpoint onto the best device."""
-    # Here, since the towers take seconds to import, and embeddings are read without them.
-    from crossmodal.dual_encoder import DualEncoder
+    """Load a checkpoint onto the best device; one at a time, since transformers cannot be imported by two threads at once."""
+    with _LOADING:
+        # Here, since the towers take seconds to import, and embeddings are read without them.
+        from crossmodal.dual_encoder import DualEncoder
 
-    return DualEncoder.load(checkpoint, choose_device())
+        return DualEncoder.load(checkpoint, choose_device())
 
 
 def about_checkpoint(checkpoint: Path) -> dict[str, Any]:
