@@ -19,8 +19,9 @@ from typing import Any
 
 import torch
 
-from crossmodal.data.dataset import SPLITS, Checked, Dataset, read_dataset, refuse_if_many_bad
+from crossmodal.data.dataset import Checked, Dataset, read_dataset, refuse_if_many_bad
 from crossmodal.data.sample import NOTE, SEED, draw_sample
+from crossmodal.data.splits import SPLITS
 from crossmodal.dual_encoder import DualEncoder
 from crossmodal.encoding.devices import choose_device, worker_count
 from crossmodal.errors import CrossmodalError, WeightsError

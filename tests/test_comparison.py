@@ -27,7 +27,7 @@ def some_result(seed: int, noise: float = 1.0) -> Result:
     return measure("made up", images, texts, owner)
 
 
-def test_intervals_hold_the_figure_and_shrink_with_what_is_asked() -> None:
+def test_intervals_hold_the_figure_and_have_the_expected_width() -> None:
     result = some_result(0)
     metrics = result.metrics
     assert metrics.keys() - {"images", "captions"} == result.intervals.keys()

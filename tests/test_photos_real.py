@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from crossmodal.data.dataset import read_dataset, read_names
+from crossmodal.data.dataset import read_dataset
+from crossmodal.data.splits import read_names
 from crossmodal.dual_encoder import DualEncoder
 from crossmodal.encoding.collection import encode_dataset
 from crossmodal.evaluation.metrics import ranks_of

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def add_measuring_commands(commands: Any) -> None:
-    """Add evaluate, compare, report, agreement and embed."""
+    """Add the commands evaluate, compare, report, agreement and embed."""
     evaluate = commands.add_parser("evaluate", help="recall and ranks of a checkpoint, in both directions")
     evaluate.add_argument(
         "--average-captions", action="store_true", help="also rank with the mean vector of each image's captions"

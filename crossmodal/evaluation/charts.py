@@ -24,6 +24,7 @@ def recall_curves(records: Sequence[Mapping[str, Any]], chosen_epoch: int | None
         for record in records
         for direction, name in DIRECTIONS.items()
         for k in (1, 5, 10)
+        if f"{direction}_r{k}" in record
     ]
     dashes = alt.Scale(domain=["R@1", "R@5", "R@10"], range=[[1, 0], [6, 3], [2, 2]])
     lines = alt.Chart(pd.DataFrame(rows)).encode(
@@ -38,7 +39,7 @@ def recall_curves(records: Sequence[Mapping[str, Any]], chosen_epoch: int | None
 
 def loss_curve(records: Sequence[Mapping[str, Any]], chosen_epoch: int | None) -> alt.LayerChart:
     """Chart the training loss over epochs; a rule marks the chosen one. The head start has no loss and is left out."""
-    rows = [{"epoch": record["epoch"], "loss": record["loss"]} for record in records if record["loss"] is not None]
+    rows = [{"epoch": record["epoch"], "loss": record["loss"]} for record in records if record.get("loss") is not None]
     line = alt.Chart(pd.DataFrame(rows, columns=["epoch", "loss"])).encode(
         x=_epochs(),
         y=alt.Y("loss:Q", title="training loss", scale=alt.Scale(zero=False)),

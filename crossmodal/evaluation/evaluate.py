@@ -8,7 +8,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from crossmodal.data.dataset import Dataset, read_dataset, read_names, refuse_if_many_bad
+from crossmodal.data.dataset import Dataset, read_dataset, refuse_if_many_bad
+from crossmodal.data.splits import read_names
 from crossmodal.encoding.collection import encode_dataset
 from crossmodal.encoding.devices import worker_count
 from crossmodal.encoding.embeddings import Embeddings, image_path, save_embeddings, text_path
@@ -60,12 +61,12 @@ def evaluate(
 
 
 def measure_embeddings(name: str, embeddings: Embeddings) -> Result:
-    """Return the figures of a whole collection."""
+    """Return the figures of all images and captions."""
     return measure(name, embeddings.images, embeddings.texts, embeddings.caption_to_image)
 
 
 def average_of_captions(embeddings: Embeddings) -> Embeddings:
-    """Return the collection with one text an image: the normalised mean of its captions' vectors."""
+    """Return the embeddings with one text per image: the normalised mean of its captions' vectors."""
     count = len(embeddings.images)
     sums = torch.zeros(count, embeddings.texts.shape[1]).index_add_(
         0, embeddings.caption_to_image, embeddings.texts.float()
@@ -75,7 +76,7 @@ def average_of_captions(embeddings: Embeddings) -> Embeddings:
 
 def choose_images(content: dict[str, Any], choice: ImageChoice, bars: Bars, say: Say) -> tuple[Dataset, str]:
     """Return the images to evaluate a checkpoint on, and their description."""
-    captions, images = _paths(choice.captions, choice.images, content["data"])
+    captions, images = data_paths(choice.captions, choice.images, content["data"])
     names = read_names(choice.split_file) if choice.split_file else None
     dataset = _read(captions, images, choice.skip_bad, content, bars, say, names)
     if choice.split_file:
@@ -109,7 +110,7 @@ def embed(
         return written
     kept = {"ratios": content["data"].get("ratios", DRAWN_RATIOS)}
     note = {"note": content["data"]["note"]} if captions is None and "note" in content["data"] else {}
-    captions, images = _paths(captions, images, content["data"])
+    captions, images = data_paths(captions, images, content["data"])
     dataset = _read(captions, images, skip_bad, content, bars, say)
     data = {"captions": str(captions.resolve()), "images": str(images.resolve()), **kept, **note}
     save_embeddings(
@@ -118,13 +119,13 @@ def embed(
     return written
 
 
-def _paths(captions: Path | None, images: Path | None, data: dict[str, Any]) -> tuple[Path, Path]:
+def data_paths(captions: Path | None, images: Path | None, data: dict[str, Any]) -> tuple[Path, Path]:
     """Return the caption file and the image folder that the user named, or else those of the run."""
     if (captions is None) != (images is None):
         raise CrossmodalError("Give both --captions and --images, or neither for the data of the run.")
     if captions is not None and images is not None:
         return captions, images
-    if not {"captions", "images"} <= data.keys() or not Path(data["captions"]).is_file():
+    if not {"captions", "images"} <= data.keys() or not Path(data["captions"]).exists():
         raise CheckpointError(
             "The data that this model was trained on were not found; name the data to use with --captions and --images."
         )
@@ -140,9 +141,11 @@ def _read(
     say: Say,
     names: Collection[str] | None = None,
 ) -> Dataset:
-    # The split that the run drew is drawn again from its seed and shares.
+    # A split that the run drew is drawn again from its seed and ratios.
     ratios, seed = content["data"].get("ratios", DRAWN_RATIOS), content["recipe"]["seed"]
     checked = read_dataset(captions, images, ratios, seed, bars, names=names)
+    if checked.notes:
+        say(f"{captions}: {' '.join(checked.notes)}")
     for row in checked.bad:
         say(f"  {row}")
     refuse_if_many_bad(checked, captions, skip_bad)

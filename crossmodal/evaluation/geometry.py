@@ -1,4 +1,4 @@
-"""How the space is used: alignment of pairs, uniformity of each side (Wang and Isola 2020)."""
+"""Alignment of pairs and uniformity of each modality (Wang and Isola 2020)."""
 
 import math
 from dataclasses import dataclass
@@ -8,14 +8,14 @@ from torch import Tensor
 
 from crossmodal.evaluation.vectors import Vectors, rows_of, similarities, single_precision, squared_distances
 
-# Uniformity is over pairs of vectors; of more than this many, evenly spaced ones stand for all.
+# Uniformity is a mean over all pairs of vectors; of more vectors, this many evenly spaced ones are used.
 VECTORS = 10_000
 ROWS_AT_ONCE = 1024
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """What alignment and uniformity are means of.
+    """The terms whose means are alignment and uniformity.
 
     distances [M]: squared distance of each text and its image. image_nearness [n] and text_nearness
     [m]: the mean of exp(-2 d^2) over the others of its kind, for the rows image_rows and text_rows.
@@ -46,14 +46,14 @@ def _spaced(count: int) -> Tensor:
 
 
 def nearness(vectors: Vectors) -> Tensor:
-    """Return the mean of exp(-2 d^2) of each unit vector [N, D] and all others, [N]; nan for a single one."""
+    """Return the mean of exp(-2 d^2) over all other vectors for each unit vector [N, D]; nan for a single one."""
     vectors = single_precision(vectors)
     count = vectors.shape[0]
     sums = torch.cat([
         torch.exp(-2 * (2 - 2 * similarities(rows_of(vectors, rows), vectors)).clamp(min=0)).double().sum(1)
         for rows in torch.arange(count).split(ROWS_AT_ONCE)
     ])  # fmt: skip
-    return (sums - 1) / (count - 1)  # less each vector with itself
+    return (sums - 1) / (count - 1)  # without each vector's pair with itself
 
 
 def space_metrics(geometry: Geometry) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Retrieval metrics over a whole split, all captions, both ways; ties count against the model."""
+"""Retrieval metrics over a whole split, all captions, in both directions; ties count against the model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ ROWS_AT_ONCE = 256
 
 @dataclass(frozen=True)
 class Ranks:
-    """Everything ranked against everything, 1 being the best rank.
+    """The ranks of all images and texts, from 1.
 
     images [N]: the rank of each image's best caption among all texts. texts [M]: the rank of each
     text's image among all images. hits [N, len(KS)]: how many of the first K texts are an image's
@@ -29,7 +29,7 @@ class Ranks:
 
 
 def ranks_of(images: Vectors, texts: Vectors, caption_to_image: Sequence[int]) -> Ranks:
-    """Rank everything against everything.
+    """Rank all texts for each image, and all images for each text.
 
     images [N, D] and texts [M, D] are unit vectors; caption_to_image [M] is the image of each text.
     Scores are fp32; an equal score of a wrong item ranks before the right one.
@@ -51,15 +51,15 @@ def ranks_of(images: Vectors, texts: Vectors, caption_to_image: Sequence[int]) -
 
 
 def _best_rank(scores: Tensor, right: Tensor) -> Tensor:
-    """Return 1 + how many wrong items score as high as the best right one or higher, a row each."""
+    """Return the rank of the best right item in each row: 1 + the wrong items that score as high or higher."""
     best = scores.masked_fill(~right, float("-inf")).amax(1, keepdim=True)
-    # Not "scores >= best": a NaN is neither, and a model that gives NaN would be perfect.
+    # Not "scores >= best": that is false for NaN, and a model whose scores are NaN would be perfect.
     return 1 + (~(scores < best) & ~right).sum(1)
 
 
 def _right_in_first(scores: Tensor, right: Tensor) -> Tensor:
-    """Return how many right items are among the first K of each row, for each K; wrong ones first at a tie."""
-    # In fp64 the penalty is far below the distance of two fp32 scores, so it decides only ties.
+    """Return the number of right items among the first K of each row, for each K; at a tie wrong ones come first."""
+    # In fp64 the penalty is far smaller than the difference of two fp32 scores, so it only decides ties.
     order = scores.double() - 1e-12 * right
     first = order.topk(min(KS[-1], scores.shape[1]), dim=1).indices
     among = right.gather(1, first).cumsum(1)
@@ -67,12 +67,12 @@ def _right_in_first(scores: Tensor, right: Tensor) -> Tensor:
 
 
 def retrieval_metrics(images: Vectors, texts: Vectors, caption_to_image: Sequence[int]) -> dict[str, float]:
-    """Return `metrics_of` the ranks of unit vectors: images [N, D], texts [M, D], the image of each text [M]."""
+    """Return the metrics of unit vectors: images [N, D], texts [M, D], the image of each text [M]."""
     return metrics_of(ranks_of(images, texts, caption_to_image))
 
 
 def metrics_of(ranks: Ranks) -> dict[str, float]:
-    """Return recall and precision at K (per cent), median and mean rank, MRR, both ways, and rsum.
+    """Return recall and precision at K (per cent), median and mean rank, MRR, in both directions, and rsum.
 
     With fewer than K items in the gallery recall@K is 100 and precision@K still divides by K.
     """
@@ -86,7 +86,7 @@ def metrics_of(ranks: Ranks) -> dict[str, float]:
         metrics[f"{way}_mrr"] = (1 / own).mean().item()
     for column, k in enumerate(KS):
         metrics[f"i2t_p{k}"] = 100 * (ranks.hits[:, column].double() / k).mean().item()
-        metrics[f"t2i_p{k}"] = metrics[f"t2i_r{k}"] / k  # one image is right, so 1 of K at the most
+        metrics[f"t2i_p{k}"] = metrics[f"t2i_r{k}"] / k  # only one image is right
     metrics["rsum"] = sum(metrics[f"{way}_r{k}"] for way in ("i2t", "t2i") for k in KS)
     return metrics | {"images": len(ranks.images), "captions": len(ranks.texts)}
 

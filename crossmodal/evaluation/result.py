@@ -1,4 +1,4 @@
-"""What was measured of one system: its figures, how sure they are, and what they look like as text."""
+"""The figures of one system with their intervals, and how they are printed."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ NOTE = "± is half of the 95 % bootstrap interval over images."
 
 @dataclass(frozen=True)
 class Result:
-    """One system's figures, their intervals, the draws behind those, and the ranks behind it all."""
+    """One system's figures, their intervals, the bootstrap draws, and the ranks that all are computed from."""
 
     name: str
     metrics: Mapping[str, float]
@@ -53,7 +53,7 @@ def measure(name: str, images: Vectors, texts: Vectors, image_of_text: Tensor) -
 
 
 def table(result: Result) -> str:
-    """Return the figures of one system as a small table with what they are of."""
+    """Return the figures of one system as a small table under its name."""
     lines = [result.name, f"{'':14}" + "".join(f"{title:>14}" for title, _, _ in COLUMNS)]
     for name, way in WAYS:
         cells = (result.cell(f"{way}_{key}", digits) for _, key, digits in COLUMNS)

@@ -19,9 +19,9 @@ from crossmodal.encoding.embeddings import (
     load_embeddings,
     model_path,
     save_embeddings,
-    save_everyday,
     text_path,
 )
+from crossmodal.encoding.everyday_embeddings import save_everyday
 from crossmodal.errors import CheckpointError, CrossmodalError
 from crossmodal.files import load_tensors
 from crossmodal.progress import Bars, silent

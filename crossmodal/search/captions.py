@@ -39,7 +39,7 @@ class CaptionList:
         Raises CheckpointError where they do not, or are of another model.
         """
         # Here, since torch takes seconds to import, and a search in an index does without.
-        from crossmodal.encoding.embeddings import everyday_path, load_everyday
+        from crossmodal.encoding.everyday_embeddings import everyday_path, load_everyday
         from crossmodal.runs.opening import epoch_of
 
         scenes = everyday_scenes()
