@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from crossmodal.checkpoint_format import ADVICE, FORMAT, FORMAT_VERSION, check_format
 from crossmodal.data.preprocessing import Preprocessing
 from crossmodal.encoder import Encoder
 from crossmodal.errors import CheckpointError
@@ -19,11 +20,8 @@ from crossmodal.recipe import Recipe
 from crossmodal.towers.image import ImageTower, image_tower
 from crossmodal.towers.text import TextTower, text_from_plain, text_tower
 
-FORMAT = "crossmodal-model"
-FORMAT_VERSION = 1
 FIRST_LOGIT_BIAS = -10.0  # most questions of the sigmoid loss are answered no (SigLIP, Zhai et al. 2023)
 MAX_LOGIT_SCALE = math.log(100)
-ADVICE = "train a model with `python training_script.py`, or name another checkpoint."
 
 
 class DualEncoder(Encoder):
@@ -157,17 +155,6 @@ def _projection(features: int, recipe: Recipe) -> nn.Module:
         nn.Dropout(recipe.dropout),
         nn.Linear(recipe.hidden_size, recipe.joint_size),
     )
-
-
-def check_format(content: Mapping[str, Any], path: Path, kind: str, version: int) -> None:
-    """Raise CheckpointError unless `content` is of this kind and of a version that is known here."""
-    if content.get("format") != kind:
-        raise CheckpointError(f"{path} is not a file of the kind {kind}; {ADVICE}")
-    if not isinstance(content.get("version"), int) or content["version"] > version:
-        raise CheckpointError(
-            f"{path} has the format version {content.get('version')}, and this program reads up to {version}; "
-            "update the program."
-        )
 
 
 def _fingerprint(weights: Mapping[str, Tensor], towers: Mapping[str, Any]) -> str:

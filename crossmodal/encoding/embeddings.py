@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from crossmodal.checkpoint_format import check_format
 from crossmodal.data.splits import SPLITS
-from crossmodal.dual_encoder import check_format
 from crossmodal.errors import CheckpointError
 from crossmodal.files import load_tensors, save_tensors
 

@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
-from crossmodal.errors import CrossmodalError
-from crossmodal.search.gallery import CaptionMatch
+from crossmodal.data.everyday import everyday_scenes
+from crossmodal.errors import CheckpointError, CrossmodalError
+from crossmodal.search.gallery import About, CaptionMatch
 from crossmodal.search.query import Encode
 from crossmodal.search.vector_index import PlainIndex, VectorIndex
 
@@ -30,6 +31,28 @@ class CaptionList:
         if not kept:
             raise CrossmodalError("The list holds no caption; it should hold one sentence a line.")
         return CaptionList(kept, encode(kept))
+
+    @staticmethod
+    def stored(about: About) -> "CaptionList":
+        """Return the everyday scenes as they lie beside the checkpoint that made a gallery.
+
+        Raises CheckpointError where they do not, or are of another model.
+        """
+        # Here, since torch takes seconds to import, and a search in an index does without.
+        from crossmodal.encoding.everyday_embeddings import everyday_path, load_everyday
+        from crossmodal.runs.opening import epoch_of
+
+        scenes = everyday_scenes()
+        path = everyday_path(about.checkpoint.parent, epoch_of(about.checkpoint))
+        return CaptionList(scenes, load_everyday(path, about.fingerprint, scenes).float().numpy())
+
+    @staticmethod
+    def everyday(about: About, encode: Encode) -> "CaptionList":
+        """Return everyday scenes by the model that made a gallery: as they are stored, else encoded now."""
+        try:
+            return CaptionList.stored(about)
+        except CheckpointError:  # what is absent or broken there can be made again
+            return CaptionList.encoded(everyday_scenes(), encode)
 
     def nearest(self, vector: np.ndarray, count: int) -> list[CaptionMatch]:
         """Return the sentences most similar to a unit vector [D], best first."""
