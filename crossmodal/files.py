@@ -99,7 +99,12 @@ def checked_fingerprint(value: object, where: str) -> str:
 
 def stays_below(path: str) -> bool:
     """Say whether a relative path that a file states stays below the folder that it starts from."""
-    return bool(path) and "\0" not in path and not os.path.isabs(path) and ".." not in path.split("/")
+    return (
+        bool(path)
+        and "\0" not in path
+        and not os.path.isabs(path)
+        and (".." not in path or ".." not in path.split("/"))
+    )
 
 
 def write_text(path: Path, text: str, mode: int = SHARED) -> None:

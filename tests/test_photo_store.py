@@ -18,7 +18,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from crossmodal.errors import CrossmodalError
-from crossmodal.photos import database, reading, store
+from crossmodal.photos import database, index, reading, store
 from crossmodal.photos.gallery import FolderGallery
 from crossmodal.photos.meta import CAMERA, SOUND
 from crossmodal.photos.opening import root_of
@@ -105,8 +105,8 @@ def test_stores_are_closed(tmp_path: Path) -> None:
     before = descriptors()
     for _ in range(10):
         for writable in (True, False):
-            with Store(tmp_path / INDEX, writable) as index:
-                assert len(list(index.photos())) == 1
+            with Store(tmp_path / INDEX, writable) as opened_store:
+                assert len(list(opened_store.photos())) == 1
             with pytest.raises(CrossmodalError):
                 Store(broken, writable)
         run(tmp_path)
@@ -355,24 +355,24 @@ def test_a_damaged_index_is_one_sentence(tmp_path: Path, seed: int) -> None:
     rng = random.Random(seed)
     save(tmp_path / "a.png")
     run(tmp_path)
-    index = tmp_path / INDEX
+    folder = tmp_path / INDEX
     key = rng.choice([*SOUND, "format", "version"])
     if seed % 3 < 2:
-        set_meta(index, key, damaged(rng))
+        set_meta(folder, key, damaged(rng))
     else:
         value = rng.choice([b"\xff" * 9, "text", -1, 2**62, 1.5, float("inf"), b"", "\0", "x" * 999])
-        with contextlib.closing(sqlite3.connect(index / DATABASE)) as db, db:
+        with contextlib.closing(sqlite3.connect(folder / DATABASE)) as db, db:
             db.execute(f"UPDATE photos SET {rng.choice(COLUMNS)} = ?", (value,))
     try:
-        search = Search(FolderGallery(index), ColourRuntime())
+        search = Search(FolderGallery(folder), ColourRuntime())
         search.photos(search.query("red"), 10)
-        with Store(index, writable=False) as opened_index:
-            assert root_of(opened_index)
+        with Store(folder, writable=False) as opened_store:
+            assert root_of(opened_store)
         run(tmp_path)
     except CrossmodalError as error:
         message = str(error)
-        assert str(index) in message and "--rebuild" in message and "\n" not in message and len(message) < 900
-    Store.create(index, META)
+        assert str(folder) in message and "--rebuild" in message and "\n" not in message and len(message) < 900
+    Store.create(folder, META)
     assert run(tmp_path).new == 1
 
 
@@ -419,8 +419,8 @@ def test_files_that_never_end_are_skipped(tmp_path: Path, monkeypatch: pytest.Mo
     assert "pipe.jpg" not in scan and "zero.jpg" not in scan
     assert "more than the 2 GB" in read("sparse.jpg")
     assert read("kernel.jpg") == "it is empty" or "cannot be read" in read("kernel.jpg")
-    assert "changed while it was read" in read("growing.png")
-    assert "not a file that ends" in read("late pipe.png")
+    assert "it changed while it was read" in read("growing.png")
+    assert "no ordinary file" in read("late pipe.png")
     assert read("fine.png") == ""
     assert timed(30, lambda: run(tmp_path)).new == 2
 
@@ -438,3 +438,33 @@ def test_what_a_photo_says_of_itself_is_bounded(tmp_path: Path) -> None:
     if (tmp_path / "b.png").stat().st_mtime_ns > LARGEST:  # where the file system holds it
         assert second.found.changed == LARGEST
     assert run(tmp_path).unchanged == 2
+
+
+def test_patterns_are_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index, "_create", lambda folder, photos, checkpoint: Store.create(folder, META))
+    monkeypatch.setattr(index, "runtime_of", lambda store: ColourRuntime())
+    for name in ("@eaDir/a.png", "private/b.png", "c.png"):
+        save(tmp_path / name)
+    index.index_photos(tmp_path, included=["@eaDir"], excluded=["private"])
+    for _ in range(2):
+        assert sorted(whole(tmp_path)) == ["@eaDir/a.png", "c.png"]
+        index.index_photos(tmp_path)
+    index.index_photos(tmp_path, included=[], excluded=[])
+    assert sorted(whole(tmp_path)) == ["c.png", "private/b.png"]
+    for name in ("@eaDir/a.png", "c.png", "private/b.png"):
+        (tmp_path / name).unlink()
+    assert index.index_photos(tmp_path).missing == {"": 2}
+    assert index.index_photos(tmp_path, forget_missing=True).forgotten == 2
+
+
+def test_vectors_are_not_written_through_a_link(tmp_path: Path) -> None:
+    some(tmp_path, 2)
+    run(tmp_path)
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    vectors = vectors_of(tmp_path / INDEX)
+    vectors.unlink()
+    vectors.symlink_to(victim)
+    with pytest.raises(CrossmodalError, match="cannot be used"):
+        run(tmp_path)
+    assert victim.read_text() == "mine"

@@ -14,7 +14,7 @@ CREATE TABLE photos (
     path BLOB PRIMARY KEY, size INTEGER NOT NULL, changed INTEGER NOT NULL, inode INTEGER NOT NULL,
     status_changed INTEGER NOT NULL, slot INTEGER NOT NULL, digest BLOB NOT NULL, width INTEGER NOT NULL,
     height INTEGER NOT NULL, taken REAL, camera TEXT NOT NULL, look INTEGER NOT NULL
-);
+) WITHOUT ROWID;
 CREATE INDEX photos_digest ON photos (digest);
 CREATE TABLE skipped (
     path BLOB PRIMARY KEY, size INTEGER NOT NULL, changed INTEGER NOT NULL, inode INTEGER NOT NULL,

@@ -51,7 +51,7 @@ def read_photo(root: Path, found: Found, at_least: int, prepare: Prepare, known:
     except OSError as error:
         return Read(found, reason=f"it cannot be read ({error.strerror})")
     if digest is None:
-        return Read(found, reason="it is not a file that ends, or was changed while it was read")
+        return Read(found, reason="it changed while it was read, or is no ordinary file")
     if digest in known:
         return Read(found, digest)
     return read_content(found, digest, path if content is None else content, at_least, prepare)
@@ -60,8 +60,8 @@ def read_photo(root: Path, found: Found, at_least: int, prepare: Prepare, known:
 def _content(path: Path, size: int) -> tuple[bytes | None, bytes | None]:
     """Return the digest of a file, and its bytes unless they are too many to be held.
 
-    Files of the system may block or never end whatever size they tell: no more than `size` bytes are read, and
-    both are None where these were not all.
+    What is no ordinary file may block, or never end: no more than `size` bytes are read, and both are None where
+    the file holds more, or fewer.
     """
     with open(path, "rb", buffering=0, opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK)) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
