@@ -28,15 +28,14 @@ from PIL import Image
 from crossmodal.dual_encoder import DualEncoder
 from crossmodal.encoding.embeddings import model_path
 from crossmodal.errors import CrossmodalError
+from crossmodal.galleries import Place, open_search
 from crossmodal.photos.index import index_photos
+from crossmodal.search.cutoff import Cutoff
+from crossmodal.search.search import Search
 from crossmodal.serving.api import create_app
-from crossmodal.serving.gallery import Gallery
 from crossmodal.serving.guards import Limits
 from crossmodal.serving.keys import add_key, owner_of, read_keys
-from crossmodal.serving.photo_gallery import PhotoGallery
-from crossmodal.serving.run_gallery import open_run
-from tests.test_page import runs as runs  # a fixture
-from tests.test_photo_index import save
+from tests.test_page import runs as calibrated  # a fixture
 
 Client = Callable[..., TestClient]
 SECONDS = 60.0  # that an answer may take on a machine that does other things too
@@ -49,13 +48,20 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def opening(runs: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Gallery]:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
-    return lambda: open_run(runs)
+def runs(calibrated: Path) -> Path:
+    """A folder of runs whose cut-off leaves nothing out: towers with random weights find nothing alike."""
+    (calibrated / "cutoff.json").write_text(json.dumps(Cutoff({}, "nothing").plain()))
+    return calibrated
 
 
 @pytest.fixture
-def client(opening: Callable[[], Gallery]) -> Iterator[Client]:
+def opening(runs: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Search]:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+    return lambda: open_search(Place(checkpoint=runs), to_stay=True)
+
+
+@pytest.fixture
+def client(opening: Callable[[], Search]) -> Iterator[Client]:
     entered: list[TestClient] = []
 
     def make(**options: Any) -> TestClient:
@@ -101,7 +107,7 @@ def test_a_photo_finds_itself_first_and_its_captions(client: Client) -> None:
 def test_an_upload_finds_what_the_same_photo_finds(client: Client, collection: tuple[Path, Path]) -> None:
     api = client()
     file = sorted(collection[1].iterdir())[0]
-    found = api.post("/api/search/upload", params={"top_k": 3}, files={"file": file.read_bytes()}).json()
+    found = api.post("/api/search/upload", data={"top_k": 3}, files={"file": file.read_bytes()}).json()
     assert found["photos"][0]["score"] > 0.98
     assert len(found["captions"]) == 3
 
@@ -121,9 +127,10 @@ def test_terms_are_in_the_api(client: Client) -> None:
 def test_filters_of_an_index(opening: object, tmp_path: Path, runs: Path) -> None:
     photos = tmp_path / "photos"
     for name, size in (("a/wide.png", (80, 40)), ("b/tall.png", (40, 80)), ("b/square.png", (50, 50))):
-        save(photos / name, size=size)
+        (photos / name).parent.mkdir(parents=True, exist_ok=True)
+        (photos / name).write_bytes(photo("PNG", size))
     index_photos(photos, checkpoint=runs)
-    with TestClient(create_app(lambda: PhotoGallery(photos / ".crossmodal"))) as api:
+    with TestClient(create_app(lambda: open_search(Place(photos)))) as api:
 
         def found(**filters: object) -> set[int]:
             asked = {"query": "red", "filters": filters, "cut_off": False}
@@ -310,7 +317,7 @@ def test_errors_have_one_shape_and_no_internals(
         api.get("/nowhere"), api.put("/health"), api.post("/api/search/text", json={"query": "x", "top": 3}),
         api.post("/api/search/text", content=b"{"), api.post("/api/search/text", json={"query": "x", "top_k": 10**9}),
     ]  # fmt: skip
-    monkeypatch.setattr("crossmodal.serving.state.parse_terms", lambda text: 1 / 0)
+    monkeypatch.setattr("crossmodal.serving.api.parse_terms", lambda text: 1 / 0)
     answers.append(api.post("/api/search/text", json={"query": "boom"}, headers={"x-request-id": "boom-1"}))
     assert [answer.status_code for answer in answers] == [404, 405, 422, 422, 422, 500]
     for answer in answers:
@@ -347,20 +354,20 @@ def test_thumbnails_are_made_once_and_told_by_their_tag(
     assert api.get(url, params={"size": 65}).status_code == 422
 
 
-def test_queries_at_once_are_encoded_together(opening: Callable[[], Gallery]) -> None:
+def test_queries_at_once_are_encoded_together(opening: Callable[[], Search]) -> None:
     sizes: list[int] = []
 
-    def slow() -> Gallery:
-        gallery = opening()
-        encode = gallery.runtime.encode_sentences
+    def slow() -> Search:
+        search = opening()
+        encode = search.runtime.encode_sentences
 
         def counted(sentences: Sequence[str]) -> np.ndarray:
             sizes.append(len(sentences))
             time.sleep(0.1)
             return encode(sentences)
 
-        gallery.runtime.encode_sentences = counted  # type: ignore[method-assign]
-        return gallery
+        search.runtime.encode_sentences = counted  # type: ignore[method-assign]
+        return search
 
     with TestClient(create_app(slow)) as api:
         answers: dict[int, Any] = {}
@@ -402,7 +409,7 @@ def running(cache: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str],
 
 @pytest.fixture
 def server(runs: Path, cache: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    with running(cache, "--checkpoints", str(runs), "--rate", "1000000/minute") as started:
+    with running(cache, "--checkpoint", str(runs), "--rate", "1000000/minute") as started:
         yield started
 
 
