@@ -56,13 +56,17 @@ def serve(open_search: Callable[[], Search], served: Served) -> None:
     first: list[Search] = [open_search()]  # here, so that what is wrong is one sentence and not a failed start
     app = create_app(lambda: first.pop() if first else open_search(), served.limits, keys, served.origins,
                      served.hosts | {served.host}, served.log_queries)  # fmt: skip
+    asyncio.run(_run(uvicorn.Server(config_of(app, served)), app, served))
+
+
+def config_of(app: FastAPI, served: Served) -> uvicorn.Config:
+    """Return how uvicorn serves the application."""
     Connection.most = most_connections()
-    config = uvicorn.Config(
+    return uvicorn.Config(
         app, served.host, served.port, access_log=False, log_level="warning", server_header=False, http=Connection,
         proxy_headers=bool(served.proxies), forwarded_allow_ips=list(served.proxies), backlog=BACKLOG,
         timeout_graceful_shutdown=DRAIN, timeout_keep_alive=20, h11_max_incomplete_event_size=64_000,
     )  # fmt: skip
-    asyncio.run(_run(uvicorn.Server(config), app, served))
 
 
 async def swap_when_told(app: FastAPI, told: asyncio.Event) -> None:
