@@ -19,13 +19,13 @@ from PIL import Image
 
 from crossmodal.data.preprocessing import Preprocessing
 from crossmodal.errors import CrossmodalError
+from crossmodal.files import shown
 from crossmodal.photos import update as indexing
 from crossmodal.photos.gallery import PhotoLibrary
 from crossmodal.photos.store import DATABASE, VECTORS, Store
 from crossmodal.photos.update import Changes, here, locked, update
 from crossmodal.photos.walk import walk
 from crossmodal.search.record import Found
-from crossmodal.files import shown
 
 SIZE = 8
 META: dict[str, Any] = {

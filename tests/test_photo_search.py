@@ -9,20 +9,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from crossmodal.search.fast_index import HalfIndex, ListsIndex, choose_index
 from PIL import Image, ImageDraw
 
 from crossmodal.errors import CrossmodalError
 from crossmodal.photos.reading import look_of
 from crossmodal.photos.store import Store
-from crossmodal.search.record import Described
 from crossmodal.scale.milvus.connection import Milvus
 from crossmodal.scale.milvus.gallery import MilvusSearch
 from crossmodal.scale.milvus.loading import Source, load
 from crossmodal.search.copies import look_alike
 from crossmodal.search.cutoff import Cutoff, calibrate
-from crossmodal.search.fast_index import HalfIndex, ListsIndex, choose_index
 from crossmodal.search.filters import Filters
 from crossmodal.search.query import Term, combine, parse_terms
+from crossmodal.search.record import Described
 from crossmodal.search.search import PhotoSearch
 from crossmodal.search.vector_index import PlainIndex, VectorIndex, best
 from tests.test_photo_index import ColourRuntime, opened, run, save

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from crossmodal.search.answers import as_file
+from crossmodal.search.service import SearchService
 from PIL import Image
 
 from crossmodal import cli
@@ -18,8 +20,6 @@ from crossmodal.dual_encoder import DualEncoder
 from crossmodal.encoding.collection import encode_dataset
 from crossmodal.encoding.embeddings import Embeddings, load_embeddings, model_path, save_embeddings
 from crossmodal.errors import CheckpointError, CrossmodalError
-from crossmodal.search.answers import as_file
-from crossmodal.search.service import SearchService
 from crossmodal.search.thumbnails import data_url
 
 

@@ -25,9 +25,10 @@ from crossmodal.search.search import Search
 from crossmodal.serving.api import create_app
 from crossmodal.serving.guards import Limits
 from crossmodal.serving.keys import add_key, owner_of, read_keys
-from tests.test_page import runs as calibrated  # noqa: F401, a fixture
+from tests import test_page
 
 Client = Callable[..., TestClient]
+calibrated = test_page.runs  # a fixture
 
 
 @pytest.fixture(scope="module")
