@@ -31,13 +31,10 @@ def choose_photos(
     augmentation = Augmentation.of(recipe, tower.preprocessing)
     decoded = DecodedPhotos(dataset, tower.preprocessing, augmentation, recipe.seed, workers, pin)
     frozen = recipe.always_frozen("image")
-    if not frozen:
+    if not frozen or (recipe.augment and not recipe.views):  # new views in each epoch leave nothing to cache
         return decoded if recipe.cache == "none" else _cached(model, dataset, decoded, folder, processes, bars, say)
     views = recipe.views if recipe.augment else 0
     what = "The whole image tower is" if frozen == WHOLE else f"The first {frozen} stages of the image tower are"
-    if recipe.augment and not views:
-        say(f"{what} frozen; each epoch has new views, so their output is not cached.")
-        return StemPhotos(tower, decoded, views)
     needed, free = CachedStemPhotos.bytes_needed(dataset, tower, views), psutil.virtual_memory().available
     fits = needed * processes < CACHE_SHARE * free
     say(

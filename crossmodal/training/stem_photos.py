@@ -21,19 +21,19 @@ PHOTOS_AT_ONCE = 32
 class StemPhotos:
     """The frozen stages' output, computed in each epoch.
 
-    With `views` the views of an epoch come again after that many epochs, as they do from the cache: a
-    run is the same with and without it.
+    The views of an epoch come again after `views` epochs, and grids are rounded to fp16, both as in the
+    cache: a run is the same with and without it.
     """
 
     hidden = True
 
     def __init__(self, tower: ImageTower, source: Photos, views: int) -> None:
-        """With no views every epoch is the source's own."""
+        """`views` is 0 where the source has no views."""
         self._tower, self._source, self._views = tower, source, views
 
     def epoch(self, batches: Sequence[Sequence[int]], epoch: int) -> Iterator[Tensor]:
         """Yield the stem's output of a batch's views."""
-        for pixels in self._source.epoch(batches, (epoch - 1) % self._views + 1 if self._views else epoch):
+        for pixels in self._source.epoch(batches, (epoch - 1) % self._views + 1 if self._views else 0):
             yield self._stem(pixels)
 
     def clean(self, indices: Sequence[int], at_once: int) -> Iterator[Tensor]:

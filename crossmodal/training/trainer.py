@@ -154,7 +154,7 @@ class Trainer:
                 if now - saved > STATE_EVERY:
                     self._save_state()
                     saved = time.monotonic()
-            self._read_loss()
+            self.read_loss()
             progress.seconds += time.monotonic() - before
 
     def _plan(self) -> list[Batch]:
@@ -188,10 +188,10 @@ class Trainer:
         if self._average:
             self.progress.updates += 1
             self._average.update(self.model, self.progress.updates + 2)
-        self._read_loss()
+        self.read_loss()
         self._pending = (step, loss)
 
-    def _read_loss(self) -> None:
+    def read_loss(self) -> None:
         """Take down the last step's loss; raises CrossmodalError when it is not a number."""
         if self._pending is None:
             return
@@ -253,7 +253,7 @@ class Trainer:
     # --- state ---
 
     def _save_state(self) -> None:
-        self._read_loss()
+        self.read_loss()
         if self.setting.rank:
             return
         save_state(self.setting.folder, {
