@@ -120,8 +120,8 @@ def save_tensors(path: Path, content: dict[str, Any]) -> None:
     with whole_file(path) as temporary:
         try:
             torch.save(content, temporary)
-        except RuntimeError as error:  # torch's zip writer turns a full disk into a RuntimeError
-            raise OSError(str(error).splitlines()[0]) from error
+        except RuntimeError as error:  # torch's zip writer turns a full disk into one that does not say so
+            raise OSError("the disk took only a part of it") from error
 
 
 def load_tensors(path: Path, *, advice: str, mmap: bool = False) -> dict[str, Any]:
