@@ -23,7 +23,7 @@ from crossmodal.evaluation.evaluate import ImageChoice, evaluate
 from crossmodal.progress import silent
 from crossmodal.recipe import WHOLE, Recipe, Stage
 from crossmodal.runs.folder import results_of
-from crossmodal.runs.opening import open_service
+from crossmodal.galleries import Place, open_search
 from crossmodal.towers.image import image_tower
 from crossmodal.towers.text import PretrainedTextTower
 from crossmodal.training.augmentation import Augmentation
@@ -87,8 +87,8 @@ def test_every_recipe_trains_resumes_and_is_searched(
     assert name in result.name
     recorded = results_of(tmp_path)[-1]
     assert result.metrics == pytest.approx({k: recorded.get(k, value) for k, value in result.metrics.items()}, abs=0.5)
-    service = open_service(checkpoint)
-    assert len(service.find_images(service.query("a red car"), 5)) == 5
+    search = open_search(Place(checkpoint=checkpoint))
+    assert len(search.photos(search.query("a red car"), 5).hits) == 5
     monkeypatch.setattr(sys, "argv", ["app.py", "--checkpoints", str(tmp_path)])
     page = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120).run()
     page.text_input[0].set_value("a red car").run()

@@ -15,7 +15,7 @@ FILTER = "filter-"  # begins the names of filters, since "folder" is a filter an
 
 
 @dataclass(frozen=True)
-class ImageChoice:
+class Asked:
     """The whole state of a search; a field left at its default does not stand in the address."""
 
     gallery: str = ""  # val, all, sample or folder; "" is the default one
@@ -51,16 +51,16 @@ class ImageChoice:
         return Filters(**values)
 
 
-PLAIN = [one for one in fields(ImageChoice) if one.name != "filters"]
+PLAIN = [one for one in fields(Asked) if one.name != "filters"]
 
 
-def asked() -> ImageChoice:
+def asked() -> Asked:
     """Read the address, at the start of a run; what it says wrongly is left out."""
     st.session_state[ADDRESS] = st.query_params.to_dict()
     return _parsed(st.session_state[ADDRESS])
 
 
-def _parsed(address: Mapping[str, str]) -> ImageChoice:
+def _parsed(address: Mapping[str, str]) -> Asked:
     values: dict[str, Any] = {}
     for one in PLAIN:
         text = address.get(one.name, "")
@@ -68,9 +68,9 @@ def _parsed(address: Mapping[str, str]) -> ImageChoice:
             values[one.name] = _read(one.default, text) if text else one.default
         except ValueError:
             continue
-    values["count"] = max(1, min(values.get("count", ImageChoice.count), COUNTS[-1]))
+    values["count"] = max(1, min(values.get("count", Asked.count), COUNTS[-1]))
     filters = {name.removeprefix(FILTER): text for name, text in address.items() if name.startswith(FILTER)}
-    return ImageChoice(**values, filters=filters)
+    return Asked(**values, filters=filters)
 
 
 def _read(default: Any, text: str) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from crossmodal.page.address import ImageChoice, bound, change
+from crossmodal.page.address import Asked, bound, change
 from crossmodal.page.galleries import Chosen, Opened, labels, own_runs
 from crossmodal.page.options import SHIPPED, Options
 from crossmodal.runs.folder import best_epoch, epochs_in
@@ -27,7 +27,7 @@ def choose_gallery(name: str, run: Path | None, options: Options) -> None:
     )  # fmt: skip
 
 
-def choose_folder(asked: ImageChoice, options: Options) -> None:
+def choose_folder(asked: Asked, options: Options) -> None:
     """Let the user name a folder."""
     st.text_input(
         "Folder of your photos, on the machine that runs this page", placeholder="/home/me/Photos",
@@ -38,7 +38,7 @@ def choose_folder(asked: ImageChoice, options: Options) -> None:
     )  # fmt: skip
 
 
-def choose_filters(asked: ImageChoice, gallery: Gallery) -> None:
+def choose_filters(asked: Asked, gallery: Gallery) -> None:
     """Let the user narrow the search by what the gallery knows of its photos; nothing where it knows nothing."""
     kinds = filters_on(gallery.about.fields)
     if not kinds:
@@ -56,7 +56,7 @@ def choose_filters(asked: ImageChoice, gallery: Gallery) -> None:
             st.button("Reset the filters", on_click=change, kwargs={"filters": {}})
 
 
-def _filter(kind: FilterKind, asked: ImageChoice, gallery: Gallery) -> None:
+def _filter(kind: FilterKind, asked: Asked, gallery: Gallery) -> None:
     text = asked.filters.get(kind.name)
     value: Any = getattr(asked.as_filters(), kind.name)
 
@@ -125,10 +125,10 @@ def _choose_epoch(choice: Chosen, options: Options) -> None:
         )  # fmt: skip
 
 
-def offer_others(asked: ImageChoice, name: str) -> None:
+def offer_others(asked: Asked, name: str) -> None:
     """Offer what can be searched where the gallery that was asked for cannot."""
     with st.container(horizontal=True):
-        other = {**replace(ImageChoice(), words=asked.words).__dict__}
+        other = {**replace(Asked(), words=asked.words).__dict__}
         if name != "sample" and epochs_in(SHIPPED):
             st.button("Use the shipped model", on_click=change, kwargs=other | {"gallery": "sample"})
         if name != "folder":

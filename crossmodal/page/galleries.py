@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from crossmodal.errors import CheckpointError, CrossmodalError
 from crossmodal.galleries import maker_of_run, open_run
-from crossmodal.page.address import ImageChoice
+from crossmodal.page.address import Asked
 from crossmodal.page.examples import examples
 from crossmodal.page.options import SAMPLE, SHIPPED, Options
 from crossmodal.page.shared import Kept, Work, stamp
@@ -57,7 +57,7 @@ def labels(options: Options, run: Path | None) -> dict[str, str]:
     return found | {"folder": "A folder of yours"}
 
 
-def chosen(asked: ImageChoice, options: Options) -> Chosen:
+def chosen(asked: Asked, options: Options) -> Chosen:
     """Return what the address means; raises CheckpointError for a run, or an epoch, that is not there."""
     runs = own_runs(options)
     names = {run.name: run for run in runs}

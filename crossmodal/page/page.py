@@ -8,7 +8,7 @@ import threading
 import streamlit as st
 
 from crossmodal.errors import CrossmodalError
-from crossmodal.page.address import ImageChoice, asked
+from crossmodal.page.address import Asked, asked
 from crossmodal.page.background import drawing, indexing, watch
 from crossmodal.page.controls import choose_filters, choose_folder, choose_gallery, model_section, offer_others
 from crossmodal.page.folder import index_section
@@ -72,7 +72,7 @@ def warm_up() -> None:
     def begin() -> None:
         with contextlib.suppress(CrossmodalError):  # the page says what is wrong
             settings = options(sys.argv[1:])
-            choice = chosen(ImageChoice(), settings)
+            choice = chosen(Asked(), settings)
             work = opening(choice, settings)
             if work and work.result() and choice.name == "sample":
                 drawing()
@@ -81,7 +81,7 @@ def warm_up() -> None:
     threading.Timer(0.5, begin).start()
 
 
-def _search(now: ImageChoice, choice: Chosen, settings: Options) -> Opened | None:
+def _search(now: Asked, choice: Chosen, settings: Options) -> Opened | None:
     """Lay out the controls; return the gallery once it is open."""
     choose_gallery(choice.name, choice.run if choice.name != "sample" else None, settings)
     if choice.name == "folder":
@@ -110,7 +110,7 @@ def _search(now: ImageChoice, choice: Chosen, settings: Options) -> Opened | Non
     return opened
 
 
-def _results(now: ImageChoice, choice: Chosen, opened: Opened) -> Found:
+def _results(now: Asked, choice: Chosen, opened: Opened) -> Found:
     absent = "The file is not there"
     if opened.about.note:
         own = "To search photos of your own, choose “A folder of yours” above: that needs no training."

@@ -8,7 +8,7 @@ import numpy as np
 import streamlit as st
 
 from crossmodal.errors import CrossmodalError
-from crossmodal.page.address import COUNTS, ImageChoice, bound, change
+from crossmodal.page.address import COUNTS, Asked, bound, change
 from crossmodal.page.components import bars, grid, picture_input
 from crossmodal.page.downloads import downloads
 from crossmodal.page.galleries import Opened
@@ -36,7 +36,7 @@ class Found:
     query: Query | None = None
 
 
-def ask(asked: ImageChoice) -> None:
+def ask(asked: Asked) -> None:
     """Let the user say what is looked for: words, a picture, or both."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         _words(asked)
@@ -47,7 +47,7 @@ def ask(asked: ImageChoice) -> None:
         st.slider("Weight of the picture beside the words", 0.1, 3.0, step=0.1, **bound("weight", asked.weight))
 
 
-def _words(asked: ImageChoice) -> None:
+def _words(asked: Asked) -> None:
     st.text_input(
         QUESTION, placeholder="two dogs in the snow", icon=":material/search:", type="search",
         help="Terms can be added and taken away: dog + beach - people. A number before a colon weighs a term: 2:dog + cat.",
@@ -55,7 +55,7 @@ def _words(asked: ImageChoice) -> None:
     )  # fmt: skip
 
 
-def _picture(asked: ImageChoice) -> bool:
+def _picture(asked: Asked) -> bool:
     """Let the user add a picture, or take it away; return whether the one that is asked for is here."""
     known = PICTURES.get(asked.picture) is not None
     picture_input(
@@ -66,7 +66,7 @@ def _picture(asked: ImageChoice) -> bool:
     return known
 
 
-def show(opened: Opened, search: Search, asked: ImageChoice, gallery: str, absent: str) -> Found:
+def show(opened: Opened, search: Search, asked: Asked, gallery: str, absent: str) -> Found:
     """Show what is found; before anything is asked, some photos and examples. `absent` stands where a file is missing."""
     found = _found(opened, search, asked, absent)
     hits = found.hits
@@ -87,7 +87,7 @@ def show(opened: Opened, search: Search, asked: ImageChoice, gallery: str, absen
     return found
 
 
-def _found(opened: Opened, search: Search, asked: ImageChoice, absent: str) -> Found:
+def _found(opened: Opened, search: Search, asked: Asked, absent: str) -> Found:
     filters = asked.as_filters()
     if asked.nothing or (asked.picture and not (asked.words or asked.like or PICTURES.get(asked.picture))):
         hits = search.newest(asked.count, filters)
@@ -107,7 +107,7 @@ def _found(opened: Opened, search: Search, asked: ImageChoice, absent: str) -> F
     return Found(answer.hits, query)
 
 
-def query_of(opened: Opened, search: Search, asked: ImageChoice) -> Query:
+def query_of(opened: Opened, search: Search, asked: Asked) -> Query:
     """Return the query that is asked; raises CrossmodalError where it is none."""
     picture = _picture_vector(opened, search, asked.picture) if PICTURES.get(asked.picture) else None
     return search.query("" if asked.like else asked.words, picture, asked.weight, asked.like or None)
@@ -123,7 +123,7 @@ def _picture_vector(opened: Opened, search: Search, token: str) -> np.ndarray:
     return vector
 
 
-def _before_asking(opened: Opened, search: Search, asked: ImageChoice, hits: Sequence[Hit]) -> None:
+def _before_asking(opened: Opened, search: Search, asked: Asked, hits: Sequence[Hit]) -> None:
     with st.container(horizontal=True, gap="small"):
         for number, example in enumerate(opened.examples):
             st.button(
@@ -142,7 +142,7 @@ def _before_asking(opened: Opened, search: Search, asked: ImageChoice, hits: Seq
         _nothing_passes(search, asked)
 
 
-def _nothing_passes(search: Search, asked: ImageChoice) -> None:
+def _nothing_passes(search: Search, asked: Asked) -> None:
     if not search.gallery.count(NO_FILTERS):
         st.info("There is no photo in this gallery yet.")
         return
@@ -150,7 +150,7 @@ def _nothing_passes(search: Search, asked: ImageChoice) -> None:
     st.button("Reset the filters", key="reset filters", on_click=change, kwargs={"filters": {}})
 
 
-def _summary(search: Search, asked: ImageChoice, answer: Answer) -> None:
+def _summary(search: Search, asked: Asked, answer: Answer) -> None:
     """Say how many photos look like the query, of how many, and let the user see the others."""
     shown, many = len(answer.hits), f"{answer.passing:,}"
     if not answer.passing:
@@ -171,14 +171,14 @@ def _summary(search: Search, asked: ImageChoice, answer: Answer) -> None:
                 st.button("Leave out weaker ones", type="tertiary", on_click=change, kwargs={"weaker": False})
 
 
-def _like(search: Search, asked: ImageChoice) -> None:
+def _like(search: Search, asked: Asked) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown("Photos like", width="content")
         st.code(search.hit(asked.like).name, language=None, width="content")
         st.button("Leave", key="leave like", on_click=change, kwargs={"like": ""})
 
 
-def _more(asked: ImageChoice, hits: Sequence[Hit]) -> None:
+def _more(asked: Asked, hits: Sequence[Hit]) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         counts = sorted({*COUNTS, asked.count})
         st.selectbox("How many", counts, width=120, **bound("count", asked.count))
@@ -186,7 +186,7 @@ def _more(asked: ImageChoice, hits: Sequence[Hit]) -> None:
 
 
 @st.fragment
-def _captions(opened: Opened, search: Search, asked: ImageChoice) -> None:
+def _captions(opened: Opened, search: Search, asked: Asked) -> None:
     """Show the captions that fit the picture best, on an absolute scale."""
     st.subheader("Captions for your picture")
     everyday, own, mine = "Everyday scenes", "The gallery's own captions", "A text file of mine"
