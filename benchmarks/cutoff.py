@@ -19,7 +19,7 @@ from crossmodal.batched import batched
 from crossmodal.data.decoding import load_photo
 from crossmodal.encoding.openvino_export import fastest_runtime
 from crossmodal.encoding.runtime import Runtime
-from crossmodal.evaluation.evaluate import Asked, choose_images
+from crossmodal.evaluation.evaluate import ImageChoice, choose_images
 from crossmodal.files import write_text
 from crossmodal.progress import terminal
 from crossmodal.runs.opening import checkpoint_of, default_run, load_model
@@ -101,7 +101,9 @@ def main() -> None:
     options = parser.parse_args()
     path = checkpoint_of(options.checkpoint or default_run())
     model, content = load_model(path)
-    chosen, _of = choose_images(content, Asked(options.captions, options.images, options.split_file), terminal, print)
+    chosen, _of = choose_images(
+        content, ImageChoice(options.captions, options.images, options.split_file), terminal, print
+    )
     runtime = fastest_runtime(model, content["fingerprint"])
     images = encode_all(runtime, [image.path for image in chosen.images])
     captions = [image.captions for image in chosen.images]

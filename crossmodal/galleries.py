@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crossmodal.progress import Bars, silent
-from crossmodal.runs.models import LazyRuntime, Maker
-from crossmodal.search.gallery import Gallery
-from crossmodal.search.search import Search
 
 if TYPE_CHECKING:
+    from crossmodal.runs.models import Maker
+    from crossmodal.search.gallery import Gallery
     from crossmodal.search.run_gallery import RunGallery
+    from crossmodal.search.search import Search
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Place:
     collection: str = "crossmodal"
 
 
-def open_search(place: Place, bars: Bars = silent, to_stay: bool = False) -> Search:
+def open_search(place: Place, bars: Bars = silent, to_stay: bool = False) -> "Search":
     """Open a gallery with the model that made it, which is loaded when the first query comes.
 
     With `to_stay` both are prepared for many searches, and the model is opened at once. Raises CrossmodalError
@@ -50,7 +50,10 @@ def open_search(place: Place, bars: Bars = silent, to_stay: bool = False) -> Sea
     return _search(run, maker_of_run(run), to_stay)
 
 
-def _search(gallery: Gallery, maker: Maker, to_stay: bool) -> Search:
+def _search(gallery: "Gallery", maker: "Maker", to_stay: bool) -> "Search":
+    from crossmodal.runs.models import LazyRuntime
+    from crossmodal.search.search import Search
+
     return Search(gallery, maker.runtime(to_stay) if to_stay else LazyRuntime(maker.runtime))
 
 
@@ -83,7 +86,9 @@ def open_run(checkpoint: Path | None = None, images: Path | None = None, bars: B
     return RunGallery(embeddings, about)
 
 
-def maker_of_run(gallery: "RunGallery") -> Maker:
+def maker_of_run(gallery: "RunGallery") -> "Maker":
     """Return the model that made a run's gallery."""
+    from crossmodal.runs.models import Maker
+
     about = gallery.about
     return Maker(about.fingerprint, about.checkpoint, "this run's embeddings", "python training_script.py")

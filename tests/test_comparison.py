@@ -2,6 +2,7 @@
 
 import math
 import random
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from crossmodal.encoding.embeddings import Embeddings
 from crossmodal.evaluation.baselines import bag_of_words, random_ranking
 from crossmodal.evaluation.evaluate import average_of_captions
 from crossmodal.evaluation.geometry import geometry_of, space_metrics
-from crossmodal.evaluation.metrics import retrieval_metrics
+from crossmodal.evaluation.metrics import ranks_of, retrieval_metrics
 from crossmodal.evaluation.resampling import paired_p
 from crossmodal.evaluation.result import Result, measure
 
@@ -26,7 +27,7 @@ def some_result(seed: int, noise: float = 1.0) -> Result:
     return measure("made up", images, texts, owner)
 
 
-def test_intervals_hold_the_figure_and_shrink_with_what_is_asked() -> None:
+def test_intervals_hold_the_figure_and_have_the_expected_width() -> None:
     result = some_result(0)
     metrics = result.metrics
     assert metrics.keys() - {"images", "captions"} == result.intervals.keys()
@@ -74,9 +75,32 @@ def test_words_find_the_photo_that_shares_them() -> None:
     told = [CaptionedImage(f"{t}.jpg", Path(t), (f"a {t}", f"one {t} here", f"the {t}")) for t in things]
     dataset = Dataset((*told, CaptionedImage("alone.jpg", Path("alone.jpg"), ("a single caption",))))
     images, texts, owner = bag_of_words(dataset, dataset.captions)
-    assert (len(images), owner) == (3, [0, 0, 1, 1, 2, 2])
-    torch.testing.assert_close(texts.norm(dim=1), torch.ones(6))
-    assert retrieval_metrics(images, texts, owner)["t2i_r1"] == 100
+    assert (images.shape[0], owner.tolist()) == (3, [0, 0, 1, 1, 2, 2])
+    assert retrieval_metrics(images, texts, owner.tolist())["t2i_r1"] == 100
+    dense_images, dense_texts = (torch.from_numpy(vectors.toarray()) for vectors in (images, texts))
+    torch.testing.assert_close(dense_texts.norm(dim=1), torch.ones(6).double())
+    assert measure("sparse", images, texts, owner).metrics == pytest.approx(
+        measure("dense", dense_images, dense_texts, owner).metrics, rel=1e-5
+    )
+
+
+def test_the_words_of_a_large_set_stay_sparse() -> None:
+    """Dense vectors of these captions would take 3,000 x 9,000 x 8 bytes, more than 200 MB."""
+    words = [f"word{number}" for number in range(9000)]
+    rng = random.Random(0)
+    captioned = [
+        CaptionedImage(f"{n}.jpg", Path(f"{n}.jpg"), tuple(" ".join(rng.choices(words, k=9)) for _ in range(3)))
+        for n in range(1000)
+    ]
+    dataset = Dataset(tuple(captioned))
+    tracemalloc.start()
+    try:
+        images, texts, owner = bag_of_words(dataset, [*words, *dataset.captions])
+        ranks_of(images, texts, owner.tolist())
+        geometry_of(images, texts, owner)
+        assert tracemalloc.get_traced_memory()[1] < 60e6
+    finally:
+        tracemalloc.stop()
 
 
 def test_draws_against_images_written_out_twice() -> None:

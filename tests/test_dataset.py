@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from crossmodal.data.dataset import read_dataset, read_names, refuse_if_many_bad
+from crossmodal.data.dataset import read_dataset, refuse_if_many_bad
 from crossmodal.data.everyday import SENTENCES, everyday_scenes
+from crossmodal.data.names import KnownNames
 from crossmodal.data.sample import draw_sample
+from crossmodal.data.splits import read_names
 from crossmodal.errors import CaptionsError, CrossmodalError
 
 
@@ -81,6 +83,76 @@ def test_official_lists_are_honoured(tmp_path: Path) -> None:
         read_dataset(captions, images)
 
 
+def test_a_split_column_is_honoured_and_equal_captions_are_kept_for_evaluation(tmp_path: Path) -> None:
+    _, images = collection(tmp_path, 3)
+    captions = tmp_path / "splits.csv"
+    captions.write_text(
+        "image,caption,split\n" + "".join(f"{n}.jpg,same,{s}\n" for n, s in enumerate(["train", "test"]) for _ in "ab")
+    )
+    checked = read_dataset(captions, images)
+    assert [(i.split, i.captions) for i in checked.dataset.images] == [("train", ("same",)), ("test", ("same", "same"))]
+    assert (checked.bad, checked.rows) == ((), 4)
+    assert any("splits are those of the caption file" in note for note in checked.notes)
+    assert len(read_dataset(captions, images, names=["0.jpg"]).dataset.captions) == 2
+    captions.write_text("image,caption,split\n0.jpg,x,train\n0.jpg,y,test\n")
+    with pytest.raises(CaptionsError, match="line 3: 0.jpg is in the split test here and in train above"):
+        read_dataset(captions, images)
+
+
+def test_other_spellings_of_a_name_find_the_one_file_that_fits(tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    (images / "sub").mkdir(parents=True)
+    names = ["caf\u00e9.jpg", "p0.jpg", "p1.JPG", "p2.jpeg", "sub/p3.jpg", "p4.jpg"]
+    for name in names:
+        Image.new("RGB", (40, 40)).save(images / name)
+    written = ["cafe\u0301.jpg", "images/p0.jpg", "p1.jpg", "p2", "sub\\p3.jpg", f"{images}/p4.jpg"]
+    captions = tmp_path / "captions.txt"
+    captions.write_text(
+        "image,caption\n" + "".join(f"{name},x\n" for name in [*written, "p00.jpg", f"{tmp_path}/p0.jpg", "x" * 5000])
+    )
+    checked = read_dataset(captions, images)
+    assert [image.name for image in checked.dataset.images] == names
+    assert any(note.startswith("Image names matched to files by another spelling: 6,") for note in checked.notes)
+    assert "did you mean p0.jpg?" in checked.bad[0].reason
+    assert "leads out of" in checked.bad[1].reason
+    assert "no such file" in checked.bad[2].reason
+    (tmp_path / "val.txt").write_text("p2\nimages/p0.jpg\n")
+    splits = {i.name: i.split for i in read_dataset(captions, images).dataset.images}
+    assert [name for name, split in splits.items() if split == "val"] == ["p0.jpg", "p2.jpeg"]
+    named = read_dataset(captions, images, names=["p2", "sub/p3.jpg"]).dataset
+    assert [image.name for image in named.images] == ["p2.jpeg", "sub/p3.jpg"]
+
+
+def test_a_link_that_leads_out_of_the_folder_is_refused(tmp_path: Path) -> None:
+    captions, images = collection(tmp_path, 1, "link.jpg,A dog.\nLINK.jpg,A cat.\n")
+    Image.new("RGB", (40, 40)).save(tmp_path / "out.jpg")
+    (images / "link.jpg").symlink_to(tmp_path / "out.jpg")
+    checked = read_dataset(captions, images)
+    assert [image.name for image in checked.dataset.images] == ["0.jpg"]
+    assert "leads out of" in checked.bad[0].reason
+
+
+def test_a_folder_of_text_files_is_a_caption_file(tmp_path: Path) -> None:
+    _, images = collection(tmp_path, 2)
+    texts = tmp_path / "texts"
+    texts.mkdir()
+    for number in range(2):
+        (texts / f"{number}.txt").write_text(f"first of {number}\nsecond\n")
+    dataset = read_dataset(texts, images).dataset
+    assert [(image.name, image.captions[0]) for image in dataset.images] == [
+        ("0.jpg", "first of 0"),
+        ("1.jpg", "first of 1"),
+    ]
+
+
+def test_a_name_that_fits_several_files_fits_none() -> None:
+    names = KnownNames(["A.jpg", "a.jpg", "b.jpg", "b.png"])
+    assert names.find("a.jpg") == "a.jpg"
+    assert names.find("a.JPG") is None
+    assert names.find("b") is None
+    assert names.nearest("bb.jpg") == "b.jpg"
+
+
 def test_a_list_of_names_must_be_there_and_known(tmp_path: Path) -> None:
     captions, images = collection(tmp_path, 3)
     (images / "2.jpg").unlink()
@@ -111,7 +183,7 @@ def test_the_sample_is_the_same_for_a_seed_and_kept(tmp_path: Path) -> None:
 
 def test_a_sample_never_overwrites_other_files(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("keep me")
-    with pytest.raises(CrossmodalError, match="holds other files"):
+    with pytest.raises(CrossmodalError, match="has other files"):
         draw_sample(tmp_path, 3)
     assert (tmp_path / "mine.txt").read_text() == "keep me"
 

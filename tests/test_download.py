@@ -1,4 +1,4 @@
-"""The download against a local server that cuts, lies and refuses; archives at hand; a full disk."""
+"""Downloads from a local server that cuts connections, sends wrong content and refuses; archives; a full disk."""
 
 import csv
 import hashlib
@@ -71,13 +71,13 @@ def test_a_whole_file_and_its_checksum(url: str, tmp_path: Path) -> None:
     assert len(Server.asked) == 1  # what is there is not fetched again
 
 
-def test_a_cut_connection_goes_on_from_where_it_was(url: str, tmp_path: Path) -> None:
+def test_a_cut_connection_is_resumed(url: str, tmp_path: Path) -> None:
     assert fetch(Source(f"{url}/cut"), tmp_path).read_bytes() == CONTENT
     assert Server.asked == [None, "bytes=300000-", "bytes=600000-", "bytes=900000-"]
 
 
-def test_a_server_that_never_gives_all_is_given_up_and_what_came_is_kept(url: str, tmp_path: Path) -> None:
-    with pytest.raises(CrossmodalError, match=r"cut after .* it goes on from where it is"):
+def test_an_incomplete_download_is_given_up_and_kept(url: str, tmp_path: Path) -> None:
+    with pytest.raises(CrossmodalError, match=r"cut after .* which resumes the download"):
         fetch(Source(f"{url}/stubborn"), tmp_path)
     assert len(Server.asked) == module.TRIES
     assert (tmp_path / "stubborn.part").stat().st_size == Server.cut_after
@@ -90,7 +90,7 @@ def test_a_wrong_checksum_removes_the_file(url: str, tmp_path: Path, source: tup
     assert list(tmp_path.iterdir()) == []
 
 
-def test_refusals_name_the_way_out(url: str, tmp_path: Path) -> None:
+def test_refusals_say_what_to_do(url: str, tmp_path: Path) -> None:
     with pytest.raises(CrossmodalError, match=r"404 .*--archive"):
         fetch(Source(f"{url}/none"), tmp_path)
     with pytest.raises(CrossmodalError, match=r"cannot be fetched .*--archive"):
@@ -124,6 +124,8 @@ def test_flickr8k_as_published(tmp_path: Path) -> None:
         )
         for split, name in (("train", "a.jpg"), ("dev", "b.jpg"), ("test", "c.jpg")):
             file.writestr(f"Flickr_8k.{split}Images.txt", name + "\n")
+        file.writestr("Flickr8k.lemma.token.txt", "".join(f"{name}#{k}\tlemma\n" for name in names for k in range(3)))
+        file.writestr("CrowdFlowerAnnotations.txt", "a.jpg\tb.jpg#1\t0.3\t1\t2\n" * 50)
         file.writestr("__MACOSX/._Flickr8k.token.txt", "x")
         file.writestr("readme.txt", "Some words.")
     with zipfile.ZipFile(tmp_path / "images.zip", "w") as file:
@@ -137,7 +139,7 @@ def test_flickr8k_as_published(tmp_path: Path) -> None:
     assert dataset.images[0].captions == ("caption 0, a.jpg", "caption 1, a.jpg")
     assert (images / "evil.jpg").exists()  # by its base name, inside the folder
     assert not (tmp_path / "evil.jpg").exists()
-    with pytest.raises(CrossmodalError, match="is there already"):
+    with pytest.raises(CrossmodalError, match="exists already"):
         download("flickr8k", target, [tmp_path / "text.zip"])
 
 
@@ -164,7 +166,7 @@ def test_flickr30k_from_the_hub_table_and_a_tar(tmp_path: Path) -> None:
 
 def test_bad_archives_are_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "broken.zip").write_bytes(b"PK no")
-    with pytest.raises(CrossmodalError, match="not a whole zip or tar"):
+    with pytest.raises(CrossmodalError, match="not a complete zip or tar"):
         download("flickr8k", tmp_path / "to", [tmp_path / "broken.zip"])
     with zipfile.ZipFile(tmp_path / "images.zip", "w") as file:
         file.writestr("a.jpg", photo())

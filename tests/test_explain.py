@@ -1,6 +1,7 @@
 """Why a photo matched: the heat map against masking, the words against leaving them out."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -49,3 +50,13 @@ def test_words_by_hand() -> None:
     half = 0.5**0.5
     assert weights == {"a": pytest.approx(0), "dog": pytest.approx(half), "snow": pytest.approx(half - 1)}
     assert word_weights(encode, "dog", np.array([1.0, 0.0])) == [("dog", 1.0)]
+
+
+def test_nothing_is_left_in_the_shared_model(model: DualEncoder, photo: Image.Image) -> None:
+    """The model is shared by sessions: maps asked for by several threads are each right, and leave no gradients."""
+    queries = torch.nn.functional.normalize(torch.randn(16, 32, generator=torch.Generator().manual_seed(0)), dim=1)
+    expected = [heat_map(model, photo, query.numpy()) for query in queries]
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(lambda query: heat_map(model, photo, query.numpy()), queries))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert all(parameter.grad is None for parameter in model.parameters())

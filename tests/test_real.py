@@ -11,7 +11,7 @@ import training_script
 from crossmodal.data.captions import read_captions
 from crossmodal.data.sample import draw_sample
 from crossmodal.dual_encoder import DualEncoder
-from crossmodal.evaluation.evaluate import Asked, evaluate
+from crossmodal.evaluation.evaluate import ImageChoice, evaluate
 from crossmodal.runs.folder import results_of
 from crossmodal.runs.opening import checkpoint_of
 from model import RECIPES
@@ -68,7 +68,7 @@ def test_a_short_fine_tuning_improves_on_the_frozen_start(flickr8k: Path, tmp_pa
 def test_the_shipped_checkpoint_keeps_what_the_model_card_says(flickr8k: Path, shipped: Path) -> None:
     (result,) = evaluate(
         shipped,
-        Asked(flickr8k / "captions.txt", flickr8k / "images", flickr8k / "val.txt"),
+        ImageChoice(flickr8k / "captions.txt", flickr8k / "images", flickr8k / "val.txt"),
         say=lambda text: None,
     )
     assert os.path.getsize(shipped) <= 60_000_000
@@ -79,5 +79,5 @@ def test_the_shipped_checkpoint_keeps_what_the_model_card_says(flickr8k: Path, s
 
 def test_the_shipped_checkpoint_knows_drawings_of_another_seed(shipped: Path, tmp_path: Path) -> None:
     captions, images = draw_sample(tmp_path / "drawn", 600, seed=4321)
-    (result,) = evaluate(shipped, Asked(captions, images, split="all"))
+    (result,) = evaluate(shipped, ImageChoice(captions, images, split="all"))
     assert result.metrics["t2i_r10"] >= 50

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
@@ -14,9 +15,10 @@ from crossmodal.cli import main
 from crossmodal.data.dataset import read_dataset
 from crossmodal.dual_encoder import DualEncoder
 from crossmodal.encoding.embeddings import Embeddings, model_path
+from crossmodal.evaluation.charts import loss_curve, map_chart, recall_curves
+from crossmodal.evaluation.maps import map_coordinates
 from crossmodal.evaluation.metrics import ranks_of
-from crossmodal.evaluation.report.findings import most_mistaken, recall_over_k, text_queries, worst
-from crossmodal.evaluation.report.maps import maps
+from crossmodal.evaluation.report.findings import most_confused, recall_over_k, text_queries, worst
 from crossmodal.evaluation.report.photo_strips import Strip, Thumbnails, Tile
 from crossmodal.files import append_line
 
@@ -36,15 +38,15 @@ def test_recall_over_k_by_hand() -> None:
     assert recall_over_k(torch.tensor([1, 3, 3, 200]), 4) == [25, 25, 75, 75]
 
 
-def test_the_worst_come_first_and_the_right_are_no_failures() -> None:
+def test_the_worst_ranks_come_first_and_rank_1_is_no_failure() -> None:
     assert worst(torch.tensor([1, 9, 4, 9, 1]), 4) == [1, 3, 2]
 
 
-def test_the_mistaken_by_hand() -> None:
+def test_confused_pairs_by_hand() -> None:
     # Both captions of image 0 and one of image 1 point at image 2; image 2's own points there too.
     images = torch.eye(3)
     texts = torch.eye(3)[[2, 2, 2, 1, 2]]
-    pairs = most_mistaken(embeddings(images, texts, [0, 0, 1, 1, 2]), 5)
+    pairs = most_confused(embeddings(images, texts, [0, 0, 1, 1, 2]), 5)
     assert [(pair.image, pair.taken_for, pair.times, pair.captions, pair.example) for pair in pairs] == [
         (0, 2, 2, 2, 0),
         (1, 2, 1, 2, 2),
@@ -63,14 +65,35 @@ def test_matches_say_which_are_right() -> None:
 
 def test_maps_keep_pairs_and_rows() -> None:
     vectors = F.normalize(torch.randn(20, 8, generator=torch.Generator().manual_seed(0)), dim=1)
-    places = maps(embeddings(vectors, vectors, list(range(20))))
+    places = map_coordinates(embeddings(vectors, vectors, list(range(20))))
     assert places is not None
     assert set(places["map"]) == {"t-SNE", "UMAP"}
     assert len(places) == 2 * 2 * 20
     assert places[["x", "y"]].notna().all().all()
     captions = places[(places["kind"] == "caption") & (places["map"] == "UMAP")]
     assert all(caption == f"caption {row}" for caption, row in zip(captions["caption"], captions["row"], strict=True))
-    assert maps(embeddings(vectors[:5], vectors[:5], list(range(5)))) is None
+    assert map_coordinates(embeddings(vectors[:5], vectors[:5], list(range(5)))) is None
+
+
+def test_curves_tell_direction_by_colour_k_by_dash_and_mark_the_chosen_epoch() -> None:
+    recalls = {f"{direction}_r{k}": 10.0 * k for direction in ("t2i", "i2t") for k in (1, 5, 10)}
+    records = [{"epoch": epoch, "loss": epoch or None, **recalls} for epoch in range(4)]
+    spec = recall_curves(records, 2).to_dict()
+    encoding = spec["layer"][0]["encoding"]
+    assert (encoding["color"]["field"], encoding["strokeDash"]["field"]) == ("direction", "K")
+    assert "%" in encoding["y"]["axis"]["labelExpr"]
+    for chart in (spec, loss_curve(records, 2).to_dict()):
+        (rule,) = (layer for layer in chart["layer"] if layer["mark"]["type"] == "rule")
+        assert [row["epoch"] for row in chart["datasets"][rule["data"]["name"]]] == [2]
+    epochs = [row["epoch"] for row in next(iter(loss_curve(records, None).to_dict()["datasets"].values()))]
+    assert epochs == [1, 2, 3]  # the head start has no loss
+
+
+def test_a_click_on_the_map_selects_a_row() -> None:
+    places = pd.DataFrame({"x": [0.0], "y": [0.0], "kind": ["image"], "pair": [0], "row": [3], "caption": ["a"]})
+    names = [param["name"] for param in map_chart(places, "t-SNE", "clicked").to_dict()["params"]]
+    assert "clicked" in names
+    assert "clicked" not in json.dumps(map_chart(places, "t-SNE").to_dict())
 
 
 def test_a_sheet_frames_the_right_one(tmp_path: Path) -> None:
@@ -112,7 +135,7 @@ def test_the_file_is_whole_and_holds_all_it_needs(
     assert main(["report", str(run), "--split", "all", "--output", str(output), "--png"]) == 0
     text = output.read_text()
     for part in ("Figures", "Training", "Recall over K", "Similarity", "Maps of both towers", "Text to image",
-                 "Worst failures, image to text", "Most mistaken pairs", "random ranking", "bags of words"):  # fmt: skip
+                 "Worst failures, image to text", "Most confused pairs", "random ranking", "bags of words"):  # fmt: skip
         assert part in text
     assert HOSTILE not in text
     assert not re.findall(

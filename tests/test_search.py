@@ -1,38 +1,45 @@
-"""The search service, its files, the command line, and the evaluation."""
+"""Searching a run's gallery, in the library and on the command line."""
 
 import base64
 import io
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from crossmodal.search.answers import as_file
-from crossmodal.search.service import SearchService
 from PIL import Image
 
 from crossmodal import cli
-from crossmodal.commands.prompt import answer_all, inline_photo, prompt
+from crossmodal.commands.prompt import inline_photo, prompt
 from crossmodal.data.dataset import read_dataset
+from crossmodal.data.preprocessing import Preprocessing
 from crossmodal.dual_encoder import DualEncoder
 from crossmodal.encoding.collection import encode_dataset
 from crossmodal.encoding.embeddings import Embeddings, load_embeddings, model_path, save_embeddings
 from crossmodal.errors import CheckpointError, CrossmodalError
-from crossmodal.search.thumbnails import data_url
+from crossmodal.search.captions import CaptionList
+from crossmodal.search.filters import Filters
+from crossmodal.search.gallery import About
+from crossmodal.search.hit import as_csv, as_file
+from crossmodal.search.run_gallery import RunGallery
+from crossmodal.search.search import Search
 
 
-class FakeModel:
+class FakeRuntime:
     """Knows the unit vectors of its words."""
 
-    words = {"east": [1.0, 0.0], "north": [0.0, 1.0]}
+    name = "fake"
+    preprocessing = Preprocessing(8, (0.5,) * 3, (0.5,) * 3, "bilinear", "squash", 1.0)
 
-    def encode_sentences(self, sentences: list[str]) -> Iterator[torch.Tensor]:
-        yield torch.tensor([self.words[sentence] for sentence in sentences])
+    def encode_sentences(self, sentences: Sequence[str]) -> np.ndarray:
+        words = {"east": [1.0, 0.0], "north": [0.0, 1.0]}
+        return np.array([words[sentence] for sentence in sentences], dtype=np.float32)
 
-    def encode_images(self, photos: list[Image.Image]) -> torch.Tensor:
-        return torch.tensor([[0.0, 1.0]])
+    def encode_pixels(self, pixels: np.ndarray) -> np.ndarray:
+        return np.array([[0.0, 1.0]] * len(pixels), dtype=np.float32)
 
 
 def made_up() -> Embeddings:
@@ -43,56 +50,85 @@ def made_up() -> Embeddings:
         torch.tensor([vector(0), vector(90), vector(45), vector(45)]).half(),
         torch.tensor([vector(0), vector(10), vector(90), vector(45), vector(0)]).half(),
         ["e.jpg", "n.jpg", "ne.jpg", "ne2.jpg"], ["train", "val", "val", "train"],
-        ["to the east", "almost east", "to the north", "between", "to the east"],
+        ["to the east", "to the far east", "to the north", "between", "To the east."],
         torch.tensor([0, 0, 1, 2, 3]), {"images": "/photos"},
     )  # fmt: skip
 
 
-def service(split: str = "all") -> SearchService:
-    return SearchService(FakeModel(), made_up(), split)  # type: ignore[arg-type]
+def gallery() -> RunGallery:
+    about = About("made up", Path("/photos"), "f" * 32, Path("none.pt"), "tiny", frozenset())
+    return RunGallery(made_up(), about)
 
 
-def test_images_come_by_similarity_and_ties_in_file_order() -> None:
-    found = service()
-    hits = found.find_images(found.query("east"), 4)
+def searched(split: str = "all") -> Search:
+    return Search(gallery().only(split), FakeRuntime())
+
+
+def names(search: Search, text: str, count: int = 10) -> list[str]:
+    return [hit.name for hit in search.photos(search.query(text), count).hits]
+
+
+def test_photos_come_by_similarity_and_ties_in_file_order() -> None:
+    search = searched()
+    hits = search.photos(search.query("east"), 4).hits
     assert [hit.name for hit in hits] == ["e.jpg", "ne.jpg", "ne2.jpg", "n.jpg"]
     assert [round(hit.score, 2) for hit in hits] == [1.0, 0.71, 0.71, 0.0]
-    assert [hit.name for hit in found.find_images(found.query("north"), 2)] == ["n.jpg", "ne.jpg"]
-    assert hits[0].captions == ("to the east", "almost east")
+    assert names(search, "north", 2) == ["n.jpg", "ne.jpg"]
+    assert hits[0].photo.captions == ("to the east", "to the far east")
     assert hits[0].path == Path("/photos/e.jpg")
+    assert list(hits[0].plain()) == ["id", "image", "path", "score", "captions"]
 
 
 def test_text_and_photo_together() -> None:
-    found = service()
-    both = found.query("east", Image.new("RGB", (2, 2)))
-    assert [hit.name for hit in found.find_images(both, 2)] == ["ne.jpg", "ne2.jpg"]
+    search = searched()
+    photo = search.encode_photo(Image.new("RGB", (2, 2)))
+    both = search.query("east", photo)
+    assert [hit.name for hit in search.photos(both, 2).hits] == ["ne.jpg", "ne2.jpg"]
     with pytest.raises(CrossmodalError, match="query is empty"):
-        found.query("  ")
+        search.query("  ")
 
 
-def test_captions_come_once_each() -> None:
-    found = service()
-    hits = found.find_captions(found.query("east"), 3)
-    assert [hit.caption for hit in hits] == ["to the east", "almost east", "between"]
-    assert hits[0].image == "e.jpg"
-    assert len(found.find_captions(found.query("east"), 99)) == 4
+def test_captions_of_which_no_two_say_the_same() -> None:
+    search = searched()
+    hits = search.captions(search.query("east"), 3)
+    # "to the far east" is ten degrees from "to the east", a cosine of 0.98, and shares three of four words.
+    assert [hit.caption for hit in hits] == ["to the east", "between", "to the north"]
+    assert hits[0].photo == search.gallery.id_at("e.jpg")
+    assert len(search.captions(search.query("east"), 99)) == 3
 
 
 def test_a_split_is_searched_alone() -> None:
-    found = service("val")
-    assert found.names == ["n.jpg", "ne.jpg"]
-    assert found.captions == ["to the north", "between"]
-    assert [hit.caption for hit in found.find_captions(found.query("north"), 5)] == ["to the north", "between"]
+    search = searched("val")
+    assert names(search, "north") == ["n.jpg", "ne.jpg"]
+    assert (search.gallery.count(), search.gallery.caption_count()) == (2, 2)
+    assert [hit.caption for hit in search.captions(search.query("north"), 5)] == ["to the north", "between"]
+    with pytest.raises(CrossmodalError, match="no photo with this id"):
+        search.hit(searched().gallery.id_at("e.jpg"))
     with pytest.raises(CrossmodalError, match="no image in the split test"):
-        service("test")
+        searched("test")
+
+
+def test_what_a_gallery_does_not_know_is_said_and_no_error() -> None:
+    search = searched()
+    answer = search.photos(search.query("east"), 4, Filters(camera="nikon", folder="x"), by_date=True)
+    assert len(answer.hits) == 4
+    assert answer.not_applied == ("folder", "camera", "by_date")
+    assert len(answer.notes) == 1
 
 
 def test_a_list_of_sentences_can_be_searched() -> None:
-    found = service()
-    among = found.encode_list(["north", "", " east ", "north"])
-    assert [hit.caption for hit in found.find_captions(found.query("north"), 5, among)] == ["north", "east"]
+    search = searched()
+    among = CaptionList.encoded(["north", "", " east ", "north"], search.runtime.encode_sentences)
+    assert [hit.caption for hit in search.captions(search.query("north"), 5, among)] == ["north", "east"]
     with pytest.raises(CrossmodalError, match="no caption"):
-        found.encode_list(["", " "])
+        CaptionList.encoded(["", " "], search.runtime.encode_sentences)
+
+
+def test_similarities_of_a_sample_of_pairs() -> None:
+    matrix, photos = gallery().similarities(3)
+    assert [photo.name for photo in photos] == ["e.jpg", "ne.jpg", "ne2.jpg"]
+    assert matrix[0, 0] == pytest.approx(1, abs=1e-3)
+    assert gallery().only("val").similarities(30)[0].shape == (2, 2)
 
 
 def test_embeddings_of_another_model_are_refused_with_the_command(tmp_path: Path) -> None:
@@ -180,7 +216,7 @@ def test_embed_makes_the_tensors_anew(run: Path, capsys: pytest.CaptureFixture[s
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["search", ""], "Say what to look for"),
+        (["search", ""], "The query is empty"),
         (["search", "x", "--checkpoint", "{none}"], "is not there"),
         (["search", "x", "--checkpoint", "{run}", "--top-k", "0"], "asks for nothing"),
         (["caption", "{none}"], "is not there"),
@@ -201,37 +237,36 @@ def test_bad_input_is_one_sentence(
     assert error.count("\n") == 1
 
 
-def test_thumbnails_are_small_and_never_raise(tmp_path: Path) -> None:
-    Image.effect_noise((1500, 1500), 80).save(tmp_path / "large.png")
-    url = data_url(tmp_path / "large.png")
-    assert url is not None
-    assert url.startswith("data:image/jpeg;base64,")
-    assert len(url) < 200_000
-    (tmp_path / "broken.tif").write_text("no")
-    assert data_url(tmp_path / "broken.tif") is None
-    assert data_url(tmp_path / "none.jpg") is None
-
-
 def test_the_prompt_takes_sentences_and_photos_and_goes_on_after_an_error(tmp_path: Path) -> None:
     Image.new("RGB", (20, 20)).save(tmp_path / "photo.png")
     (tmp_path / "broken.jpg").write_text("no photo")
     asked = iter(["east", str(tmp_path / "photo.png"), str(tmp_path / "broken.jpg"), ""])
     said: list[str] = []
-    prompt(service(), 2, lambda text: next(asked), said.append)
+    prompt(searched(), 2, lambda text: next(asked), said.append)
     assert said[1].startswith("1.000  /photos/e.jpg  to the east")
     assert said[3].startswith("1.000  to the north")
     assert "broken.jpg is not a photo" in said[5]
 
 
-def test_answers_to_a_file_of_sentences() -> None:
-    records = answer_all(service(), ["east", "north"], 2)
-    assert [(r["query"], r["rank"], r["image"]) for r in records] == [
-        ("east", 1, "e.jpg"), ("east", 2, "ne.jpg"), ("north", 1, "n.jpg"), ("north", 2, "ne.jpg"),
+def test_answers_to_a_file_of_queries(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    queries, output = tmp_path / "queries.txt", tmp_path / "hits.json"
+    queries.write_text("a red car\n\n0:dog\na house\n")
+    asked = ["search", "--queries", str(queries), "--checkpoint", str(run), "--top-k", "2"]
+    assert cli.main([*asked, "--output", str(output)]) == 0
+    captured = capsys.readouterr()
+    assert f"{queries}, line 3, is left out: All weights" in captured.err
+    records = json.loads(output.read_text())
+    assert [(record["query"], record["rank"]) for record in records] == [
+        ("a red car", 1), ("a red car", 2), ("a house", 1), ("a house", 2)
     ]  # fmt: skip
-    assert json.loads(as_file(records, ".json")) == records
-    assert as_file(records, ".csv").splitlines()[1] == "east,1,e.jpg,/photos/e.jpg,1.0,to the east"
-    with pytest.raises(CrossmodalError, match=r"not \.txt"):
-        as_file(records, ".txt")
+    assert cli.main([*asked, "--output", str(tmp_path / "hits.txt")]) == 1
+    assert "not .txt" in capsys.readouterr().err
+
+
+def test_cells_that_a_spreadsheet_would_compute_are_text() -> None:
+    written = as_csv([{"path": "=1+1.jpg", "captions": ["-a", "b"], "score": -0.5}])
+    assert written == "path,captions,score\n'=1+1.jpg,'-a; b,-0.5\n"
+    assert as_file([], ".json") == "[]\n"
 
 
 def test_photos_in_terminals_that_can(tmp_path: Path) -> None:

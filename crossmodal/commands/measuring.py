@@ -1,4 +1,4 @@
-"""evaluate, compare, report, agreement and embed: how good a model is, and its tensors anew."""
+"""The commands that measure a model (evaluate, compare, report, agreement), and embed, which writes its embeddings."""
 
 import argparse
 import json
@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 from crossmodal.progress import terminal
 
 if TYPE_CHECKING:
-    from crossmodal.evaluation.evaluate import Asked
+    from crossmodal.evaluation.evaluate import ImageChoice
 
 
 def add_measuring_commands(commands: Any) -> None:
-    """Add evaluate, compare, report, agreement and embed."""
-    evaluate = commands.add_parser("evaluate", help="recall and ranks of a checkpoint, both ways")
+    """Add the commands evaluate, compare, report, agreement and embed."""
+    evaluate = commands.add_parser("evaluate", help="recall and ranks of a checkpoint, in both directions")
     evaluate.add_argument(
-        "--average-captions", action="store_true", help="also rank each image's captions as one mean vector"
+        "--average-captions", action="store_true", help="also rank with the mean vector of each image's captions"
     )
     evaluate.set_defaults(run=_evaluate)
     compare = commands.add_parser("compare", help="several checkpoints and the baselines in one table")
@@ -29,10 +29,10 @@ def add_measuring_commands(commands: Any) -> None:
         "checkpoints",
         type=Path,
         nargs="*",
-        help="as for compare (default: the newest run's best); photos are of the first",
+        help="as for compare (default: the best epoch of the newest run); photos are of the first",
     )
     report.add_argument("--output", type=Path, default=Path("report.html"), metavar="FILE", help="default: report.html")
-    report.add_argument("--png", action="store_true", help="charts and grids as PNG files beside it too")
+    report.add_argument("--png", action="store_true", help="also write the charts and grids as PNG files beside it")
     report.set_defaults(run=_report)
     agreement = commands.add_parser("agreement", help="Kendall's tau-c with human judgements of captions")
     agreement.add_argument("ratings", type=Path, help="image,caption,rating, or Flickr8k's expert or crowd annotations")
@@ -43,24 +43,26 @@ def add_measuring_commands(commands: Any) -> None:
         command.add_argument("--json", type=Path, metavar="FILE", help="also save the figures here")
     for command in (evaluate, compare, report, agreement):
         command.add_argument(
-            "--weights", type=Path, help="folder with the weights of published models, looked into first"
+            "--weights", type=Path, help="folder with weights of published models, which is searched first"
         )
-    embed = commands.add_parser("embed", help="make a checkpoint's embedding tensors anew")
+    embed = commands.add_parser("embed", help="write a checkpoint's embeddings again")
     embed.set_defaults(run=_embed)
     for command in (evaluate, agreement, embed):
         command.add_argument(
-            "--checkpoint", type=Path, help="checkpoint, or folder of a run (default: the newest run's best)"
+            "--checkpoint", type=Path, help="checkpoint, or a run's folder (default: the best epoch of the newest run)"
         )
     for command in (evaluate, compare, report, agreement, embed):
-        command.add_argument("--captions", type=Path, help="caption file (default: that of the run)")
+        command.add_argument(
+            "--captions", type=Path, help="caption file, or folder of captions (default: that of the run)"
+        )
         command.add_argument("--images", type=Path, help="folder of photos (default: that of the run)")
         command.add_argument(
-            "--skip-bad", action="store_true", help="go on though more than 1 %% of the rows cannot be used"
+            "--skip-bad", action="store_true", help="continue even if more than 1 %% of the rows cannot be used"
         )
 
 
 def _choice_of_images(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--split-file", type=Path, help="evaluate the images named in this file, one a line")
+    command.add_argument("--split-file", type=Path, help="evaluate the images named in this file, one per line")
     command.add_argument(
         "--split",
         choices=("train", "val", "test", "all"),
@@ -68,11 +70,11 @@ def _choice_of_images(command: argparse.ArgumentParser) -> None:
     )
 
 
-def _asked(options: argparse.Namespace) -> "Asked":
-    from crossmodal.evaluation.evaluate import Asked
+def _image_choice(options: argparse.Namespace) -> "ImageChoice":
+    from crossmodal.evaluation.evaluate import ImageChoice
 
     given = vars(options)
-    return Asked(**{field.name: given[field.name] for field in fields(Asked) if field.name in given})
+    return ImageChoice(**{field.name: given[field.name] for field in fields(ImageChoice) if field.name in given})
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -80,7 +82,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     from crossmodal.evaluation.result import NOTE, table
     from crossmodal.files import write_text
 
-    results = evaluate(options.checkpoint, _asked(options), terminal, average_captions=options.average_captions)
+    results = evaluate(options.checkpoint, _image_choice(options), terminal, average_captions=options.average_captions)
     print("\n".join([*map(table, results), NOTE]))
     if options.json:
         flat = [{"name": result.name, **result.metrics, "intervals": result.intervals} for result in results]
@@ -93,18 +95,18 @@ def _compare(options: argparse.Namespace) -> None:
     from crossmodal.evaluation.result import as_json
     from crossmodal.files import write_text
 
-    compared = compare(options.checkpoints, _asked(options), terminal)
+    compared = compare(options.checkpoints, _image_choice(options), terminal)
     print(table(compared))
     if options.json:
         write_text(options.json, as_json([*compared.baselines, *compared.systems], compared.of))
 
 
 def _report(options: argparse.Namespace) -> None:
-    from crossmodal.evaluation.report.build import report
+    from crossmodal.evaluation.report.build import write_report
     from crossmodal.runs.opening import default_run
 
     models = options.checkpoints or [default_run()]
-    for path in report(models, options.output, options.png, _asked(options), terminal):
+    for path in write_report(models, options.output, options.png, _image_choice(options), terminal):
         print(f"Wrote {path}")
 
 
@@ -113,10 +115,16 @@ def _agreement(options: argparse.Namespace) -> None:
     from crossmodal.files import write_text
     from crossmodal.runs.opening import default_run
 
-    figures = agreement(options.checkpoint or default_run(), options.ratings, _asked(options), terminal)
+    figures = agreement(options.checkpoint or default_run(), options.ratings, _image_choice(options), terminal)
     print(
-        f"Kendall's tau-c {figures['tau_c']:.1f} over {figures['judgements']:,} judgements of {figures['images']:,} images"
+        f"Kendall's tau-c {figures['tau_c']:.1f} over all {figures['judgements']:,} judgements "
+        f"of {figures['images']:,.0f} images"
     )
+    if "published_tau_c" in figures:
+        print(
+            f"Kendall's tau-c {figures['published_tau_c']:.1f} over {figures['published_judgements']:,} judgements, "
+            "without those of an image's own captions, as published figures are"
+        )
     if options.json:
         write_text(options.json, json.dumps(figures, indent=2) + "\n")
 

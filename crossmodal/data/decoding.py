@@ -1,4 +1,4 @@
-"""Safe decoding: any photo file in, an upright RGB photo out, or one clear reason why not."""
+"""Safe decoding: returns any photo file as an upright RGB image, or raises one clear reason why not."""
 
 import io
 import warnings
@@ -25,15 +25,15 @@ from crossmodal.errors import PhotoError
 
 MAX_PIXELS = 100_000_000
 pillow_heif.register_heif_opener()
-# No others are tried: some of Pillow's formats hand a file to another program (EPS), and none of them is a photo's.
-# (MPO, of cameras with two lenses, is opened as the JPEG that it begins with.)
+# Other formats are not tried: none of them is used for photos, and one (EPS) is handed to another program.
+# MPO, from cameras with two lenses, is opened as the JPEG that it begins with.
 PLUGINS = (JpegImagePlugin.JpegImageFile, PngImagePlugin.PngImageFile,
            WebPImagePlugin.WebPImageFile, GifImagePlugin.GifImageFile, BmpImagePlugin.BmpImageFile,
            BmpImagePlugin.DibImageFile, TiffImagePlugin.TiffImageFile, AvifImagePlugin.AvifImageFile,
            pillow_heif.HeifImageFile)  # fmt: skip
 FORMATS = tuple(plugin.format for plugin in PLUGINS)
-# The header decides below; Pillow's own warning would only repeat it, and above twice its limit
-# Pillow raises by itself, which is turned into the same sentence.
+# The size in the header is checked below, so Pillow's warning would only repeat it; above twice its limit Pillow
+# raises an error, which becomes the same sentence.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
@@ -41,11 +41,11 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 def load_photo(source: Path | bytes, at_least: int | None = None, name: str | None = None) -> Image.Image:
     """Decode one photo to upright RGB.
 
-    The first frame of an animation; transparency over white; 16-bit and float greys scaled to 8;
-    EXIF orientation applied. With `at_least`, a JPEG may come back smaller, at the smallest of its
-    own scales whose shorter side has that many pixels, which is several times faster.
+    An animation gives its first frame, transparency lies over white, 16-bit and float greys are scaled to 8
+    bits, and the EXIF orientation is applied. With `at_least`, a JPEG may be returned at the smallest of its own
+    scales whose shorter side still has that many pixels, which is several times faster.
 
-    Raises PhotoError, before decoding when the header says more than MAX_PIXELS.
+    Raises PhotoError; when the header says more than MAX_PIXELS, before decoding.
     """
     label = name or (str(source) if isinstance(source, Path) else "The photo")
     with opened_photo(source, label) as photo:
@@ -56,7 +56,7 @@ def load_photo(source: Path | bytes, at_least: int | None = None, name: str | No
 def opened_photo(source: Path | bytes, label: str, most: int = MAX_PIXELS) -> Iterator[Image.Image]:
     """Open a photo of `most` pixels at the most: its header is read and nothing decoded.
 
-    Whatever goes wrong inside is a PhotoError.
+    Any error inside the block becomes a PhotoError.
     """
     if isinstance(source, Path) and not source.is_file():
         raise PhotoError(f"{label} is {'a folder' if source.is_dir() else 'not there'}.")
@@ -73,7 +73,7 @@ def opened_photo(source: Path | bytes, label: str, most: int = MAX_PIXELS) -> It
         raise PhotoError(
             f"{label} is not a photo that can be read (JPEG, PNG, WebP, GIF, BMP, TIFF, HEIC, AVIF)."
         ) from error
-    except Exception as error:  # decoders raise anything at all on a broken file, and all mean the same
+    except Exception as error:  # decoders raise errors of any type on a broken file
         raise PhotoError(f"{label} is broken or cut short ({error}).") from error
 
 
@@ -94,10 +94,10 @@ def _too_large(label: str, size: str, most: int) -> PhotoError:
 
 def _upright(photo: Image.Image) -> Image.Image:
     try:
-        # Without a look first it would copy a photo that stands upright.
+        # exif_transpose also copies a photo that is upright already.
         turned = photo.getexif().get(ExifTags.Base.Orientation, 1) != 1
         return ImageOps.exif_transpose(photo) if turned else photo
-    except Exception:  # a malformed EXIF block says nothing of the orientation; the pixels are fine
+    except Exception:  # a malformed EXIF block has no orientation, and the pixels are fine
         return photo
 
 

@@ -1,9 +1,8 @@
-"""Public data sets to the default place: fetched with resume and a checksum, or from archives at hand."""
+"""Downloads public data sets, resuming and with checksums, or unpacks archives that the user has."""
 
 import contextlib
 import csv
 import hashlib
-import json
 import os
 import shutil
 import tarfile
@@ -18,7 +17,7 @@ from http.client import HTTPException
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from crossmodal.data.captions import read_captions
+from crossmodal.data.captions import CaptionRow, read_captions
 from crossmodal.errors import CaptionsError, CrossmodalError
 from crossmodal.files import whole_file, write_text
 from crossmodal.progress import Bars, silent
@@ -33,9 +32,9 @@ TIMEOUT = 30.0
 
 @dataclass(frozen=True)
 class Source:
-    """One public file. Without a published `sha256` the server's own digest is used where it sends one.
+    """One public file. Without a published `sha256`, the digest that the server sends is used, if any.
 
-    An archive is checked besides by the CRC-32 of each of its members as it is unpacked.
+    Each member of an archive is also checked by its CRC-32 as it is unpacked.
     """
 
     url: str
@@ -43,7 +42,7 @@ class Source:
 
     @property
     def name(self) -> str:
-        """The file's own name."""
+        """The name of the file."""
         return PurePosixPath(self.url).name
 
 
@@ -60,16 +59,14 @@ SOURCES: dict[str, tuple[Source, ...]] = {
 
 
 def download(name: str, to: Path, archives: Sequence[Path] | None = None, bars: Bars = silent) -> tuple[Path, Path]:
-    """Bring a data set to `to`/captions.txt and `to`/flickr30k_images, with lists of its official splits.
+    """Write a data set to `to`/captions.txt and `to`/flickr30k_images, with lists of its official splits.
 
-    Raises CrossmodalError when captions.txt is there already, a file cannot be had or is not whole,
-    or the disk is full; what was fetched stays, and the same command goes on from there.
+    Raises CrossmodalError when captions.txt exists, a file cannot be fetched or is incomplete, or the disk is
+    full; what was fetched is kept, and the same command resumes.
     """
     captions, images = to / "captions.txt", to / "flickr30k_images"
     if captions.exists():
-        raise CrossmodalError(
-            f"{captions} is there already; move it away first, so that nothing of yours is overwritten."
-        )
+        raise CrossmodalError(f"{captions} exists already; move it away first, so that it is not overwritten.")
     for archive in archives or ():
         if not archive.is_file():
             raise CrossmodalError(f"The archive {archive} is not there.")
@@ -80,17 +77,17 @@ def download(name: str, to: Path, archives: Sequence[Path] | None = None, bars: 
         rows, splits = _find_captions(Path(texts), files)
     for split, names in splits.items():
         write_text(to / f"{split}.txt", "".join(f"{name}\n" for name in names))
-    with whole_file(captions) as temporary, temporary.open("w", newline="", encoding="utf-8") as table:
-        writer = csv.writer(table)
+    with whole_file(captions) as temporary, temporary.open("w", newline="", encoding="utf-8") as output:
+        writer = csv.writer(output)
         writer.writerow(("image", "caption"))
         writer.writerows(rows)
     return captions, images
 
 
 def fetch(source: Source, folder: Path, bars: Bars = silent) -> Path:
-    """Download one file into `folder`, going on where an earlier try was cut; return its path.
+    """Download one file into `folder`, resuming an earlier try; return its path.
 
-    Raises CrossmodalError when it cannot be reached or its checksum is wrong.
+    Raises CrossmodalError when it cannot be fetched or its checksum is wrong.
     """
     whole = folder / source.name
     if whole.exists():
@@ -114,7 +111,7 @@ def fetch(source: Source, folder: Path, bars: Bars = silent) -> Path:
             problem = str(error)
     else:
         raise CrossmodalError(
-            f"{source.url} cannot be fetched ({problem}); try again later, it goes on from where it is, or give the archive with --archive."
+            f"{source.url} cannot be fetched ({problem}); try again later, which resumes the download, or give the archive with --archive."
         )
     if digest and _sha256(part) != digest:
         part.unlink()
@@ -124,7 +121,7 @@ def fetch(source: Source, folder: Path, bars: Bars = silent) -> Path:
 
 
 def _fetch_rest(url: str, part: Path, bars: Bars) -> str | None:
-    """Append what is missing of `url` to `part`; return the digest that the server names, if any."""
+    """Append the missing part of `url` to `part`; return the digest that the server sends, if any."""
     have = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(
         url, headers={"Range": f"bytes={have}-", "User-Agent": "crossmodal"} if have else {"User-Agent": "crossmodal"}
@@ -136,7 +133,7 @@ def _fetch_rest(url: str, part: Path, bars: Bars) -> str | None:
             return _digest_in(error.headers.get("X-Linked-ETag"))
         raise
     with answer:
-        if have and answer.status != 206:  # the server starts over, and so do we
+        if have and answer.status != 206:  # the server starts from the beginning, and so do we
             have = 0
         length = answer.headers.get("Content-Length")
         total = have + int(length) if length else 0
@@ -173,19 +170,19 @@ def _made(folder: Path) -> Path:
 
 @contextlib.contextmanager
 def _disk_errors(folder: Path) -> Iterator[None]:
-    """Turn a full or read-only disk into a sentence; network errors, which are OSErrors too, pass."""
+    """Raise CrossmodalError for a full or read-only disk; network errors, which are OSErrors too, pass."""
     try:
         yield
     except (urllib.error.URLError, ConnectionError, TimeoutError):
         raise
     except OSError as error:
         raise CrossmodalError(
-            f"{folder} cannot be written ({error.strerror or error}); free some space and try again, it goes on from there."
+            f"{folder} cannot be written ({error.strerror or error}); free some space and try again, which resumes."
         ) from error
 
 
 def _unpack(archive: Path, images: Path, texts: Path, bars: Bars) -> None:
-    """Take the photos of an archive into `images` and its text files into `texts`, by base name."""
+    """Unpack the photos of an archive into `images` and its text files into `texts`, by base name."""
     if archive.suffix.lower() in CAPTION_FILES:
         shutil.copy(archive, texts / archive.name)
         return
@@ -204,7 +201,7 @@ def _unpack(archive: Path, images: Path, texts: Path, bars: Bars) -> None:
                 shutil.copyfileobj(content, file, BLOCK)
             os.replace(part, place)
     except (zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
-        raise CrossmodalError(f"{archive} is not a whole zip or tar archive ({error}); fetch it again.") from error
+        raise CrossmodalError(f"{archive} is not a complete zip or tar archive ({error}); fetch it again.") from error
 
 
 def _members(archive: Path, bars: Bars) -> Iterator[tuple[str, int, IO[bytes]]]:
@@ -229,8 +226,8 @@ def _members(archive: Path, bars: Bars) -> Iterator[tuple[str, int, IO[bytes]]]:
 
 
 def _find_captions(texts: Path, files: Sequence[Path]) -> tuple[list[tuple[str, str]], dict[str, list[str]]]:
-    """Return the rows of the fullest caption file, and the official splits where the archive has them."""
-    best: list[tuple[str, str]] = []
+    """Return the rows of the largest caption file, and the official splits where the archive has them."""
+    best: tuple[CaptionRow, ...] = ()
     splits: dict[str, list[str]] = {}
     for path in sorted(texts.iterdir()):
         if path.name.startswith("Flickr_8k."):
@@ -238,34 +235,19 @@ def _find_captions(texts: Path, files: Sequence[Path]) -> tuple[list[tuple[str, 
             if split:
                 splits[split] = path.read_text(encoding="utf-8").split()
             continue
-        rows, own_splits = _hub_annotations(path) if path.suffix == ".csv" else ([], {})
-        if not rows:
-            with contextlib.suppress(CaptionsError):
-                read = read_captions(path)
-                rows = [(row.image, row.caption) for row in read.rows]
-                for row in read.rows:
-                    if row.split:
-                        own_splits.setdefault(row.split, {})[row.image] = None
-        if len(rows) > len(best):
-            best = rows
-            splits |= {split: list(names) for split, names in own_splits.items()}
+        if "lemma" in path.name:  # Flickr8k has its captions a second time with each word in its dictionary form
+            continue
+        with contextlib.suppress(CaptionsError):
+            rows = read_captions(path).rows
+            if len(rows) > len(best):
+                best = rows
+    for row in best:
+        if row.split:
+            splits.setdefault(row.split, []).append(row.image)
     if not best:
         raise CrossmodalError(
-            f"There is no caption file in {', '.join(file.name for file in files)}; give the archive with the captions too, after --archive."
+            f"There is no caption file in {', '.join(file.name for file in files)}; also give the archive with the captions after --archive."
         )
-    return best, splits
-
-
-def _hub_annotations(path: Path) -> tuple[list[tuple[str, str]], dict[str, dict[str, None]]]:
-    """Read the hub's table of Flickr30k: a row an image, its captions a JSON list in `raw`."""
-    csv.field_size_limit(1 << 24)
-    rows: list[tuple[str, str]] = []
-    splits: dict[str, dict[str, None]] = {}
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        if not {"raw", "split", "filename"} <= set(reader.fieldnames or ()):
-            return [], {}
-        for row in reader:
-            rows += [(row["filename"], caption) for caption in json.loads(row["raw"])]
-            splits.setdefault(LISTS.get(row["split"], "train"), {})[row["filename"]] = None
-    return rows, splits
+    return [(row.image, row.caption) for row in best], {
+        split: list(dict.fromkeys(names)) for split, names in splits.items()
+    }

@@ -1,7 +1,7 @@
-"""About 2,000 everyday scenes in words, so that an uploaded photo finds sensible captions anywhere.
+"""2,000 captions of everyday scenes, so that any uploaded photo finds sensible ones.
 
-Each group pairs subjects with doings and places that go together; the sentences are their products,
-drawn from a fixed seed.
+Each group has subjects, actions and places that go together; the captions are their combinations, drawn with a
+fixed seed.
 """
 
 import itertools
@@ -14,36 +14,18 @@ PEOPLE = (
     "a man in a red shirt", "a woman in a white dress", "a boy in a blue jacket", "a girl in pink",
 )  # fmt: skip
 ADULTS = (
-    "a man",
-    "a woman",
-    "a young man",
-    "a young woman",
-    "two friends",
-    "a group of people",
-    "a man with a beard",
-    "a woman with long hair",
-)
+    "a man", "a woman", "a young man", "a young woman", "two friends", "a group of people",
+    "a man with a beard", "a woman with long hair",
+)  # fmt: skip
 CHILDREN = (
-    "a little boy",
-    "a little girl",
-    "two children",
-    "a toddler",
-    "three kids",
-    "a boy in a striped shirt",
+    "a little boy", "a little girl", "two children", "a toddler", "three kids", "a boy in a striped shirt",
     "a girl with a ponytail",
-)
+)  # fmt: skip
 DOGS = (
-    "a brown dog",
-    "a black dog",
-    "a white dog",
-    "a black and white dog",
-    "two dogs",
-    "a small dog",
-    "a large dog",
-    "a puppy",
-    "three dogs",
-)
-# Subjects, what they do, and where: singular and plural forms are avoided by "-ing".
+    "a brown dog", "a black dog", "a white dog", "a black and white dog", "two dogs", "a small dog",
+    "a large dog", "a puppy", "three dogs",
+)  # fmt: skip
+# Subjects, actions and places. Actions end in "-ing", which fits singular and plural subjects.
 SCENES: tuple[tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]], ...] = (
     (PEOPLE, ("walking", "standing", "sitting on a bench", "taking a photo", "laughing"), ("in the park", "on a city street", "on the beach", "in front of a building", "by the river")),
     (PEOPLE, ("eating", "talking", "drinking coffee", "reading"), ("at a table", "in a restaurant", "in a café", "in the kitchen", "outdoors in the sun")),
@@ -60,7 +42,7 @@ SCENES: tuple[tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]], ...] = (
     (CHILDREN, ("playing", "running", "jumping", "laughing"), ("on the grass", "in the sand", "in a playground", "in the water", "in the snow", "in autumn leaves")),
     (CHILDREN, ("going down a slide", "swinging on a swing", "climbing on bars", "playing with a ball"), ("at a playground", "in the park", "in the garden", "on a sunny day")),
     (CHILDREN, ("splashing", "swimming", "jumping into the water"), ("in a swimming pool", "in a fountain", "in a lake", "at the beach")),
-    (CHILDREN, ("painting a photo", "playing with toys", "blowing out candles", "sleeping", "eating ice cream"), ("at home", "on the floor", "at a birthday party", "in a chair")),
+    (CHILDREN, ("painting a picture", "playing with toys", "blowing out candles", "sleeping", "eating ice cream"), ("at home", "on the floor", "at a birthday party", "in a chair")),
     (DOGS, ("running", "standing", "playing with a ball", "jumping", "lying down"), ("on the grass", "in the snow", "on the beach", "in the water", "in a field", "on a path")),
     (DOGS, ("catching a frisbee", "carrying a stick", "shaking off water", "looking at the camera"), ("in the park", "in a garden", "by a lake", "in the woods")),
     (("a cat", "a grey cat", "an orange cat", "two cats", "a kitten"), ("sleeping", "sitting", "looking out", "playing"), ("on a sofa", "by a window", "on a bed", "in the garden", "on a wall")),
@@ -87,12 +69,12 @@ OPENINGS = ("", "a photo of ")
 
 
 def everyday_scenes() -> list[str]:
-    """Return SENTENCES different sentences, the same ones every time, as many from each group as it has."""
+    """Return SENTENCES different captions, always the same, as evenly from all groups as their sizes allow."""
     rng = random.Random(0)
     groups = [list(itertools.product(*group)) for group in SCENES]
     for group in groups:
         rng.shuffle(group)
-    # A round takes one of each group, so that large groups do not crowd out small ones.
+    # Each round takes one from each group, so that large groups do not crowd out small ones.
     rounds = (parts for turn in itertools.zip_longest(*groups) for parts in turn if parts is not None)
     sentences = (rng.choices(OPENINGS, (3, 1))[0] + " ".join(parts) + "." for parts in rounds)
     chosen = itertools.islice(sentences, SENTENCES)

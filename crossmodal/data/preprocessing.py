@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What a tower's weights ask for; it comes with them and travels with the model."""
+    """The input that a tower's weights need; it comes with the weights and is stored with the model."""
 
     size: int
     mean: tuple[float, ...]
@@ -48,7 +48,7 @@ class Preprocessing:
 
 def to_pixels(image: Image.Image) -> "Tensor":
     """Return an RGB image as uint8 [3, height, width]."""
-    # Here, since a search in an index does without torch.
+    # Imported here, since a search in an index needs no torch.
     import torch
 
     return torch.from_numpy(np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1)))

@@ -1,4 +1,4 @@
-"""The drawn sample set: made from a seed, written like any captioned photo collection."""
+"""The drawn sample: made from a seed, and written like any data set of captioned photos."""
 
 import csv
 import json
@@ -6,8 +6,8 @@ import random
 import shutil
 from pathlib import Path
 
-from crossmodal.data.drawing import draw_scene
-from crossmodal.data.scenes import describe, imagine_scene
+from crossmodal.data.drawn.drawing import draw_scene
+from crossmodal.data.drawn.scenes import describe, imagine_scene
 from crossmodal.errors import CrossmodalError
 from crossmodal.files import whole_file, write_text
 from crossmodal.progress import Bars, silent
@@ -18,10 +18,10 @@ NOTE = "These are drawings made by this project's own code, not photographs."
 
 
 def draw_sample(folder: Path, scenes: int = SCENES, seed: int = SEED, bars: Bars = silent) -> tuple[Path, Path]:
-    """Draw a sample set into `folder` and return its caption file and its folder of photos.
+    """Draw a sample into `folder` and return its caption file and its folder of images.
 
-    Nothing is drawn when the same sample is already there. Raises CrossmodalError when `folder`
-    holds anything else.
+    Nothing is drawn when the same sample is already there. Raises CrossmodalError when `folder` has other files
+    in it.
     """
     folder = Path(folder)
     captions, images, stamp = folder / "captions.txt", folder / "images", folder / "sample.json"
@@ -29,7 +29,7 @@ def draw_sample(folder: Path, scenes: int = SCENES, seed: int = SEED, bars: Bars
     if stamp.is_file() and _read_stamp(stamp) == made_with:
         return captions, images
     if folder.is_dir() and any(folder.iterdir()) and not (stamp.is_file() or (folder / "unfinished").is_file()):
-        raise CrossmodalError(f"{folder} holds other files; give an empty folder for the drawn sample.")
+        raise CrossmodalError(f"{folder} has other files in it; give an empty folder for the drawn sample.")
     if scenes < 1:
         raise CrossmodalError(f"A sample of {scenes} scenes cannot be drawn; ask for at least one.")
     if folder.is_dir():

@@ -1,4 +1,4 @@
-"""A whole collection through a model: the embeddings that metrics and search read."""
+"""Encodes all images and captions of a data set: the embeddings that metrics and search read."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -53,7 +53,7 @@ def text_features(tower: TextTower, captions: Sequence[str], bars: Bars) -> Tens
 def encode_captions(
     model: Encoder, captions: Sequence[str], bars: Bars = silent, title: str = "Encoding captions"
 ) -> Tensor:
-    """Return unit vectors [len(captions), D]; each different sentence goes through the tower once."""
+    """Return unit vectors [len(captions), D]; equal captions are encoded once."""
     model.eval()
     distinct = dict.fromkeys(captions)
     row = {caption: number for number, caption in enumerate(distinct)}
@@ -76,7 +76,7 @@ def encode_photos(
 
 @torch.inference_mode()
 def encode_files(model: Encoder, dataset: Dataset, workers: int, bars: Bars = silent) -> Tensor:
-    """Return unit vectors [len(dataset), D] of photos that are read from their files."""
+    """Return unit vectors [len(dataset), D] of images that are read from their files."""
     photos = DecodedPhotos(dataset, model.preparation, workers=workers)
     model.eval()
     parts = []
@@ -91,13 +91,13 @@ def encode_files(model: Encoder, dataset: Dataset, workers: int, bars: Bars = si
 def encode_dataset(
     model: Encoder, dataset: Dataset, data: Mapping[str, Any], workers: int, bars: Bars = silent
 ) -> Embeddings:
-    """Encode all images and captions of a data set whose photos are read from their files."""
+    """Return the embeddings of all images and captions of a data set; images are read from their files."""
     images = encode_files(model, dataset, workers, bars)
     return as_embeddings(dataset, images, encode_captions(model, dataset.captions, bars), data)
 
 
 def as_embeddings(dataset: Dataset, images: Tensor, texts: Tensor, data: Mapping[str, Any]) -> Embeddings:
-    """Put a data set's embeddings together with what they are of, in the precision that is stored."""
+    """Return vectors with the names, splits and captions of a data set, in the precision that is stored."""
     names, splits = [image.name for image in dataset.images], [image.split for image in dataset.images]
     owner = torch.tensor(dataset.caption_to_image)
     return Embeddings(images.half(), texts.half(), names, splits, dataset.captions, owner, data)

@@ -1,4 +1,4 @@
-"""Photos decoded ahead of the model that reads them, by worker processes."""
+"""Decodes photos in worker processes, ahead of the model that reads them."""
 
 from collections.abc import Iterator, Sequence
 from typing import Protocol
@@ -15,16 +15,16 @@ from crossmodal.encoder import Prepare
 
 
 class Photos(Protocol):
-    """A source of image inputs; `hidden` says whether they are pixels or the stem's output."""
+    """A source of image inputs: pixels, or, where `hidden` is true, the output of the tower's stem."""
 
     hidden: bool
 
     def epoch(self, batches: Sequence[Sequence[int]], epoch: int) -> Iterator[Tensor]:
-        """Yield one input a batch of image indices, augmented."""
+        """Yield the augmented input of each batch of image indices."""
         ...
 
     def clean(self, indices: Sequence[int], at_once: int) -> Iterator[Tensor]:
-        """Yield the named images as they are, at most `at_once` together."""
+        """Yield the inputs of these images without augmentation, at most `at_once` together."""
         ...
 
 
@@ -37,7 +37,7 @@ class View(Protocol):
 
 
 class _Decoded(TorchDataset[Tensor]):
-    """Decodes the photos of one batch, in a worker; an item is a whole batch."""
+    """Decodes the photos of a batch in a worker; each item is a whole batch."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class _Decoded(TorchDataset[Tensor]):
 
 
 class DecodedPhotos:
-    """Photos decoded once an epoch by worker processes, ahead of the step."""
+    """Photos that worker processes decode once per epoch, ahead of the training step."""
 
     hidden = False
 
@@ -94,7 +94,7 @@ class DecodedPhotos:
         )
 
     def epoch(self, batches: Sequence[Sequence[int]], epoch: int) -> Iterator[Tensor]:
-        """Yield uint8 [N, 3, S, S], each photo decoded once."""
+        """Yield augmented uint8 [N, 3, S, S]; each photo is decoded once."""
         return self._load(batches, self._augmentation, f"{self._seed} {epoch}")
 
     def clean(self, indices: Sequence[int], at_once: int) -> Iterator[Tensor]:
@@ -103,5 +103,5 @@ class DecodedPhotos:
 
 
 def slices(indices: Sequence[int], at_once: int) -> list[Sequence[int]]:
-    """Return the indices in runs of `at_once`, the rest at the end."""
+    """Return the indices in consecutive slices of `at_once`; the last may be shorter."""
     return [indices[start : start + at_once] for start in range(0, len(indices), at_once)]

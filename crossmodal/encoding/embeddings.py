@@ -1,4 +1,4 @@
-"""The embedding files of an epoch: all images and all captions, bound to the model that made them."""
+"""The embedding files of an epoch: all images and all captions, with the fingerprint of the model that made them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from crossmodal.dual_encoder import check_format
+from crossmodal.checkpoint_format import check_format
+from crossmodal.data.splits import SPLITS
 from crossmodal.errors import CheckpointError
 from crossmodal.files import load_tensors, save_tensors
 
@@ -29,7 +30,7 @@ class Embeddings:
     data: Mapping[str, Any]
 
     def only(self, split: str) -> "Embeddings":
-        """Return one split ("all" for everything), its captions' images counted anew."""
+        """Return one split ("all" for everything); `caption_to_image` then counts the images of that split."""
         chosen = torch.tensor([row for row, name in enumerate(self.splits) if split in ("all", name)], dtype=torch.long)
         if len(chosen) == len(self.splits):
             return self
@@ -45,17 +46,17 @@ class Embeddings:
 
 
 def model_path(folder: Path, epoch: int) -> Path:
-    """Return the place of an epoch's checkpoint."""
+    """Return the path of an epoch's checkpoint."""
     return Path(folder) / f"model_epoch_{epoch}.pt"
 
 
 def image_path(folder: Path, epoch: int) -> Path:
-    """Return the place of an epoch's image embeddings."""
+    """Return the path of an epoch's image embeddings."""
     return Path(folder) / f"img_embeds_epoch_{epoch}.pt"
 
 
 def text_path(folder: Path, epoch: int) -> Path:
-    """Return the place of an epoch's caption embeddings."""
+    """Return the path of an epoch's caption embeddings."""
     return Path(folder) / f"txt_embeds_epoch_{epoch}.pt"
 
 
@@ -71,10 +72,10 @@ def save_embeddings(folder: Path, epoch: int, fingerprint: str, embeddings: Embe
 
 
 def load_embeddings(folder: Path, epoch: int, fingerprint: str, rebuild: str) -> Embeddings:
-    """Read both files of an epoch.
+    """Read both files of an epoch, mapped into memory, and check all that they hold.
 
-    Raises CheckpointError, with the command `rebuild` that makes them anew, when one is absent,
-    broken, or was made by another model than the one with this fingerprint.
+    Raises CheckpointError, with the command `rebuild` that writes them again, when one is absent, broken or
+    inconsistent, or was made by another model than the one with this fingerprint.
     """
     advice = f"make the embeddings with `{rebuild}`."
     contents = []
@@ -86,9 +87,46 @@ def load_embeddings(folder: Path, epoch: int, fingerprint: str, rebuild: str) ->
         contents.append(content)
     images, texts = contents
     try:
-        return Embeddings(
-            images["embeds"], texts["embeds"], images["image_names"], images["splits"], texts["captions"],
-            texts["caption_to_image"], images["data"],
-        )  # fmt: skip
+        problem = _problem(images, texts)
     except KeyError as error:
-        raise CheckpointError(f"The embeddings of epoch {epoch} in {folder} lack {error}; {advice}") from error
+        problem = f"lack {error}"
+    if problem:
+        raise CheckpointError(f"The embeddings of epoch {epoch} in {folder} {problem}; {advice}")
+    return Embeddings(
+        images["embeds"], texts["embeds"], images["image_names"], images["splits"], texts["captions"],
+        texts["caption_to_image"], images["data"],
+    )  # fmt: skip
+
+
+def _problem(images: Mapping[str, Any], texts: Mapping[str, Any]) -> str | None:
+    """Return what is wrong with the contents of the two files, or None; raises KeyError for what they lack."""
+    vectors, captions, owner = (images["embeds"], texts["embeds"]), texts["captions"], texts["caption_to_image"]
+    names, splits = images["image_names"], images["splits"]
+    if not all(isinstance(part, Tensor) and part.ndim == 2 and part.is_floating_point() for part in vectors):
+        return "are not matrices of numbers"
+    if not all(
+        isinstance(part, list) and all(isinstance(text, str) for text in part) for part in (names, splits, captions)
+    ):
+        return "have names, splits or captions that are not lists of texts"
+    if not isinstance(owner, Tensor) or owner.dtype != torch.long or not isinstance(images["data"], dict):
+        return "have no index of each caption's image, or no data"
+    counts = (len(names), len(splits), len(captions), owner.numel())
+    if counts != (len(vectors[0]), len(vectors[0]), len(vectors[1]), len(vectors[1])) or 0 in counts or owner.ndim != 1:
+        return "have names, splits, captions or indices in other numbers than vectors"
+    if vectors[0].shape[1] != vectors[1].shape[1] or vectors[0].shape[1] == 0:
+        return "have images and captions of different sizes"
+    if len(set(names)) < len(names):
+        return "name an image twice"
+    if not set(splits) <= set(SPLITS):
+        return f"have splits other than {', '.join(SPLITS)}"
+    if owner.min() < 0 or owner.max() >= len(names):
+        return "have a caption of an image that is not there"
+    # Written together, but a kill between the two leaves one old.
+    other = images["caption_to_image"]
+    same_owner = isinstance(other, Tensor) and other.tolist() == owner.tolist()
+    if not same_owner or any(images[key] != texts[key] for key in ("image_names", "splits", "captions")):
+        return "are of different images and captions in the two files"
+    # NaN and infinity show in the extremes, which are found several times faster than by looking at each number.
+    if not all(torch.stack(torch.aminmax(part)).isfinite().all() for part in vectors):
+        return "have vectors with numbers that are not finite"
+    return None

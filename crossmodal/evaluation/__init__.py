@@ -1,1 +1,1 @@
-"""Metrics and the evaluation of a checkpoint, by one protocol."""
+"""Metrics and the evaluation of a checkpoint, by a fixed protocol."""

@@ -1,4 +1,4 @@
-"""Agreement with people: Kendall's tau-c between a model's scores and human judgements of captions."""
+"""Agreement with people: Kendall's tau-c between a model's scores and human ratings of captions."""
 
 import csv
 import io
@@ -12,7 +12,7 @@ from crossmodal.data.dataset import Dataset
 from crossmodal.encoding.collection import encode_captions, encode_files
 from crossmodal.encoding.devices import worker_count
 from crossmodal.errors import CaptionsError, CrossmodalError
-from crossmodal.evaluation.evaluate import Asked, Say, choose_images
+from crossmodal.evaluation.evaluate import ImageChoice, Say, choose_images
 from crossmodal.progress import Bars, silent
 from crossmodal.runs.opening import open_encoder
 
@@ -26,11 +26,15 @@ LISTED = 5
 
 @dataclass(frozen=True)
 class Judgement:
-    """How well a person said a caption fits an image; higher is better, on the file's own scale."""
+    """A person's rating of how well a caption fits an image; higher is better, on the file's own scale.
+
+    `own` says that the caption is one of the image's own captions.
+    """
 
     image: str
     caption: str
     rating: float
+    own: bool = False
 
 
 def read_judgements(
@@ -38,10 +42,9 @@ def read_judgements(
 ) -> tuple[list[Judgement], list[str]]:
     """Read any of FORMATS; return the judgements, and the images or caption ids that are not known.
 
-    `known` are the images that can be judged. Flickr8k's files name a caption by its image and number,
-    which `captions_of` turns into words.
-    Each of the three experts is a judgement of its own, as in the literature; of the crowd's it is
-    the share of yes. Raises CaptionsError for another format.
+    `known` are the images that can be judged; `captions_of` are the numbered captions of each image, by which
+    Flickr8k's files name a caption. As in the literature, each of the three experts' ratings is a judgement of
+    its own; the crowd's rating is the share of yes. Raises CaptionsError for another format.
     """
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
@@ -52,7 +55,7 @@ def read_judgements(
     if len(first) == 5 and CAPTION_ID.match(first[1]):
         found, unknown = _annotations(path, lines, known, captions_of)
     elif lines and {"image", "caption", "rating"} <= {name.strip().lower() for name in lines[0].split(",")}:
-        found, unknown = _ratings(path, text, known)
+        found, unknown = _ratings(path, text, known, captions_of)
     else:
         raise CaptionsError(f"{path} is in no known format of ratings; it should be one of: {FORMATS}.")
     if not found:
@@ -82,11 +85,14 @@ def _annotations(
         elif number >= len(theirs) or not theirs[number]:
             unknown.append(caption_id)
         else:
-            found += [Judgement(image, theirs[number], rating) for rating in ratings]
+            own = theirs[number] in captions_of.get(image, ())
+            found += [Judgement(image, theirs[number], rating, own) for rating in ratings]
     return found, unknown
 
 
-def _ratings(path: Path, text: str, known: Collection[str]) -> tuple[list[Judgement], list[str]]:
+def _ratings(
+    path: Path, text: str, known: Collection[str], captions_of: Mapping[str, Sequence[str]]
+) -> tuple[list[Judgement], list[str]]:
     found, unknown = [], []
     reader = csv.DictReader(io.StringIO(text), skipinitialspace=True)
     reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or ()]
@@ -96,14 +102,15 @@ def _ratings(path: Path, text: str, known: Collection[str]) -> tuple[list[Judgem
         except (TypeError, ValueError):
             raise CaptionsError(f"{path}, line {reader.line_num}: {row['rating']!r} is no rating.") from None
         if row["image"] in known:
-            found.append(Judgement(row["image"], row["caption"] or "", rating))
+            caption = " ".join((row["caption"] or "").split())
+            found.append(Judgement(row["image"], caption, rating, caption in captions_of.get(row["image"], ())))
         else:
             unknown.append(row["image"])
     return found, unknown
 
 
 def kendall_tau_c(scores: Sequence[float], ratings: Sequence[float]) -> float:
-    """Return tau-c in per cent (Stuart 1953), which allows for many equal ratings.
+    """Return tau-c in per cent (Stuart 1953), which is made for many equal ratings.
 
     Raises CrossmodalError when all ratings are equal.
     """
@@ -114,28 +121,46 @@ def kendall_tau_c(scores: Sequence[float], ratings: Sequence[float]) -> float:
     return 100 * float(kendalltau(scores, ratings, variant="c").statistic)
 
 
-def agreement(checkpoint: Path, ratings: Path, asked: Asked, bars: Bars = silent, say: Say = print) -> dict[str, float]:
-    """Return tau-c (per cent) between a checkpoint's scores and the judgements, and how many there are."""
-    model, content, _ = open_encoder(checkpoint, asked.weights)
-    dataset, _ = choose_images(content, replace(asked, split="all"), bars, say)
-    captions = captions_by_number(Path(asked.captions or content["data"]["captions"]))
+def agreement(
+    checkpoint: Path, ratings: Path, choice: ImageChoice, bars: Bars = silent, say: Say = print
+) -> dict[str, float]:
+    """Return tau-c (per cent) between a checkpoint's scores and the judgements, and how many there are.
+
+    Where some judgements are of an image's own caption, `published_tau_c` and `published_judgements` leave
+    those out: the protocol of SPICE (Anderson et al. 2016) and CLIPScore (Hessel et al. 2021), which keeps 16,992
+    of the 17,466 expert ratings of Flickr8k.
+    """
+    model, content, _ = open_encoder(checkpoint, choice.weights)
+    dataset, _ = choose_images(content, replace(choice, split="all"), bars, say)
+    captions = captions_by_number(Path(choice.captions or content["data"]["captions"]))
     judgements, unknown = read_judgements(ratings, {image.name for image in dataset.images}, captions)
     if unknown:
-        say(unknown_said(unknown))
+        say(unknown_message(unknown))
     judged = {judgement.image for judgement in judgements}
     images = [replace(image, captions=()) for image in dataset.images if image.name in judged]
     embeds = encode_files(model, Dataset(tuple(images)), worker_count(), bars)
     photos = dict(zip((image.name for image in images), embeds, strict=True))
     texts = encode_captions(model, [judgement.caption for judgement in judgements], bars)
     scores = [float(photos[judgement.image] @ text) for judgement, text in zip(judgements, texts, strict=True)]
-    tau = kendall_tau_c(scores, [judgement.rating for judgement in judgements])
-    return {"tau_c": tau, "judgements": len(judgements), "images": len(images), "left_out": len(unknown)}
+    figures = {"images": float(len(images)), "left_out": float(len(unknown))}
+    return figures | agreement_figures(scores, judgements)
 
 
-def unknown_said(unknown: Sequence[str]) -> str:
-    """Return how many rows named what is not known, and some of the names."""
+def agreement_figures(scores: Sequence[float], judgements: Sequence[Judgement]) -> dict[str, float]:
+    """Return the figures of `agreement` that follow from a score for each judgement."""
+    figures = {"tau_c": kendall_tau_c(scores, [judgement.rating for judgement in judgements])}
+    figures["judgements"] = len(judgements)
+    others = [
+        (score, judgement.rating) for score, judgement in zip(scores, judgements, strict=True) if not judgement.own
+    ]
+    if 0 < len(others) < len(judgements):
+        figures["published_tau_c"] = kendall_tau_c(*zip(*others, strict=True))
+        figures["published_judgements"] = len(others)
+    return figures
+
+
+def unknown_message(unknown: Sequence[str]) -> str:
+    """Return a sentence with the number of rows about unknown images or captions, and some of their names."""
     names = list(dict.fromkeys(unknown))
     more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    return (
-        f"{len(unknown)} judgements are about what is not known here and left out: {', '.join(names[:LISTED])}{more}."
-    )
+    return f"{len(unknown)} judgements of unknown images or captions are left out: {', '.join(names[:LISTED])}{more}."

@@ -1,4 +1,4 @@
-"""What a table compares with: random ranking, and bags of words."""
+"""The baselines of every comparison: random ranking, and bags of words."""
 
 import math
 from collections.abc import Sequence
@@ -9,6 +9,7 @@ from torch import Tensor
 
 from crossmodal.data.dataset import Dataset
 from crossmodal.evaluation.metrics import KS
+from crossmodal.evaluation.vectors import SparseMatrix
 
 
 def random_ranking(captions_of: Sequence[int]) -> dict[str, float]:
@@ -18,7 +19,7 @@ def random_ranking(captions_of: Sequence[int]) -> dict[str, float]:
     rank r with probability C(M - r, c - 1) / C(M, c); the medians are those of the ranks' distribution.
     """
     images, texts = len(captions_of), sum(captions_of)
-    best_at = torch.zeros(texts, dtype=torch.double)  # how likely the best caption of an image is at rank r + 1
+    best_at = torch.zeros(texts, dtype=torch.double)  # the probability of the best caption at each rank, from 1
     for count in set(captions_of):
         whole = math.log(math.comb(texts, count))
         share = captions_of.count(count) / images
@@ -31,13 +32,13 @@ def random_ranking(captions_of: Sequence[int]) -> dict[str, float]:
         )
     at = {"i2t": best_at, "t2i": torch.full((images,), 1 / images, dtype=torch.double)}
     metrics: dict[str, float] = {}
-    for way, likely in at.items():
-        ranks = torch.arange(1, len(likely) + 1, dtype=torch.double)
+    for way, probability in at.items():
+        ranks = torch.arange(1, len(probability) + 1, dtype=torch.double)
         for k in KS:
-            metrics[f"{way}_r{k}"] = 100 * likely[:k].sum().item()
-        metrics[f"{way}_medr"] = float((likely.cumsum(0) >= 0.5 - 1e-12).nonzero()[0].item() + 1)
-        metrics[f"{way}_meanr"] = (likely * ranks).sum().item()
-        metrics[f"{way}_mrr"] = (likely / ranks).sum().item()
+            metrics[f"{way}_r{k}"] = 100 * probability[:k].sum().item()
+        metrics[f"{way}_medr"] = float((probability.cumsum(0) >= 0.5 - 1e-12).nonzero()[0].item() + 1)
+        metrics[f"{way}_meanr"] = (probability * ranks).sum().item()
+        metrics[f"{way}_mrr"] = (probability / ranks).sum().item()
     for k in KS:
         metrics[f"i2t_p{k}"] = 100 * min(k, texts) / k * sum(captions_of) / images / texts
         metrics[f"t2i_p{k}"] = metrics[f"t2i_r{k}"] / k
@@ -45,21 +46,18 @@ def random_ranking(captions_of: Sequence[int]) -> dict[str, float]:
     return metrics | {"images": images, "captions": texts}
 
 
-def bag_of_words(dataset: Dataset, fitted_on: Sequence[str]) -> tuple[Tensor, Tensor, list[int]]:
-    """Return unit vectors of images and texts from words alone, and the texts' images.
+def bag_of_words(dataset: Dataset, fitted_on: Sequence[str]) -> tuple[SparseMatrix, SparseMatrix, Tensor]:
+    """Return TF-IDF vectors of images [N, V] and of texts [M, V], sparse and of unit length, and each text's image [M].
 
-    TF-IDF fitted on captions that are not asked about. An image has no words, so its first caption
-    stands for it and is taken out of the texts: the baseline sees what a person wrote of the photo,
-    which no image tower does. Images with a single caption are left out.
+    `fitted_on` are captions of other images. An image has no words, so its first caption stands for it and
+    is taken out of the texts: the baseline sees what a person wrote about the photo, which no image tower does.
+    Images with a single caption are left out.
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    asked = [image for image in dataset.images if len(image.captions) > 1]
+    described = [image for image in dataset.images if len(image.captions) > 1]
     vectorizer: Any = TfidfVectorizer(sublinear_tf=True).fit(fitted_on)
-
-    def vectors(texts: Sequence[str]) -> Tensor:
-        return torch.from_numpy(vectorizer.transform(texts).toarray()).float()
-
-    owner = [row for row, image in enumerate(asked) for _ in image.captions[1:]]
-    texts = [caption for image in asked for caption in image.captions[1:]]
-    return vectors([image.captions[0] for image in asked]), vectors(texts), owner
+    texts = [caption for image in described for caption in image.captions[1:]]
+    owner = [row for row, image in enumerate(described) for _ in image.captions[1:]]
+    stand_ins = [image.captions[0] for image in described]
+    return vectorizer.transform(stand_ins), vectorizer.transform(texts), torch.tensor(owner)

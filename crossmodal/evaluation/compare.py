@@ -1,19 +1,16 @@
-"""Several models on the same images, beside the baselines, in one table."""
+"""Compares several models and the baselines on the same images, in one table."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
-from crossmodal.data.captions import read_captions
-from crossmodal.data.dataset import Dataset
+from crossmodal.data.dataset import Dataset, read_dataset
 from crossmodal.encoding.collection import encode_dataset
 from crossmodal.encoding.devices import worker_count
 from crossmodal.encoding.embeddings import Embeddings
 from crossmodal.errors import CrossmodalError
 from crossmodal.evaluation.baselines import bag_of_words, random_ranking
-from crossmodal.evaluation.evaluate import Asked, Say, choose_images, measure_embeddings
+from crossmodal.evaluation.evaluate import ImageChoice, Say, choose_images, data_paths, measure_embeddings
 from crossmodal.evaluation.resampling import paired_p
 from crossmodal.evaluation.result import NOTE, Result, measure
 from crossmodal.progress import Bars, silent
@@ -34,31 +31,31 @@ BLOCKS = (
 
 @dataclass(frozen=True)
 class Comparison:
-    """What was ranked, by whom, and how well."""
+    """The figures of several systems on the same images; `of` describes the images."""
 
     of: str
     images: Dataset
     baselines: tuple[Result, ...]
     systems: tuple[Result, ...]
     embeddings: tuple[Embeddings, ...]  # of the systems
-    paths: tuple[Path, ...]  # the systems, as they were named
+    paths: tuple[Path, ...]  # of the systems, as the user named them
 
 
-def compare(models: Sequence[Path], asked: Asked, bars: Bars = silent, say: Say = print) -> Comparison:
+def compare(models: Sequence[Path], choice: ImageChoice, bars: Bars = silent, say: Say = print) -> Comparison:
     """Rank the same images with every model: checkpoints, runs, folders of runs (all of them), published models.
 
-    Raises CrossmodalError when they would rank different images, since a drawn split depends on the
-    seed: an image that one was validated on, another may have been trained on.
+    Raises CrossmodalError when the models would rank different images: a drawn split depends on the seed, so
+    one model may have been trained on images that another is evaluated on.
     """
     paths = [run for model in models for run in runs_in(model) or [model]]
-    chosen, of, fitted_on = Dataset(()), "", Path()
+    chosen, of, data = Dataset(()), "", (Path(), Path())
     systems: list[Result] = []
     found: list[Embeddings] = []
     for path in paths:
-        model, content, name = open_encoder(path, asked.weights)
-        images, of = choose_images(content, asked, bars, say)
+        model, content, name = open_encoder(path, choice.weights)
+        images, of = choose_images(content, choice, bars, say if not systems else lambda text: None)
         if not systems:
-            chosen, fitted_on = images, Path(asked.captions or content["data"]["captions"])
+            chosen, data = images, data_paths(choice.captions, choice.images, content["data"])
         elif [image.name for image in images.images] != [image.name for image in chosen.images]:
             raise CrossmodalError(
                 f"{path} drew another split than {paths[0]}, so it may have been trained on these images; "
@@ -67,7 +64,7 @@ def compare(models: Sequence[Path], asked: Asked, bars: Bars = silent, say: Say 
         embeddings = encode_dataset(model, chosen, {}, worker_count(), bars)
         found.append(embeddings)
         systems.append(measure_embeddings(name, embeddings))
-    rows = baselines(chosen, _others(fitted_on, chosen))
+    rows = baselines(chosen, _other_captions(*data, chosen))
     return Comparison(of, chosen, tuple(rows), tuple(systems), tuple(found), tuple(paths))
 
 
@@ -76,21 +73,19 @@ def baselines(chosen: Dataset, fitted_on: Sequence[str]) -> list[Result]:
     rows = [Result("random ranking (closed form)", random_ranking([len(image.captions) for image in chosen.images]))]
     if any(len(image.captions) > 1 for image in chosen.images):
         images, texts, owner = bag_of_words(chosen, fitted_on)
-        rows.append(
-            measure("bags of words (TF-IDF; one caption stands for the image)", images, texts, torch.tensor(owner))
-        )
+        rows.append(measure("bags of words (TF-IDF; one caption stands for the image)", images, texts, owner))
     return rows
 
 
-def _others(captions: Path, chosen: Dataset) -> list[str]:
-    """Return the captions of a file's other images, or those of the chosen ones where there is no other."""
-    asked_about = {image.name for image in chosen.images}
-    others = [row.caption for row in read_captions(captions).rows if row.image not in asked_about]
-    return others or chosen.captions
+def _other_captions(captions: Path, images: Path, chosen: Dataset) -> list[str]:
+    """Return the captions of the other images, or those of the chosen ones where there are no others."""
+    names = {image.name for image in chosen.images}
+    others = [image for image in read_dataset(captions, images, check=False).dataset.images if image.name not in names]
+    return Dataset(tuple(others)).captions or chosen.captions
 
 
 def table(compared: Comparison) -> str:
-    """Return the rows as text, and how each system differs from the best."""
+    """Return all rows as text, and the difference of each system from the best."""
     rows = (*compared.baselines, *compared.systems)
     width = max(len(row.name) for row in rows)
     lines = [f"{compared.of}; t2i: text to image, i2t: image to text"]
@@ -105,7 +100,7 @@ def table(compared: Comparison) -> str:
 
 
 def against_the_best(systems: Sequence[Result]) -> list[str]:
-    """Return a line for each system but the best by rsum: how far behind it is, and whether that is chance."""
+    """Return a line for each system but the best by rsum, with the difference in rsum and its p-value."""
     best = max(systems, key=lambda row: row.metrics["rsum"])
     lines = []
     for row in systems:

@@ -1,4 +1,4 @@
-"""A checkpoint against a captioned collection: figures by the protocol, or its embedding files."""
+"""Evaluates a checkpoint on captioned images by the protocol, or writes its embedding files."""
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
@@ -8,7 +8,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from crossmodal.data.dataset import Dataset, read_dataset, read_names, refuse_if_many_bad
+from crossmodal.data.dataset import Dataset, read_dataset, refuse_if_many_bad
+from crossmodal.data.splits import read_names
 from crossmodal.encoding.collection import encode_dataset
 from crossmodal.encoding.devices import worker_count
 from crossmodal.encoding.embeddings import Embeddings, image_path, save_embeddings, text_path
@@ -26,32 +27,32 @@ from crossmodal.runs.opening import (
     sample_embeddings,
 )
 
-Say = Callable[[str], None]
+Say = Callable[[str], None]  # prints a sentence for the user
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What a user said of the images to rank; None is the run's own data, or the split chosen by itself."""
+class ImageChoice:
+    """The images to evaluate on, as the user chose them; None is the run's own data, or the default split."""
 
     captions: Path | None = None
     images: Path | None = None
     split_file: Path | None = None
     split: str | None = None
     skip_bad: bool = False
-    weights: Path | None = None  # a folder looked into first for a published model's weights
+    weights: Path | None = None  # a folder that is searched first for a published model's weights
 
 
 def evaluate(
-    checkpoint: Path | None, asked: Asked, bars: Bars = silent, say: Say = print, average_captions: bool = False
+    checkpoint: Path | None, choice: ImageChoice, bars: Bars = silent, say: Say = print, average_captions: bool = False
 ) -> list[Result]:
-    """Return the figures of a checkpoint on the images asked for; their name says what they are of.
+    """Return the figures of a checkpoint on the chosen images; the result's name says what was measured.
 
-    With `average_captions` a second result has each image's captions as one vector. With a split file
-    exactly its images are ranked; else the split asked for; else test where there is one, else val,
-    else all. Raises CrossmodalError when that leaves no image.
+    With `average_captions` a second result has each image's captions as one vector. With a split file exactly
+    its images are ranked; otherwise the chosen split. The default split is test where there is one, else val,
+    else all. Raises CrossmodalError when no image is left.
     """
-    model, content, about = open_encoder(checkpoint or default_run(), asked.weights)
-    chosen, of = choose_images(content, asked, bars, say)
+    model, content, about = open_encoder(checkpoint or default_run(), choice.weights)
+    chosen, of = choose_images(content, choice, bars, say)
     embeddings = encode_dataset(model, chosen, {}, worker_count(), bars)
     found = [measure_embeddings(f"{about}; {of}", embeddings)]
     if average_captions:
@@ -60,12 +61,12 @@ def evaluate(
 
 
 def measure_embeddings(name: str, embeddings: Embeddings) -> Result:
-    """Return the figures of a whole collection."""
+    """Return the figures of all images and captions."""
     return measure(name, embeddings.images, embeddings.texts, embeddings.caption_to_image)
 
 
 def average_of_captions(embeddings: Embeddings) -> Embeddings:
-    """Return the collection with one text an image: the normalised mean of its captions' vectors."""
+    """Return the embeddings with one text per image: the normalised mean of its captions' vectors."""
     count = len(embeddings.images)
     sums = torch.zeros(count, embeddings.texts.shape[1]).index_add_(
         0, embeddings.caption_to_image, embeddings.texts.float()
@@ -73,15 +74,15 @@ def average_of_captions(embeddings: Embeddings) -> Embeddings:
     return replace(embeddings, texts=F.normalize(sums, dim=1), caption_to_image=torch.arange(count))
 
 
-def choose_images(content: dict[str, Any], asked: Asked, bars: Bars, say: Say) -> tuple[Dataset, str]:
-    """Return the images that a checkpoint's figures are of, and their description."""
-    captions, images = _places(asked.captions, asked.images, content["data"])
-    names = read_names(asked.split_file) if asked.split_file else None
-    dataset = _read(captions, images, asked.skip_bad, content, bars, say, names)
-    if asked.split_file:
-        chosen, name = dataset, str(asked.split_file)
+def choose_images(content: dict[str, Any], choice: ImageChoice, bars: Bars, say: Say) -> tuple[Dataset, str]:
+    """Return the images to evaluate a checkpoint on, and their description."""
+    captions, images = data_paths(choice.captions, choice.images, content["data"])
+    names = read_names(choice.split_file) if choice.split_file else None
+    dataset = _read(captions, images, choice.skip_bad, content, bars, say, names)
+    if choice.split_file:
+        chosen, name = dataset, str(choice.split_file)
     else:
-        name = asked.split or next((there for there in ("test", "val") if len(dataset.split(there))), "all")
+        name = choice.split or next((split for split in ("test", "val") if len(dataset.split(split))), "all")
         chosen = dataset.split(name)
     if not len(chosen):
         raise CrossmodalError(f"There is no image in the split {name} of {captions}; choose another with --split.")
@@ -96,9 +97,9 @@ def embed(
     bars: Bars = silent,
     say: Say = print,
 ) -> tuple[Path, Path]:
-    """Write a checkpoint's embedding files anew, of all images and captions; return their places.
+    """Write a checkpoint's embedding files of all images and captions again; return their paths.
 
-    The shipped one's are of the drawn sample, unless other data are named.
+    Those of the shipped checkpoint are of the drawn sample, unless other data are named.
     """
     path = checkpoint_of(checkpoint or default_run())
     epoch = epoch_of(path)
@@ -109,7 +110,7 @@ def embed(
         return written
     kept = {"ratios": content["data"].get("ratios", DRAWN_RATIOS)}
     note = {"note": content["data"]["note"]} if captions is None and "note" in content["data"] else {}
-    captions, images = _places(captions, images, content["data"])
+    captions, images = data_paths(captions, images, content["data"])
     dataset = _read(captions, images, skip_bad, content, bars, say)
     data = {"captions": str(captions.resolve()), "images": str(images.resolve()), **kept, **note}
     save_embeddings(
@@ -118,15 +119,15 @@ def embed(
     return written
 
 
-def _places(captions: Path | None, images: Path | None, data: dict[str, Any]) -> tuple[Path, Path]:
-    """Fill in what the user left out with the places that the run was trained on."""
+def data_paths(captions: Path | None, images: Path | None, data: dict[str, Any]) -> tuple[Path, Path]:
+    """Return the caption file and the image folder that the user named, or else those of the run."""
     if (captions is None) != (images is None):
         raise CrossmodalError("Give both --captions and --images, or neither for the data of the run.")
     if captions is not None and images is not None:
         return captions, images
-    if not {"captions", "images"} <= data.keys() or not Path(data["captions"]).is_file():
+    if not {"captions", "images"} <= data.keys() or not Path(data["captions"]).exists():
         raise CheckpointError(
-            "The data that this model was trained on are not here; say which to use with --captions and --images."
+            "The data that this model was trained on were not found; name the data to use with --captions and --images."
         )
     return Path(data["captions"]), Path(data["images"])
 
@@ -140,9 +141,11 @@ def _read(
     say: Say,
     names: Collection[str] | None = None,
 ) -> Dataset:
-    # The split that the run drew is drawn again from its seed and shares.
+    # A split that the run drew is drawn again from its seed and ratios.
     ratios, seed = content["data"].get("ratios", DRAWN_RATIOS), content["recipe"]["seed"]
     checked = read_dataset(captions, images, ratios, seed, bars, names=names)
+    if checked.notes:
+        say(f"{captions}: {' '.join(checked.notes)}")
     for row in checked.bad:
         say(f"  {row}")
     refuse_if_many_bad(checked, captions, skip_bad)

@@ -1,4 +1,4 @@
-"""How the space is used: alignment of pairs, uniformity of each side (Wang and Isola 2020)."""
+"""Alignment of pairs and uniformity of each modality (Wang and Isola 2020)."""
 
 import math
 from dataclasses import dataclass
@@ -6,14 +6,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-# Uniformity is over pairs of vectors; of more than this many, evenly spaced ones stand for all.
+from crossmodal.evaluation.vectors import Vectors, rows_of, similarities, single_precision, squared_distances
+
+# Uniformity is a mean over all pairs of vectors; of more vectors, this many evenly spaced ones are used.
 VECTORS = 10_000
 ROWS_AT_ONCE = 1024
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """What alignment and uniformity are means of.
+    """The terms whose means are alignment and uniformity.
 
     distances [M]: squared distance of each text and its image. image_nearness [n] and text_nearness
     [m]: the mean of exp(-2 d^2) over the others of its kind, for the rows image_rows and text_rows.
@@ -26,25 +28,32 @@ class Geometry:
     text_rows: Tensor
 
 
-def geometry_of(images: Tensor, texts: Tensor, image_of_text: Tensor) -> Geometry:
+def geometry_of(images: Vectors, texts: Vectors, image_of_text: Tensor) -> Geometry:
     """Measure unit vectors: images [N, D], texts [M, D], the image of each text [M]."""
-    images, texts = images.float(), texts.float()
-    distances = (images[image_of_text] - texts).square().sum(1)
-    image_rows, text_rows = _spaced(len(images)), _spaced(len(texts))
-    return Geometry(distances, nearness(images[image_rows]), nearness(texts[text_rows]), image_rows, text_rows)
+    distances = squared_distances(rows_of(images, image_of_text), texts)
+    image_rows, text_rows = _spaced(images.shape[0]), _spaced(texts.shape[0])
+    return Geometry(
+        distances,
+        nearness(rows_of(images, image_rows)),
+        nearness(rows_of(texts, text_rows)),
+        image_rows,
+        text_rows,
+    )
 
 
 def _spaced(count: int) -> Tensor:
     return torch.linspace(0, count - 1, min(count, VECTORS)).round().long()
 
 
-def nearness(vectors: Tensor) -> Tensor:
-    """Return the mean of exp(-2 d^2) of each unit vector [N, D] and all others, [N]; nan for a single one."""
+def nearness(vectors: Vectors) -> Tensor:
+    """Return the mean of exp(-2 d^2) over all other vectors for each unit vector [N, D]; nan for a single one."""
+    vectors = single_precision(vectors)
+    count = vectors.shape[0]
     sums = torch.cat([
-        torch.exp(-2 * (2 - 2 * rows @ vectors.T).clamp(min=0)).double().sum(1)
-        for rows in vectors.split(ROWS_AT_ONCE)
+        torch.exp(-2 * (2 - 2 * similarities(rows_of(vectors, rows), vectors)).clamp(min=0)).double().sum(1)
+        for rows in torch.arange(count).split(ROWS_AT_ONCE)
     ])  # fmt: skip
-    return (sums - 1) / (len(vectors) - 1)  # less each vector with itself
+    return (sums - 1) / (count - 1)  # without each vector's pair with itself
 
 
 def space_metrics(geometry: Geometry) -> dict[str, float]:

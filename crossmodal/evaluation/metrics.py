@@ -1,4 +1,4 @@
-"""Retrieval metrics over a whole split, all captions, both ways; ties count against the model."""
+"""Retrieval metrics over a whole split, all captions, in both directions; ties count against the model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from crossmodal.encoding.embeddings import Embeddings
+from crossmodal.evaluation.vectors import Vectors, rows_of, similarities, single_precision
 
 KS = (1, 5, 10)
 ROWS_AT_ONCE = 256
@@ -14,7 +15,7 @@ ROWS_AT_ONCE = 256
 
 @dataclass(frozen=True)
 class Ranks:
-    """Everything ranked against everything, 1 being the best rank.
+    """The ranks of all images and texts, from 1.
 
     images [N]: the rank of each image's best caption among all texts. texts [M]: the rank of each
     text's image among all images. hits [N, len(KS)]: how many of the first K texts are an image's
@@ -27,50 +28,51 @@ class Ranks:
     image_of_text: Tensor
 
 
-def ranks_of(images: Tensor, texts: Tensor, caption_to_image: Sequence[int]) -> Ranks:
-    """Rank everything against everything.
+def ranks_of(images: Vectors, texts: Vectors, caption_to_image: Sequence[int]) -> Ranks:
+    """Rank all texts for each image, and all images for each text.
 
     images [N, D] and texts [M, D] are unit vectors; caption_to_image [M] is the image of each text.
     Scores are fp32; an equal score of a wrong item ranks before the right one.
     """
-    images, texts = images.float(), texts.float()
-    owner = torch.as_tensor(caption_to_image, device=texts.device)
-    text_to_image = torch.cat([
-        _best_rank(rows @ images.T, torch.arange(len(images), device=images.device) == own[:, None])
-        for rows, own in zip(texts.split(ROWS_AT_ONCE), owner.split(ROWS_AT_ONCE), strict=True)
-    ])  # fmt: skip
+    images, texts = single_precision(images), single_precision(texts)
+    device = images.device if isinstance(images, Tensor) else None
+    owner = torch.as_tensor(caption_to_image, device=device)
+    all_images = torch.arange(images.shape[0], device=device)
+    text_ranks = []
+    for rows in torch.arange(texts.shape[0], device=device).split(ROWS_AT_ONCE):
+        scores = similarities(rows_of(texts, rows), images)
+        text_ranks.append(_best_rank(scores, all_images == owner[rows, None]))
     image_ranks, hits = [], []
-    for start in range(0, len(images), ROWS_AT_ONCE):
-        own = torch.arange(start, min(start + ROWS_AT_ONCE, len(images)), device=images.device)
-        scores, right = images[own] @ texts.T, owner == own[:, None]
+    for rows in all_images.split(ROWS_AT_ONCE):
+        scores, right = similarities(rows_of(images, rows), texts), owner == rows[:, None]
         image_ranks.append(_best_rank(scores, right))
         hits.append(_right_in_first(scores, right))
-    return Ranks(torch.cat(image_ranks), text_to_image, torch.cat(hits), owner)
+    return Ranks(torch.cat(image_ranks), torch.cat(text_ranks), torch.cat(hits), owner)
 
 
 def _best_rank(scores: Tensor, right: Tensor) -> Tensor:
-    """Return 1 + how many wrong items score as high as the best right one or higher, a row each."""
+    """Return the rank of the best right item in each row: 1 + the wrong items that score as high or higher."""
     best = scores.masked_fill(~right, float("-inf")).amax(1, keepdim=True)
-    # Not "scores >= best": a NaN is neither, and a model that gives NaN would be perfect.
+    # Not "scores >= best": that is false for NaN, and a model whose scores are NaN would be perfect.
     return 1 + (~(scores < best) & ~right).sum(1)
 
 
 def _right_in_first(scores: Tensor, right: Tensor) -> Tensor:
-    """Return how many right items are among the first K of each row, for each K; wrong ones first at a tie."""
-    # In fp64 the penalty is far below the distance of two fp32 scores, so it decides only ties.
+    """Return the number of right items among the first K of each row, for each K; at a tie wrong ones come first."""
+    # In fp64 the penalty is far smaller than the difference of two fp32 scores, so it only decides ties.
     order = scores.double() - 1e-12 * right
     first = order.topk(min(KS[-1], scores.shape[1]), dim=1).indices
     among = right.gather(1, first).cumsum(1)
     return torch.stack([among[:, min(k, among.shape[1]) - 1] for k in KS], dim=1)
 
 
-def retrieval_metrics(images: Tensor, texts: Tensor, caption_to_image: Sequence[int]) -> dict[str, float]:
-    """Return `metrics_of` the ranks of unit vectors: images [N, D], texts [M, D], the image of each text [M]."""
+def retrieval_metrics(images: Vectors, texts: Vectors, caption_to_image: Sequence[int]) -> dict[str, float]:
+    """Return the metrics of unit vectors: images [N, D], texts [M, D], the image of each text [M]."""
     return metrics_of(ranks_of(images, texts, caption_to_image))
 
 
 def metrics_of(ranks: Ranks) -> dict[str, float]:
-    """Return recall and precision at K (per cent), median and mean rank, MRR, both ways, and rsum.
+    """Return recall and precision at K (per cent), median and mean rank, MRR, in both directions, and rsum.
 
     With fewer than K items in the gallery recall@K is 100 and precision@K still divides by K.
     """
@@ -84,7 +86,7 @@ def metrics_of(ranks: Ranks) -> dict[str, float]:
         metrics[f"{way}_mrr"] = (1 / own).mean().item()
     for column, k in enumerate(KS):
         metrics[f"i2t_p{k}"] = 100 * (ranks.hits[:, column].double() / k).mean().item()
-        metrics[f"t2i_p{k}"] = metrics[f"t2i_r{k}"] / k  # one image is right, so 1 of K at the most
+        metrics[f"t2i_p{k}"] = metrics[f"t2i_r{k}"] / k  # only one image is right
     metrics["rsum"] = sum(metrics[f"{way}_r{k}"] for way in ("i2t", "t2i") for k in KS)
     return metrics | {"images": len(ranks.images), "captions": len(ranks.texts)}
 

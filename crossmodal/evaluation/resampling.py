@@ -1,4 +1,4 @@
-"""How sure a figure is: bootstrap over images, for one model and for the difference of two."""
+"""The uncertainty of figures: a bootstrap over images, for one model and for the difference of two."""
 
 from collections.abc import Iterator, Mapping
 
@@ -16,9 +16,9 @@ DRAWS_AT_ONCE = 50
 def resample(ranks: Ranks, geometry: Geometry, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Tensor]:
     """Return each metric over `resamples` draws of the images, with replacement; [resamples] each.
 
-    An image is drawn with its captions, since captions of one image are not independent. The gallery
-    stays whole: what is resampled is who asks. A uniformity is a mean over pairs, and resampled to
-    first order (as if each vector met the same others in every draw).
+    An image is drawn with its captions, since captions of one image are not independent. Only the queries are
+    resampled; the gallery stays whole. A uniformity is a mean over pairs and is resampled to first order (as if
+    the other vectors were the same in every draw).
     """
     generator = torch.Generator().manual_seed(seed)
     draws = [_draws(ranks, geometry, weights) for weights in _weights(len(ranks.images), resamples, generator)]
@@ -66,7 +66,7 @@ def _draws(ranks: Ranks, geometry: Geometry, weights: Tensor) -> dict[str, Tenso
 
 
 def _medians(ranks: Tensor, weights: Tensor) -> Tensor:
-    """Return the median of ranks [K] in each draw, weights [draws, K]; of an even number the middle of two."""
+    """Return the median of ranks [K] in each draw, with weights [draws, K]; the mean of the middle two if even."""
     ordered, order = ranks.sort()
     below = weights[:, order].cumsum(1)
     half = below[:, -1:] / 2
@@ -81,9 +81,9 @@ def intervals(resampled: Mapping[str, Tensor], level: float = LEVEL) -> dict[str
 
 
 def paired_p(first: Tensor, second: Tensor) -> float:
-    """Return how surprising the difference of two models is if there is none, two-sided; at least 1 / resamples.
+    """Return the two-sided p-value of the difference of two models; at least 1 / resamples.
 
-    Both were resampled with the same seed over the same images, so each draw asks both the same.
+    Both were resampled with the same seed over the same images, so each draw has the same queries for both.
     """
     difference = first - second
     one_sided = min((difference <= 0).double().mean().item(), (difference >= 0).double().mean().item())

@@ -1,4 +1,4 @@
-"""What was measured of one system: its figures, how sure they are, and what they look like as text."""
+"""The figures of one system with their intervals, and how they are printed."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -10,6 +10,7 @@ from torch import Tensor
 from crossmodal.evaluation.geometry import geometry_of, space_metrics
 from crossmodal.evaluation.metrics import Ranks, metrics_of, ranks_of
 from crossmodal.evaluation.resampling import intervals, resample
+from crossmodal.evaluation.vectors import Vectors
 
 COLUMNS = (
     ("R@1", "r1", 1), ("R@5", "r5", 1), ("R@10", "r10", 1), ("P@1", "p1", 1), ("P@5", "p5", 1), ("P@10", "p10", 1),
@@ -22,7 +23,7 @@ NOTE = "± is half of the 95 % bootstrap interval over images."
 
 @dataclass(frozen=True)
 class Result:
-    """One system's figures, their intervals, the draws behind those, and the ranks behind it all."""
+    """One system's figures, their intervals, the bootstrap draws, and the ranks that all are computed from."""
 
     name: str
     metrics: Mapping[str, float]
@@ -43,7 +44,7 @@ class Result:
         return {"name": self.name, "metrics": dict(self.metrics), "intervals": edges}
 
 
-def measure(name: str, images: Tensor, texts: Tensor, image_of_text: Tensor) -> Result:
+def measure(name: str, images: Vectors, texts: Vectors, image_of_text: Tensor) -> Result:
     """Return all figures of unit vectors: images [N, D], texts [M, D], the image of each text [M]."""
     ranks = ranks_of(images, texts, image_of_text.tolist())
     geometry = geometry_of(images, texts, image_of_text)
@@ -52,7 +53,7 @@ def measure(name: str, images: Tensor, texts: Tensor, image_of_text: Tensor) -> 
 
 
 def table(result: Result) -> str:
-    """Return the figures of one system as a small table with what they are of."""
+    """Return the figures of one system as a small table under its name."""
     lines = [result.name, f"{'':14}" + "".join(f"{title:>14}" for title, _, _ in COLUMNS)]
     for name, way in WAYS:
         cells = (result.cell(f"{way}_{key}", digits) for _, key, digits in COLUMNS)

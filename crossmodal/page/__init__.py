@@ -1,1 +1,1 @@
-"""Parts of the page that app.py lays out."""
+"""The page: one search over any gallery, the large view of a photo, what a run learned, and indexing a folder."""

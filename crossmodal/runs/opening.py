@@ -2,14 +2,16 @@
 
 import contextlib
 import shlex
+import threading
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import torch
+
+from crossmodal.checkpoint_format import ADVICE, FORMAT, FORMAT_VERSION, check_format
 from crossmodal.data.dataset import read_dataset
+from crossmodal.data.everyday import everyday_scenes
 from crossmodal.data.sample import NOTE, draw_sample
-from crossmodal.dual_encoder import ADVICE, FORMAT, FORMAT_VERSION, DualEncoder, check_format
-from crossmodal.encoder import Encoder
-from crossmodal.encoding.collection import encode_dataset
 from crossmodal.encoding.devices import choose_device
 from crossmodal.encoding.embeddings import (
     Embeddings,
@@ -19,15 +21,20 @@ from crossmodal.encoding.embeddings import (
     save_embeddings,
     text_path,
 )
+from crossmodal.encoding.everyday_embeddings import save_everyday
 from crossmodal.errors import CheckpointError, CrossmodalError
 from crossmodal.files import load_tensors
 from crossmodal.progress import Bars, silent
 from crossmodal.runs.folder import best_epoch, epochs_in, runs_in
-from crossmodal.towers.published_clip import is_published_clip, published_clip
+
+if TYPE_CHECKING:
+    from crossmodal.dual_encoder import DualEncoder
+    from crossmodal.encoder import Encoder
 
 CHECKPOINTS = Path("model-checkpoints")
 SAMPLE = Path("drawn-sample")
 SHIPPED = "shipped"
+_LOADING = threading.Lock()
 
 
 def default_run(checkpoints: Path = CHECKPOINTS) -> Path:
@@ -64,9 +71,13 @@ def epoch_of(checkpoint: Path) -> int:
     return epochs[0]
 
 
-def load_model(checkpoint: Path) -> tuple[DualEncoder, dict[str, Any]]:
-    """Load a checkpoint onto the best device."""
-    return DualEncoder.load(checkpoint, choose_device())
+def load_model(checkpoint: Path) -> "tuple[DualEncoder, dict[str, Any]]":
+    """Load a checkpoint onto the best device; one at a time, since transformers cannot be imported by two threads at once."""
+    with _LOADING:
+        # Here, since the towers take seconds to import, and embeddings are read without them.
+        from crossmodal.dual_encoder import DualEncoder
+
+        return DualEncoder.load(checkpoint, choose_device())
 
 
 def about_checkpoint(checkpoint: Path) -> dict[str, Any]:
@@ -76,12 +87,14 @@ def about_checkpoint(checkpoint: Path) -> dict[str, Any]:
     return {key: value for key, value in content.items() if key != "weights"}
 
 
-def open_encoder(which: Path | str, weights: Path | None = None) -> tuple[Encoder, dict[str, Any], str]:
+def open_encoder(which: Path | str, weights: Path | None = None) -> "tuple[Encoder, dict[str, Any], str]":
     """Open a checkpoint, a run's best one, or a published model by its name.
 
     Returns the model on the best device, what a checkpoint says beside its weights (of a published
     model next to nothing), and a line that names it. `weights` is a folder looked into for published ones.
     """
+    from crossmodal.towers.published_clip import is_published_clip, published_clip
+
     if is_published_clip(str(which)):
         model = published_clip(str(which), weights).to(choose_device())
         return model, {"data": {}, "recipe": {"seed": 0}}, f"{which}, as published"
@@ -100,15 +113,20 @@ def open_embeddings(checkpoint: Path, fingerprint: str, bars: Bars = silent) -> 
     absent = not image_path(folder, epoch).exists() and not text_path(folder, epoch).exists()
     if not (absent and folder.name == SHIPPED):
         return load_embeddings(folder, epoch, fingerprint, rebuild_command(checkpoint))
-    embeddings = sample_embeddings(load_model(checkpoint)[0], bars=bars)
+    model = load_model(checkpoint)[0]
+    embeddings = sample_embeddings(model, bars=bars)
     # In a folder that cannot be written they serve this session alone.
     with contextlib.suppress(CrossmodalError):
         save_embeddings(folder, epoch, fingerprint, embeddings)
+        scenes = everyday_scenes()
+        save_everyday(folder, epoch, fingerprint, scenes, torch.cat(list(model.encode_sentences(scenes))))
     return embeddings
 
 
-def sample_embeddings(model: DualEncoder, sample: Path = SAMPLE, bars: Bars = silent) -> Embeddings:
+def sample_embeddings(model: "DualEncoder", sample: Path = SAMPLE, bars: Bars = silent) -> Embeddings:
     """Encode the drawn sample, drawing it first where it is not there."""
+    from crossmodal.encoding.collection import encode_dataset
+
     captions, images = draw_sample(sample, bars=bars)
     dataset = read_dataset(captions, images, check=False).dataset
     return encode_dataset(model, dataset, {"sample": True, "note": NOTE}, workers=0, bars=bars)

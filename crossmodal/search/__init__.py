@@ -1,1 +1,1 @@
-"""Embeddings on disk, and the one search service behind the page and the command line."""
+"""One search: queries, filters, hits, the cut-off, copies and explanations over any gallery."""

@@ -18,6 +18,7 @@ LEFT_OUT = 10.0  # per cent of true pairs that may be left out of what is shown
 GALLERIES = (25, 50, 100, 250, 500, 1000, 2500, 5000)  # of more photos the best one scores higher by chance
 DRAWN = 2000  # photos, at the least, that galleries of each size are drawn of
 ROWS_AT_ONCE = 512
+LEAST = 50  # validation photos of a run; fewer tell too little
 AGREED = 3  # captions of a photo that have a word, from which on the photo shows what the word says
 OFTEN = 5  # photos that a word has to be said of, to be one that people search for
 WORD_QUERIES = 4000
@@ -140,7 +141,7 @@ def cutoff_of(checkpoint: Path, fingerprint: str) -> Cutoff | None:
     except CheckpointError:  # a checkpoint without its embeddings can be searched with all the same
         return None
     val = run.only("val")
-    if not len(val.images):
+    if len(val.images) < LEAST:
         return None
     pairs = Pairs(val.images.numpy(), val.texts.numpy(), val.caption_to_image.numpy())
     return calibrate(sentence_queries(pairs), f"{len(val.images)} validation photos of its run")

@@ -4,13 +4,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
-from crossmodal.errors import CrossmodalError
-from crossmodal.search.gallery import CaptionMatch
+from crossmodal.data.everyday import everyday_scenes
+from crossmodal.errors import CheckpointError, CrossmodalError
+from crossmodal.search.gallery import About, CaptionMatch
 from crossmodal.search.query import Encode
 from crossmodal.search.vector_index import PlainIndex, VectorIndex
 
-# Cosine from which on two captions say the same: of two captions that people wrote for one photo of Flickr8k, few are.
-NEAR_COPY = 0.9
+# Two captions say the same when their cosine is at least this, and they share at least this part of their words.
+SAME_MEANING, SAME_WORDS = 0.9, 0.5
 
 Nearest = Callable[[np.ndarray, int], list[CaptionMatch]]  # a unit vector [D], how many
 
@@ -30,6 +31,28 @@ class CaptionList:
         if not kept:
             raise CrossmodalError("The list holds no caption; it should hold one sentence a line.")
         return CaptionList(kept, encode(kept))
+
+    @staticmethod
+    def stored(about: About) -> "CaptionList":
+        """Return the everyday scenes as they lie beside the checkpoint that made a gallery.
+
+        Raises CheckpointError where they do not, or are of another model.
+        """
+        # Here, since torch takes seconds to import, and a search in an index does without.
+        from crossmodal.encoding.everyday_embeddings import everyday_path, load_everyday
+        from crossmodal.runs.opening import epoch_of
+
+        scenes = everyday_scenes()
+        path = everyday_path(about.checkpoint.parent, epoch_of(about.checkpoint))
+        return CaptionList(scenes, load_everyday(path, about.fingerprint, scenes).float().numpy())
+
+    @staticmethod
+    def everyday(about: About, encode: Encode) -> "CaptionList":
+        """Return everyday scenes by the model that made a gallery: as they are stored, else encoded now."""
+        try:
+            return CaptionList.stored(about)
+        except CheckpointError:  # what is absent or broken there can be made again
+            return CaptionList.encoded(everyday_scenes(), encode)
 
     def nearest(self, vector: np.ndarray, count: int) -> list[CaptionMatch]:
         """Return the sentences most similar to a unit vector [D], best first."""
@@ -52,8 +75,14 @@ def different(nearest: Nearest, vector: np.ndarray, count: int) -> list[CaptionM
 
 
 def _first_of_each(found: Sequence[CaptionMatch], count: int) -> Iterator[CaptionMatch]:
-    kept: list[np.ndarray] = []
+    kept: list[CaptionMatch] = []
     for match in found:
-        if len(kept) < count and not (kept and float((np.stack(kept) @ match.vector).max()) >= NEAR_COPY):
-            kept.append(match.vector)
+        if len(kept) < count and not any(_near_copies(match, other) for other in kept):
+            kept.append(match)
             yield match
+
+
+def _near_copies(one: CaptionMatch, other: CaptionMatch) -> bool:
+    words, others = (set(match.caption.lower().strip(".! ").split()) for match in (one, other))
+    shared = len(words & others) / max(1, len(words | others))
+    return shared >= SAME_WORDS and float(one.vector @ other.vector) >= SAME_MEANING

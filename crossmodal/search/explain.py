@@ -18,21 +18,23 @@ def heat_map(model: DualEncoder, image: Image.Image, query: np.ndarray) -> np.nd
 
     Each place's activations times the gradient of the similarity, summed over channels (HiResCAM,
     Draelos and Carin 2020): for mean pooling and a linear projection this is what each place adds to
-    the similarity. Below zero is zero. Raises CrossmodalError for a tower whose features are no grid.
+    the similarity. Below zero is zero. The model, in evaluation mode, may be shared by threads. Raises
+    CrossmodalError for a tower whose features are no grid.
     """
-    model.eval()
-    pixels = model.preparation(image)[None].to(model.device)
+    with torch.no_grad():
+        grid = model.image_tower.grid(model.preparation(image)[None].to(model.device))
+    if grid.dim() != 4:
+        raise CrossmodalError(
+            f"{model.image_tower.name} has no last grid to look at; this needs a convolutional tower."
+        )
     with torch.enable_grad():
-        grid = model.image_tower.grid(pixels).detach().requires_grad_()
-        if grid.dim() != 4:
-            raise CrossmodalError(
-                f"{model.image_tower.name} has no last grid to look at; this needs a convolutional tower."
-            )
+        grid.requires_grad_()
         embed: Tensor = model.project_image(model.image_tower.pooled(grid))[0]
-        (embed @ torch.from_numpy(np.array(query)).to(embed)).backward()
-    assert grid.grad is not None
-    heat = (grid.grad * grid).sum(1)[0].clamp(min=0)
-    return (heat / heat.max().clamp(min=1e-12)).detach().cpu().numpy()
+        similarity = embed @ torch.from_numpy(np.array(query)).to(embed)
+        # Of the grid alone: the model is shared by threads, and gradients would pile up in its parameters.
+        (gradient,) = torch.autograd.grad(similarity, grid)
+    heat = (gradient * grid.detach()).sum(1)[0].clamp(min=0)
+    return (heat / heat.max().clamp(min=1e-12)).cpu().numpy()
 
 
 def overlaid(image: Image.Image, heat: np.ndarray, resize: str = "squash", crop_share: float = 1.0) -> Image.Image:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from crossmodal.data.everyday import everyday_scenes
 from crossmodal.encoding.runtime import Runtime
 from crossmodal.search.captions import CaptionList, different
 from crossmodal.search.copies import Group, group_copies
@@ -137,7 +136,7 @@ class Search:
     def everyday(self) -> CaptionList:
         """Everyday scenes, the captions of photos that have none of their own; encoded when they are first asked for."""
         with self._lock:
-            self._everyday = self._everyday or CaptionList.encoded(everyday_scenes(), self.runtime.encode_sentences)
+            self._everyday = self._everyday or CaptionList.everyday(self.gallery.about, self.runtime.encode_sentences)
             return self._everyday
 
     def close(self) -> None:

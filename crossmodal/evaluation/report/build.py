@@ -1,4 +1,4 @@
-"""Puts a report together: evaluates, chooses what to show, and writes the HTML and, if asked, PNG files."""
+"""Writes a report: evaluates the models, chooses what to show, and writes an HTML file and PNG files."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,28 +8,28 @@ from typing import Any
 import altair as alt
 import torch
 
-from crossmodal.encoding.embeddings import Embeddings
+from crossmodal.encoding.embeddings import Embeddings, model_path
 from crossmodal.evaluation import charts
 from crossmodal.evaluation.compare import Comparison, against_the_best, compare
-from crossmodal.evaluation.evaluate import Asked, Say
+from crossmodal.evaluation.evaluate import ImageChoice, Say
+from crossmodal.evaluation.maps import FEWEST_IMAGES, map_coordinates, sampled_rows
 from crossmodal.evaluation.metrics import Ranks
 from crossmodal.evaluation.report import findings, html
-from crossmodal.evaluation.report.maps import FEWEST, maps
 from crossmodal.evaluation.report.photo_strips import Strip, Thumbnails, Tile
 from crossmodal.evaluation.result import NOTE
 from crossmodal.files import whole_file, write_text
 from crossmodal.progress import Bars, silent
-from crossmodal.runs.folder import results_of
+from crossmodal.runs.folder import epochs_in, results_of
 from crossmodal.runs.opening import checkpoint_of
 from crossmodal.towers.published_clip import is_published_clip
 
-QUERIES, FAILURES, PAIRS, HEAT = 8, 10, 10, 30
+QUERIES, FAILURES, CONFUSED, SIMILAR = 8, 10, 10, 30
 TOOLTIP_SIDE = 112
 
 
 @dataclass(frozen=True)
 class Shown:
-    """The one system that a report looks into: its embeddings, its ranks, where its photos are."""
+    """The system whose photos and maps a report shows: its embeddings, its ranks, the paths of its photos."""
 
     embeddings: Embeddings
     ranks: Ranks
@@ -40,38 +40,38 @@ class Shown:
         return Tile(self.paths[row], label, right)
 
 
-def report(
-    models: Sequence[Path], output: Path, png: bool, asked: Asked, bars: Bars = silent, say: Say = print
+def write_report(
+    models: Sequence[Path], output: Path, png: bool, choice: ImageChoice, bars: Bars = silent, say: Say = print
 ) -> list[Path]:
-    """Write a report on the images asked for; return the files written.
+    """Write a report on the chosen images as one HTML file; return the files written.
 
-    All models are in its tables and curves; photos and maps are of the first. With `png` the charts
-    and grids lie beside it as PNG files too, named after it.
+    All models are in its tables and curves; photos and maps are of the first. With `png` the charts and grids
+    are also written beside it as PNG files, named after it.
     """
-    compared = compare(models, asked, bars, say)
+    compared = compare(models, choice, bars, say)
     ranks = compared.systems[0].ranks
     assert ranks is not None  # every measured system has them
     shown = Shown(compared.embeddings[0], ranks, [image.path for image in compared.images.images])
     thumbnails = Thumbnails()
     first = compared.systems[0].name
-    written = html.Page("What the model learned", [first, compared.of])
+    page = html.Page("What the model learned", [first, compared.of])
     drawn: dict[str, alt.TopLevelMixin] = {}
     sheets: dict[str, list[Strip]] = {}
 
-    written.add("Figures", NOTE, html.figures([*compared.baselines, *compared.systems]), _tests(compared))
+    page.add("Figures", NOTE, html.figures([*compared.baselines, *compared.systems]), _differences(compared))
     for name, (title, says, chart) in _charts(compared, shown, thumbnails).items():
         drawn[name] = chart
-        written.add(title, says, written.chart(_spec(chart)))
-    if len(shown.paths) < FEWEST:
-        written.add("Maps", f"There is no map of fewer than {FEWEST} images.")
+        page.add(title, says, page.chart(_spec(chart)))
+    if len(shown.paths) < FEWEST_IMAGES:
+        page.add("Maps", f"There is no map of fewer than {FEWEST_IMAGES} images.")
     for name, (title, says, strips) in _grids(shown).items():
         sheets[name] = strips
-        written.add(title, says, html.strips(strips, thumbnails))
-    write_text(output, written.text())
+        page.add(title, says, html.strips(strips, thumbnails))
+    write_text(output, page.text())
     return [output, *(_pngs(output, drawn, sheets, thumbnails) if png else [])]
 
 
-def _tests(compared: Comparison) -> str:
+def _differences(compared: Comparison) -> str:
     return "".join(f'<p class="faint">{line}</p>' for line in map(html.html.escape, against_the_best(compared.systems)))
 
 
@@ -80,9 +80,11 @@ Charts = dict[str, tuple[str, str, alt.TopLevelMixin]]
 
 def _charts(compared: Comparison, shown: Shown, thumbnails: Thumbnails) -> Charts:
     found: Charts = {}
-    records = _records(compared.paths[0])
+    records, chosen = _epochs(compared.paths[0])
     if len(records) > 1:
-        both = charts.recall_curves(records).properties(width=430) | charts.loss_curve(records).properties(width=330)
+        recalls = charts.recall_curves(records, chosen).properties(width=430, height=280)
+        loss = charts.loss_curve(records, chosen).properties(width=330, height=280)
+        both = (recalls | loss).resolve_scale(color="independent", strokeDash="independent")
         found["training"] = ("Training", "Recall on the validation images, and the loss, after each epoch.", both)
     curves = {
         result.name: {
@@ -93,13 +95,13 @@ def _charts(compared: Comparison, shown: Shown, thumbnails: Thumbnails) -> Chart
         if result.ranks
     }
     found["recall"] = (
-        "Recall over K", "How often the right one is among the first K.", charts.recall_over_k(curves)
+        "Recall over K", "How often the right one is among the first K results.", charts.recall_over_k(curves)
     )  # fmt: skip
-    found["heat-map"] = (
+    found["similarity"] = (
         "Similarity of photos and captions", "A light diagonal: each photo is closest to its own caption.",
-        charts.heat_map(*_similarities(shown.embeddings)).properties(width=560),
+        charts.similarity_chart(*_similarities(shown.embeddings)).properties(width=560),
     )  # fmt: skip
-    places = maps(shown.embeddings)
+    places = map_coordinates(shown.embeddings)
     if places is not None:
         places["image"] = [thumbnails.url(shown.paths[row], TOOLTIP_SIDE) for row in places["row"]]
         both = alt.hconcat(*(charts.map_chart(part, str(name)) for name, part in places.groupby("map", sort=False)))
@@ -108,12 +110,17 @@ def _charts(compared: Comparison, shown: Shown, thumbnails: Thumbnails) -> Chart
     return found
 
 
-def _records(path: Path) -> list[dict[str, Any]]:
-    return [] if is_published_clip(str(path)) else results_of(checkpoint_of(path).parent)
+def _epochs(path: Path) -> tuple[list[dict[str, Any]], int | None]:
+    """Return the records of a run's epochs, and the epoch of the checkpoint where its name tells it."""
+    if is_published_clip(str(path)):
+        return [], None
+    checkpoint = checkpoint_of(path)
+    named = (epoch for epoch in epochs_in(checkpoint.parent) if model_path(checkpoint.parent, epoch) == checkpoint)
+    return results_of(checkpoint.parent), next(named, None)
 
 
 def _similarities(embeddings: Embeddings) -> tuple[torch.Tensor, list[str], list[str]]:
-    rows = findings.some_of(len(embeddings.images), HEAT)
+    rows = sampled_rows(len(embeddings.images), SIMILAR)
     owner = embeddings.caption_to_image.tolist()
     columns = [owner.index(row) for row in rows]
     matrix = embeddings.images[rows].float() @ embeddings.texts[columns].float().T
@@ -123,8 +130,8 @@ def _similarities(embeddings: Embeddings) -> tuple[torch.Tensor, list[str], list
 def _grids(shown: Shown) -> dict[str, tuple[str, str, list[Strip]]]:
     embeddings, ranks = shown.embeddings, shown.ranks
     texts, images = len(embeddings.texts), len(embeddings.images)
-    by_text = findings.text_queries(embeddings, ranks, findings.some_of(texts, QUERIES))
-    by_image = findings.image_queries(embeddings, ranks, findings.some_of(images, QUERIES))
+    by_text = findings.text_queries(embeddings, ranks, sampled_rows(texts, QUERIES))
+    by_image = findings.image_queries(embeddings, ranks, sampled_rows(images, QUERIES))
     bad_texts = findings.text_queries(embeddings, ranks, findings.worst(ranks.texts, FAILURES))
     bad_images = findings.image_queries(embeddings, ranks, findings.worst(ranks.images, FAILURES))
     drawn = "Drawn at random, not chosen."
@@ -132,14 +139,14 @@ def _grids(shown: Shown) -> dict[str, tuple[str, str, list[Strip]]]:
         "text-to-image": ("Text to image", f"{drawn} The right photo is framed.", _by_text(shown, by_text)),
         "image-to-text": ("Image to text", f"{drawn} The photo's own captions are framed.", _by_image(shown, by_image)),
         "failures-text-to-image": (
-            "Worst failures, text to image", "The captions whose photo came last; that photo is framed, at the end.",
+            "Worst failures, text to image", "The captions whose photo ranks worst; that photo is framed, at the end.",
             _by_text(shown, bad_texts, right_last=True),
         ),
         "failures-image-to-text": (
-            "Worst failures, image to text", "The photos whose best own caption came last.", _by_image(shown, bad_images),
+            "Worst failures, image to text", "The photos whose best own caption ranks worst.", _by_image(shown, bad_images),
         ),
-        "mistaken": (
-            "Most mistaken pairs", "Captions of the framed photo find the other one first.", _mistaken(shown),
+        "confused": (
+            "Most confused pairs", "Captions of the framed photo find the other one first.", _confused(shown),
         ),
     }  # fmt: skip
 
@@ -174,7 +181,7 @@ def _by_image(shown: Shown, queries: Sequence[findings.Matches]) -> list[Strip]:
     ]
 
 
-def _mistaken(shown: Shown) -> list[Strip]:
+def _confused(shown: Shown) -> list[Strip]:
     return [
         Strip(
             f"{pair.times} of {pair.captions} captions, such as: {shown.embeddings.captions[pair.example]}",
@@ -183,7 +190,7 @@ def _mistaken(shown: Shown) -> list[Strip]:
                 shown.photo(pair.taken_for, shown.embeddings.image_names[pair.taken_for]),
             ],
         )
-        for pair in findings.most_mistaken(shown.embeddings, PAIRS)
+        for pair in findings.most_confused(shown.embeddings, CONFUSED)
     ]
 
 

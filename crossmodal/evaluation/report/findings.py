@@ -1,6 +1,5 @@
-"""What a report shows of a model: some queries, the worst failures, what is mistaken for what."""
+"""What a report shows of a model: some queries, the worst failures, the images that it confuses."""
 
-import random
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ LONGEST_LIST = 100  # how far recall over K goes
 
 @dataclass(frozen=True)
 class Matches:
-    """A query, what came first, and where the right one is. Rows are those of the embeddings.
+    """A query, its first matches, and the rank of the right one. Rows are those of the embeddings.
 
     `query` is a caption's row for text to image, else an image's; `found` are rows of the other kind.
     """
@@ -30,8 +29,8 @@ class Matches:
 
 
 @dataclass(frozen=True)
-class Mistaken:
-    """Two images: captions of one find the other first, `times` of `captions`; one of those captions."""
+class ConfusedPair:
+    """Two images: `times` of the `captions` of `image` find `taken_for` first; `example` is such a caption."""
 
     image: int
     taken_for: int
@@ -67,19 +66,14 @@ def _matches(rows: Sequence[int], scores: Tensor, right: Tensor, ranks: Tensor) 
     ]
 
 
-def some_of(count: int, how_many: int, seed: int = 0) -> list[int]:
-    """Return some rows of `count`, drawn by the seed and not by how well they do."""
-    return sorted(random.Random(seed).sample(range(count), min(how_many, count)))
-
-
 def worst(ranks: Tensor, how_many: int) -> list[int]:
-    """Return the rows whose right item ranks last; equal ranks in the order of rows. Rank 1 is no failure."""
+    """Return the rows with the worst ranks, worst first, equal ranks in the order of rows; rank 1 is no failure."""
     order = sorted(range(len(ranks)), key=lambda row: (-int(ranks[row]), row))
     return [row for row in order[:how_many] if ranks[row] > 1]
 
 
-def most_mistaken(embeddings: Embeddings, how_many: int) -> list[Mistaken]:
-    """Return the pairs of images of which captions of the one most often find the other first."""
+def most_confused(embeddings: Embeddings, how_many: int) -> list[ConfusedPair]:
+    """Return the pairs of images where captions of the one most often find the other first."""
     images, texts = embeddings.images.float(), embeddings.texts.float()
     first = torch.cat([(rows @ images.T).argmax(1) for rows in texts.split(ROWS_AT_ONCE)]).tolist()
     owner = embeddings.caption_to_image.tolist()
@@ -89,4 +83,4 @@ def most_mistaken(embeddings: Embeddings, how_many: int) -> list[Mistaken]:
         if own != found:
             pairs.setdefault((own, found), []).append(row)
     ordered = sorted(pairs.items(), key=lambda entry: (-len(entry[1]), entry[1][0]))
-    return [Mistaken(own, found, len(rows), captions[own], rows[0]) for (own, found), rows in ordered[:how_many]]
+    return [ConfusedPair(own, found, len(rows), captions[own], rows[0]) for (own, found), rows in ordered[:how_many]]

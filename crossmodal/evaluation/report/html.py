@@ -1,4 +1,4 @@
-"""A report as one HTML file: its text, tables and photos, and charts that need no network."""
+"""A report as one HTML file: text, tables, photos, and charts that need no network."""
 
 import html
 import json
@@ -37,7 +37,7 @@ for (const place of document.querySelectorAll("[data-chart]")) {
 
 
 class Page:
-    """Sections in the order they are added."""
+    """The sections of a report, in the order in which they are added."""
 
     def __init__(self, title: str, about: Iterable[str]) -> None:
         self._title, self._about = title, list(about)
@@ -45,12 +45,12 @@ class Page:
         self._charts: list[str] = []
 
     def add(self, title: str, says: str, *content: str) -> None:
-        """Add a section with a sentence that says how to read it."""
+        """Add a section with a sentence that explains it."""
         self._sections.append((title, f"<p>{html.escape(says)}</p>{''.join(content)}"))
 
     def chart(self, spec: Mapping[str, Any]) -> str:
-        """Take in a Vega-Lite specification; return the place where it is drawn."""
-        # A caption may hold "</script>", which would end the element it stands in.
+        """Add a Vega-Lite specification to the file; return the element that shows it."""
+        # A caption may contain "</script>", which would end the element.
         self._charts.append(json.dumps(spec).replace("<", "\\u003c"))
         return f'<div class="wide"><div data-chart="chart-{len(self._charts) - 1}"></div></div>'
 

@@ -1,4 +1,4 @@
-"""The photos of a report: small, inside the file, and set together for its PNG files."""
+"""The photos of a report: thumbnails inside the HTML file, and sheets of them as PNG files."""
 
 import base64
 import io
@@ -18,7 +18,7 @@ RIGHT, INK, PAPER = "#1f9d55", "#222222", "#ffffff"
 
 @dataclass(frozen=True)
 class Tile:
-    """A photo with a line below it; framed where it is the right one. Without a photo it is text."""
+    """A photo with a line of text, framed if it is right; a tile without a photo is only text."""
 
     path: Path | None
     label: str
@@ -40,7 +40,7 @@ class Thumbnails:
         self._photos: dict[Path, Image.Image] = {}
 
     def photo(self, path: Path) -> Image.Image:
-        """Return a square of SIDE; grey where the file cannot be shown."""
+        """Return a square of SIDE pixels, grey where the photo cannot be decoded."""
         if path not in self._photos:
             try:
                 self._photos[path] = ImageOps.fit(load_photo(path, at_least=SIDE), (SIDE, SIDE))
@@ -49,13 +49,13 @@ class Thumbnails:
         return self._photos[path]
 
     def url(self, path: Path, side: int = SIDE) -> str:
-        """Return a data URL."""
+        """Return the photo as a data URL."""
         file = io.BytesIO()
         self.photo(path).resize((side, side)).save(file, "JPEG", quality=70)
         return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
 
     def sheet(self, strips: Sequence[Strip]) -> Image.Image:
-        """Return the strips as one photo."""
+        """Return all strips as one image."""
         font = ImageFont.load_default(TEXT_SIZE)
         line = TEXT_SIZE + 6
         widest = max((len(strip.tiles) for strip in strips), default=1)

@@ -1,9 +1,9 @@
-"""The backgrounds of the drawn sample, one function a place."""
+"""The backgrounds of the drawn sample, one function per place."""
 
 import random
 
-from crossmodal.data.drawing import DIM, HEIGHT, WIDTH, Canvas, Colour, mix
-from crossmodal.data.scenes import PLACES, Scene
+from crossmodal.data.drawn.drawing import DIM, HEIGHT, WIDTH, Canvas, Colour, mix
+from crossmodal.data.drawn.scenes import PLACES, Scene
 
 
 def draw_place(canvas: Canvas, scene: Scene, rng: random.Random) -> None:
@@ -164,9 +164,9 @@ def _living_room(canvas: Canvas, rng: random.Random, dim: float) -> None:
     canvas.box(x, 26, 74, 74, (250, 250, 248))
     canvas.box(x + 5, 31, 30, 64, (156, 206, 240))
     canvas.box(x + 39, 31, 30, 64, (156, 206, 240))
-    image = (x + 110) % 260
-    canvas.box(image, 40, 40, 30, (120, 84, 56))
-    canvas.box(image + 4, 44, 32, 22, rng.choice(((110, 160, 130), (200, 150, 110), (110, 130, 180))))
+    painting = (x + 110) % 260
+    canvas.box(painting, 40, 40, 30, (120, 84, 56))
+    canvas.box(painting + 4, 44, 32, 22, rng.choice(((110, 160, 130), (200, 150, 110), (110, 130, 180))))
 
 
 _PLACES = {

@@ -1,4 +1,4 @@
-"""What the drawn sample is about: scenes from a seed, and captions as different people write them."""
+"""The scenes of the drawn sample, from a seed, and captions as different people would write them."""
 
 import random
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ FURS = ("brown", "black", "white", "grey")
 
 @dataclass(frozen=True)
 class Kind:
-    """A thing that can be drawn: its words (singular), what it does, and its colours."""
+    """A thing that can be drawn: its names (singular), what it does, its colours, and how many fit in an image."""
 
     words: tuple[str, ...]
     doings: tuple[str, ...]
@@ -56,7 +56,7 @@ PLURALS = {
 
 @dataclass(frozen=True)
 class Place:
-    """Where a scene plays: the words for it, and the kinds that are found there."""
+    """The setting of a scene: the words for it, and the kinds of things that are found there."""
 
     words: tuple[str, ...]
     kinds: tuple[str, ...]
@@ -128,14 +128,14 @@ def describe(scene: Scene, rng: random.Random) -> list[str]:
     captions: list[str] = []
     for writer in writers:
         caption = writer(scene, rng)
-        while caption in captions:  # two writers may happen on the same words; they try again
+        while caption in captions:  # two writers may choose the same words
             caption = _careful(scene, rng)
         captions.append(caption)
     return captions
 
 
 def _noun(group: Group, rng: random.Random, colour: bool = True) -> str:
-    """Say what a group is: "two red cars", "a black dog"."""
+    """Return a group in words, such as "two red cars" or "a black dog"."""
     word = rng.choice(KINDS[group.kind].words)
     if group.count > 1:
         word = PLURALS.get(word, word + "s")
@@ -151,7 +151,7 @@ def _noun(group: Group, rng: random.Random, colour: bool = True) -> str:
 
 
 def _sentence(text: str, rng: random.Random) -> str:
-    """Start with a capital and end with a full stop, as most people do."""
+    """Return text as a sentence with a capital and a full stop, or, like some people, without."""
     return text if rng.random() < 0.3 else text[0].upper() + text[1:] + "."
 
 

@@ -1,14 +1,14 @@
-"""The pencil of the drawn sample: a scene becomes an image, with Pillow's shapes alone."""
+"""Draws a scene of the sample as an image, with Pillow's shapes alone."""
 
 import random
 from collections.abc import Callable
 
 from PIL import Image, ImageDraw
 
-from crossmodal.data.scenes import PLACES, Group, Scene
+from crossmodal.data.drawn.scenes import PLACES, Group, Scene
 
 WIDTH, HEIGHT = 320, 240
-SCALE = 2  # drawn twice as large, then shrunk, which smooths the edges
+SCALE = 2  # images are drawn twice as large and then shrunk, which smooths the edges
 Colour = tuple[int, int, int]
 COLOURS: dict[str, Colour] = {
     "red": (214, 48, 49), "blue": (41, 98, 217), "green": (46, 160, 67), "yellow": (250, 204, 21),
@@ -29,7 +29,7 @@ def mix(first: Colour, second: Colour, share: float) -> Colour:
 
 
 class Canvas:
-    """An image being drawn, in units of the finished image's pixels."""
+    """An image being drawn; lengths are in pixels of the finished image."""
 
     def __init__(self, top: Colour, bottom: Colour) -> None:
         ramp = Image.linear_gradient("L").resize((WIDTH * SCALE, HEIGHT * SCALE))
@@ -73,9 +73,9 @@ class Canvas:
 
 def draw_scene(scene: Scene) -> Image.Image:
     """Draw a scene: 320 x 240 RGB, the same for the same scene."""
-    # Imported here because the two modules of shapes need the Canvas above.
-    from crossmodal.data.drawn_places import draw_place
-    from crossmodal.data.drawn_things import FLYING, SIZES, THINGS, WATER
+    # Imported here, because both modules of shapes import the Canvas above.
+    from crossmodal.data.drawn.places import draw_place
+    from crossmodal.data.drawn.things import FLYING, SIZES, THINGS, WATER
 
     rng = random.Random(scene.seed)
     dim = DIM[scene.light]
@@ -86,7 +86,7 @@ def draw_scene(scene: Scene) -> Image.Image:
         draw_thing: Callable[[Canvas, float, float, float, Colour], None] = THINGS[group.kind]
         size = SIZES.get(group.kind, 46) * rng.uniform(0.9, 1.1)
         size *= 1.0 if group.count < 3 or len(scene.groups) == 1 else 0.8
-        for x in _places_in_row(group, size, rng):
+        for x in _spread_out(group, size, rng):
             y = _ground(scene.place, rng)
             if group.kind in FLYING and PLACES[scene.place].outdoors:
                 y = rng.uniform(85, 110)
@@ -98,8 +98,8 @@ def draw_scene(scene: Scene) -> Image.Image:
     return canvas.finish()
 
 
-def _places_in_row(group: Group, size: float, rng: random.Random) -> list[float]:
-    """Spread a group's things around its side of the image, within the frame."""
+def _spread_out(group: Group, size: float, rng: random.Random) -> list[float]:
+    """Return the x of each thing of a group, spread around its side of the image."""
     centre = {"left": 0.26, "right": 0.74, "middle": 0.5}[group.side] * WIDTH
     room = WIDTH * (0.84 if group.side == "middle" else 0.44)
     step = min(size * 1.25, room / group.count)

@@ -1,11 +1,11 @@
-"""The things of the drawn sample, one function a kind.
+"""The things of the drawn sample, one function per kind.
 
 Each stands on (x, y), is about `s` pixels tall or wide, and is painted in `c`.
 """
 
 from collections.abc import Callable
 
-from crossmodal.data.drawing import Canvas, Colour, mix
+from crossmodal.data.drawn.drawing import Canvas, Colour, mix
 
 DARK: Colour = (44, 44, 50)
 GLASS: Colour = (196, 226, 244)
@@ -18,6 +18,15 @@ def _deep(c: Colour) -> Colour:
     return mix(c, (0, 0, 0), 0.28)
 
 
+def _light(c: Colour, share: float) -> Colour:
+    return mix(c, (255, 255, 255), share)
+
+
+def _polygon(d: Canvas, x: float, y: float, s: float, c: Colour, *corners: tuple[float, float]) -> None:
+    """Fill a polygon whose corners are given as shares of `s`, to the right of x and above y."""
+    d.shape([(x + s * right, y - s * up) for right, up in corners], c)
+
+
 def _wheels(d: Canvas, xs: tuple[float, ...], y: float, r: float) -> None:
     for x in xs:
         d.oval(x, y, r, r, DARK)
@@ -25,33 +34,9 @@ def _wheels(d: Canvas, xs: tuple[float, ...], y: float, r: float) -> None:
 
 
 def _car(d: Canvas, x: float, y: float, s: float, c: Colour) -> None:
-    d.shape(
-        [
-            (x - s * 0.3, y - s * 0.3),
-            (x - s * 0.2, y - s * 0.55),
-            (x + s * 0.2, y - s * 0.55),
-            (x + s * 0.34, y - s * 0.3),
-        ],
-        c,
-    )
-    d.shape(
-        [
-            (x - s * 0.22, y - s * 0.32),
-            (x - s * 0.15, y - s * 0.49),
-            (x - s * 0.01, y - s * 0.49),
-            (x - s * 0.01, y - s * 0.32),
-        ],
-        GLASS,
-    )
-    d.shape(
-        [
-            (x + s * 0.03, y - s * 0.32),
-            (x + s * 0.03, y - s * 0.49),
-            (x + s * 0.16, y - s * 0.49),
-            (x + s * 0.25, y - s * 0.32),
-        ],
-        GLASS,
-    )
+    _polygon(d, x, y, s, c, (-0.3, 0.3), (-0.2, 0.55), (0.2, 0.55), (0.34, 0.3))
+    _polygon(d, x, y, s, GLASS, (-0.22, 0.32), (-0.15, 0.49), (-0.01, 0.49), (-0.01, 0.32))
+    _polygon(d, x, y, s, GLASS, (0.03, 0.32), (0.03, 0.49), (0.16, 0.49), (0.25, 0.32))
     d.box(x - s * 0.5, y - s * 0.33, s, s * 0.24, c, s * 0.07)
     d.box(x - s * 0.5, y - s * 0.16, s, s * 0.05, _deep(c))
     _wheels(d, (x - s * 0.28, x + s * 0.28), y - s * 0.08, s * 0.11)
@@ -123,15 +108,7 @@ def _horse(d: Canvas, x: float, y: float, s: float, c: Colour) -> None:
     for leg in (-0.3, -0.2, 0.14, 0.24):
         d.box(x + s * leg, y - s * 0.4, s * 0.07, s * 0.4, _deep(c), 1)
     d.oval(x, y - s * 0.48, s * 0.36, s * 0.17, c)
-    d.shape(
-        [
-            (x + s * 0.2, y - s * 0.5),
-            (x + s * 0.38, y - s * 0.92),
-            (x + s * 0.5, y - s * 0.86),
-            (x + s * 0.36, y - s * 0.42),
-        ],
-        c,
-    )
+    _polygon(d, x, y, s, c, (0.2, 0.5), (0.38, 0.92), (0.5, 0.86), (0.36, 0.42))
     d.oval(x + s * 0.5, y - s * 0.84, s * 0.15, s * 0.08, c)
     d.line([(x + s * 0.18, y - s * 0.6), (x + s * 0.36, y - s * 0.95)], _deep(_deep(c)), s * 0.06)
     d.line([(x - s * 0.34, y - s * 0.52), (x - s * 0.44, y - s * 0.24)], _deep(_deep(c)), s * 0.07)
@@ -139,42 +116,39 @@ def _horse(d: Canvas, x: float, y: float, s: float, c: Colour) -> None:
 
 def _duck(d: Canvas, x: float, y: float, s: float, c: Colour) -> None:
     d.oval(x, y - s * 0.22, s * 0.38, s * 0.22, c)
-    d.shape([(x - s * 0.3, y - s * 0.25), (x - s * 0.52, y - s * 0.45), (x - s * 0.2, y - s * 0.35)], c)
+    _polygon(d, x, y, s, c, (-0.3, 0.25), (-0.52, 0.45), (-0.2, 0.35))
     d.oval(x - s * 0.05, y - s * 0.24, s * 0.2, s * 0.11, _deep(c))
     d.oval(x + s * 0.28, y - s * 0.52, s * 0.16, s * 0.15, c)
-    d.shape([(x + s * 0.42, y - s * 0.56), (x + s * 0.62, y - s * 0.48), (x + s * 0.42, y - s * 0.44)], (240, 140, 30))
+    _polygon(d, x, y, s, (240, 140, 30), (0.42, 0.56), (0.62, 0.48), (0.42, 0.44))
     d.oval(x + s * 0.32, y - s * 0.56, s * 0.025, s * 0.025, DARK)
 
 
 def _boat(d: Canvas, x: float, y: float, s: float, c: Colour) -> None:
     d.line([(x, y - s * 0.2), (x, y - s)], WOOD, s * 0.04)
-    d.shape([(x + s * 0.04, y - s * 0.96), (x + s * 0.04, y - s * 0.28), (x + s * 0.44, y - s * 0.28)], c)
-    d.shape(
-        [(x - s * 0.04, y - s * 0.86), (x - s * 0.04, y - s * 0.28), (x - s * 0.32, y - s * 0.28)],
-        mix(c, (255, 255, 255), 0.25),
-    )
-    d.shape([(x - s * 0.46, y - s * 0.2), (x + s * 0.5, y - s * 0.2), (x + s * 0.34, y), (x - s * 0.34, y)], WOOD)
+    _polygon(d, x, y, s, c, (0.04, 0.96), (0.04, 0.28), (0.44, 0.28))
+    _polygon(d, x, y, s, _light(c, 0.25), (-0.04, 0.86), (-0.04, 0.28), (-0.32, 0.28))
+    _polygon(d, x, y, s, WOOD, (-0.46, 0.2), (0.5, 0.2), (0.34, 0), (-0.34, 0))
 
 
 def _umbrella(d: Canvas, x: float, y: float, s: float, c: Colour) -> None:
     d.line([(x, y), (x, y - s * 0.9)], (120, 90, 66), s * 0.05)
     d.half(x, y - s * 0.55, s * 0.5, s * 0.42, c)
-    d.half(x, y - s * 0.55, s * 0.17, s * 0.42, mix(c, (255, 255, 255), 0.35))
+    d.half(x, y - s * 0.55, s * 0.17, s * 0.42, _light(c, 0.35))
     d.oval(x, y - s * 0.97, s * 0.03, s * 0.03, _deep(c))
 
 
 def _ball(d: Canvas, x: float, y: float, s: float, c: Colour) -> None:
     d.oval(x, y, s * 0.4, s * 0.07, (90, 90, 80))
     d.oval(x, y - s * 0.4, s * 0.4, s * 0.4, c)
-    d.arc(x - s * 0.3, y - s * 0.4, s * 0.4, s * 0.5, 300, 60, mix(c, (255, 255, 255), 0.6), s * 0.05)
-    d.oval(x - s * 0.14, y - s * 0.56, s * 0.08, s * 0.07, mix(c, (255, 255, 255), 0.6))
+    d.arc(x - s * 0.3, y - s * 0.4, s * 0.4, s * 0.5, 300, 60, _light(c, 0.6), s * 0.05)
+    d.oval(x - s * 0.14, y - s * 0.56, s * 0.08, s * 0.07, _light(c, 0.6))
 
 
 def _balloon(d: Canvas, x: float, y: float, s: float, c: Colour) -> None:
     d.line([(x, y), (x + s * 0.06, y + s * 0.3), (x - s * 0.04, y + s * 0.7)], (120, 120, 126), 1)
-    d.shape([(x, y - s * 0.06), (x - s * 0.08, y + s * 0.06), (x + s * 0.08, y + s * 0.06)], _deep(c))
+    _polygon(d, x, y, s, _deep(c), (0, 0.06), (-0.08, -0.06), (0.08, -0.06))
     d.oval(x, y - s * 0.45, s * 0.36, s * 0.44, c)
-    d.oval(x - s * 0.13, y - s * 0.62, s * 0.07, s * 0.11, mix(c, (255, 255, 255), 0.55))
+    d.oval(x - s * 0.13, y - s * 0.62, s * 0.07, s * 0.11, _light(c, 0.55))
 
 
 def _kite(d: Canvas, x: float, y: float, s: float, c: Colour) -> None:
@@ -190,23 +164,23 @@ def _kite(d: Canvas, x: float, y: float, s: float, c: Colour) -> None:
         1.2,
     )
     d.shape([top, left, bottom, right], c)
-    d.shape([top, left, (x, y - s * 0.46)], mix(c, (255, 255, 255), 0.35))
-    d.shape([bottom, right, (x, y - s * 0.46)], mix(c, (255, 255, 255), 0.35))
+    d.shape([top, left, (x, y - s * 0.46)], _light(c, 0.35))
+    d.shape([bottom, right, (x, y - s * 0.46)], _light(c, 0.35))
 
 
 def _house(d: Canvas, x: float, y: float, s: float, c: Colour) -> None:
     d.box(x - s * 0.4, y - s * 0.52, s * 0.8, s * 0.52, c)
     d.box(x + s * 0.16, y - s * 0.98, s * 0.12, s * 0.3, (120, 90, 84))
-    d.shape([(x - s * 0.5, y - s * 0.5), (x, y - s * 0.95), (x + s * 0.5, y - s * 0.5)], (126, 72, 58))
+    _polygon(d, x, y, s, (126, 72, 58), (-0.5, 0.5), (0, 0.95), (0.5, 0.5))
     d.box(x - s * 0.08, y - s * 0.3, s * 0.17, s * 0.3, WOOD)
     for window in (-0.3, 0.16):
         d.box(x + window * s, y - s * 0.4, s * 0.15, s * 0.15, (255, 236, 160))
 
 
 def _tent(d: Canvas, x: float, y: float, s: float, c: Colour) -> None:
-    d.shape([(x - s * 0.52, y), (x - s * 0.05, y - s * 0.68), (x + s * 0.52, y)], c)
-    d.shape([(x - s * 0.52, y), (x - s * 0.05, y - s * 0.68), (x + s * 0.06, y)], mix(c, (255, 255, 255), 0.2))
-    d.shape([(x - s * 0.34, y), (x - s * 0.12, y - s * 0.46), (x - s * 0.04, y)], _deep(_deep(c)))
+    _polygon(d, x, y, s, c, (-0.52, 0), (-0.05, 0.68), (0.52, 0))
+    _polygon(d, x, y, s, _light(c, 0.2), (-0.52, 0), (-0.05, 0.68), (0.06, 0))
+    _polygon(d, x, y, s, _deep(_deep(c)), (-0.34, 0), (-0.12, 0.46), (-0.04, 0))
 
 
 def _tractor(d: Canvas, x: float, y: float, s: float, c: Colour) -> None:
@@ -227,7 +201,7 @@ def _snowman(d: Canvas, x: float, y: float, s: float, c: Colour) -> None:
     d.box(x - s * 0.15, y - s * 0.73, s * 0.3, s * 0.06, (200, 50, 50), 2)
     d.box(x - s * 0.12, y - s * 1.1, s * 0.24, s * 0.17, DARK)
     d.box(x - s * 0.18, y - s * 0.96, s * 0.36, s * 0.04, DARK)
-    d.shape([(x, y - s * 0.86), (x + s * 0.2, y - s * 0.82), (x, y - s * 0.8)], (240, 130, 30))
+    _polygon(d, x, y, s, (240, 130, 30), (0, 0.86), (0.2, 0.82), (0, 0.8))
     for side in (-1, 1):
         d.oval(x + side * s * 0.05, y - s * 0.89, s * 0.018, s * 0.018, DARK)
         d.line([(x + side * s * 0.17, y - s * 0.6), (x + side * s * 0.4, y - s * 0.74)], WOOD, 1.5)
@@ -263,7 +237,7 @@ def _apple(d: Canvas, x: float, y: float, s: float, c: Colour) -> None:
         d.oval(x + side * s * 0.14, y - s * 0.36, s * 0.28, s * 0.36, c)
     d.line([(x, y - s * 0.64), (x + s * 0.05, y - s * 0.86)], (90, 60, 40), s * 0.05)
     d.oval(x + s * 0.17, y - s * 0.8, s * 0.13, s * 0.06, (70, 150, 60))
-    d.oval(x - s * 0.2, y - s * 0.5, s * 0.06, s * 0.09, mix(c, (255, 255, 255), 0.6))
+    d.oval(x - s * 0.2, y - s * 0.5, s * 0.06, s * 0.09, _light(c, 0.6))
 
 
 def _bottle(d: Canvas, x: float, y: float, s: float, c: Colour) -> None:
@@ -286,22 +260,14 @@ def _chair(d: Canvas, x: float, y: float, s: float, c: Colour) -> None:
 def _lamp(d: Canvas, x: float, y: float, s: float, c: Colour) -> None:
     d.oval(x, y - s * 0.02, s * 0.17, s * 0.04, DARK)
     d.line([(x, y), (x, y - s * 0.8)], DARK, s * 0.04)
-    d.shape(
-        [
-            (x - s * 0.13, y - s * 1.05),
-            (x + s * 0.13, y - s * 1.05),
-            (x + s * 0.25, y - s * 0.72),
-            (x - s * 0.25, y - s * 0.72),
-        ],
-        c,
-    )
+    _polygon(d, x, y, s, c, (-0.13, 1.05), (0.13, 1.05), (0.25, 0.72), (-0.25, 0.72))
     d.box(x - s * 0.22, y - s * 0.74, s * 0.44, s * 0.03, (255, 240, 180))
 
 
 def _sofa(d: Canvas, x: float, y: float, s: float, c: Colour) -> None:
     d.box(x - s * 0.5, y - s * 0.62, s, s * 0.45, c, s * 0.08)
-    d.box(x - s * 0.42, y - s * 0.36, s * 0.41, s * 0.2, mix(c, (255, 255, 255), 0.18), 3)
-    d.box(x + s * 0.01, y - s * 0.36, s * 0.41, s * 0.2, mix(c, (255, 255, 255), 0.18), 3)
+    d.box(x - s * 0.42, y - s * 0.36, s * 0.41, s * 0.2, _light(c, 0.18), 3)
+    d.box(x + s * 0.01, y - s * 0.36, s * 0.41, s * 0.2, _light(c, 0.18), 3)
     for arm in (-0.6, 0.44):
         d.box(x + arm * s, y - s * 0.45, s * 0.16, s * 0.38, _deep(c), s * 0.06)
     d.box(x - s * 0.5, y - s * 0.18, s, s * 0.12, _deep(c), 2)

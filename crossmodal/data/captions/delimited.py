@@ -1,0 +1,198 @@
+"""Captions in lines: CSV and its kin with any delimiter and columns, and the two formats of Flickr's own files."""
+
+import csv
+import io
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from crossmodal.data.captions.rows import CAPTION_KEYS, IMAGE_KEYS, BadRow, CaptionRow, Row, rows_of_entry
+from crossmodal.errors import CaptionsError
+
+DELIMITERS = {"\t": "tabs", ";": "semicolons", "|": "bars", ",": "commas"}
+PHOTO_NAME = re.compile(r"\.(jpe?g|png|gif|webp|bmp|tiff?|heic|avif)$", re.IGNORECASE)
+CAPTION_COLUMN = re.compile(rf"({'|'.join(CAPTION_KEYS)})s?([ _-]?\d+)?")
+TOKEN_LINE = re.compile(r"(?P<image>[^\t]+?)#\d+\t(?P<caption>.*)")
+RESULTS_HEADER = ["image_name", "comment_number", "comment"]
+# Flickr30k's own file lacks the second bar in one row, hence the optional one.
+RESULTS_LINE = re.compile(r"(?P<image>[^|]+)\|\s*\d+\s*(?:\||\s)\s*(?P<caption>.*)")
+SAMPLE = 20  # lines that are looked at to tell the format
+LONGEST_RECORD = 20  # lines that a quoted caption may run over
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a file with delimiters is read; columns are counted from 0."""
+
+    delimiter: str
+    names: tuple[str, ...]  # of the columns; empty names where there is no header
+    image: int
+    captions: tuple[int, ...]
+    split: int | None = None
+    has_header: bool = True
+
+    def __str__(self) -> str:
+        if not self.has_header:
+            columns = f"without a header, image names in column {self.image + 1} and captions in {self.captions[0] + 1}"
+        else:
+            columns = f"image names from the column {self.names[self.image]!r}, captions from " + " and ".join(
+                repr(self.names[column]) for column in self.captions
+            )
+            columns += ", splits from 'split'" if self.split is not None else ""
+        return f"Read as columns separated by {DELIMITERS[self.delimiter]}: {columns}."
+
+
+def read_lines(path: Path, lines: list[str], known: str) -> tuple[str, Iterator[Row]]:
+    """Return a note that names the format, and the rows; raises CaptionsError for text of another form."""
+    first = next((number for number, line in enumerate(lines) if line.strip()), len(lines))
+    told = re.fullmatch(r"sep=([\t;|,])\s*", lines[first]) if first < len(lines) else None  # Excel's own first line
+    first += told is not None
+    sample = [line.rstrip("\r") for line in lines[first:] if line.strip()][:SAMPLE]
+    if not sample:
+        raise CaptionsError(f"{path} is empty; it should be one of: {known}.")
+    columns = [column.strip().lower() for column in sample[0].split("|")]
+    if columns == RESULTS_HEADER or sum(map(bool, map(RESULTS_LINE.fullmatch, sample))) * 2 > len(sample):
+        start = first + (columns == RESULTS_HEADER)
+        return "Read as Flickr30k's results.csv.", _matches(
+            lines, start, RESULTS_LINE, "not image_name| comment_number| comment"
+        )
+    if any(TOKEN_LINE.fullmatch(line) for line in sample):
+        return "Read as Flickr's token file.", _matches(lines, first, TOKEN_LINE, "not name.jpg#0<TAB>caption")
+    layout = _layout(sample, told[1] if told else None)
+    if layout is None:
+        raise CaptionsError(
+            f"{path} has no columns for images and captions, such as 'image' and 'caption', in its first line "
+            f"({sample[0][:60]!r}); it should be one of: {known}."
+        )
+    return str(layout), _records(lines, first + layout.has_header, layout)
+
+
+def _layout(sample: Sequence[str], separator: str | None) -> Layout | None:
+    """Tell the delimiter and the columns by the names in the header, else by the photo names in a column."""
+    delimiters = [separator] if separator else list(DELIMITERS)
+    layouts = [_with_header(sample[0], delimiter) for delimiter in delimiters]
+    layouts += [_without_header(sample, delimiter) for delimiter in delimiters]
+    return next((layout for layout in layouts if layout), None)
+
+
+def _with_header(line: str, delimiter: str) -> Layout | None:
+    names = [name.strip().lower().replace(" ", "_") for name in _fields(line, delimiter)]
+    image = next((names.index(key) for key in IMAGE_KEYS if key in names), None)
+    kinds = [match[1] if (match := CAPTION_COLUMN.fullmatch(name)) else "" for name in names]
+    kind = next((key for key in CAPTION_KEYS if key in kinds), None)
+    if image is None or kind is None:
+        return None
+    captions = tuple(column for column, own in enumerate(kinds) if own == kind)
+    return Layout(delimiter, tuple(names), image, captions, names.index("split") if "split" in names else None)
+
+
+def _without_header(sample: Sequence[str], delimiter: str) -> Layout | None:
+    rows = [fields for line in sample if len(fields := _fields(line, delimiter)) > 1]
+    width = min(map(len, rows), default=0)
+    columns = [[row[column].strip() for row in rows] for column in range(width)]
+    named = [column for column, cells in enumerate(columns) if sum(map(_names_a_photo, cells)) * 2 > len(cells)]
+    # Captions are words; numbers and other ids are not.
+    words = [
+        (sum(map(len, cells)), column)
+        for column, cells in enumerate(columns)
+        if column not in named and sum(bool(re.search(r"\w\s+\w", cell)) for cell in cells) * 2 >= len(cells)
+    ]
+    if len(named) != 1 or not words:
+        return None
+    return Layout(delimiter, ("",) * width, named[0], (max(words)[1],), has_header=False)
+
+
+def _fields(record: str, delimiter: str, strict: bool = False) -> list[str]:
+    """Return the fields of one record, or none where it cannot be parsed."""
+    try:
+        return next(csv.reader(io.StringIO(record, newline=""), delimiter=delimiter, strict=strict), [])
+    except csv.Error:
+        return []
+
+
+def _records(lines: list[str], start: int, layout: Layout) -> Iterator[Row]:
+    while start < len(lines):
+        record, end = _record(lines, start, layout)
+        where, first, start = f"line {start + 1}", lines[start], end
+        if not first.strip():
+            continue
+        if record is None:
+            name = (_fields(first, layout.delimiter) or [""])[0][:80] if layout.image == 0 else ""
+            yield BadRow(where, name, "a quotation mark is opened and not closed")
+            continue
+        fields = _fields(record, layout.delimiter)
+        if not fields:
+            yield BadRow(where, record.split(layout.delimiter)[0][:80], "the line is too long")
+            continue
+        fields = _rejoined(fields, layout)
+        if len(fields) != len(layout.names):
+            yield BadRow(where, fields[0][:80], f"{len(fields)} columns where there should be {len(layout.names)}")
+            continue
+        split = fields[layout.split] if layout.split is not None else None
+        captions = [fields[column] for column in layout.captions if fields[column].strip()]
+        for caption in captions or [""]:
+            yield from rows_of_entry(fields[layout.image], caption, where, split)
+
+
+def _record(lines: list[str], start: int, layout: Layout) -> tuple[str | None, int]:
+    """Return the record that begins at a line, and the line after it; None where its quotation mark never closes.
+
+    A quoted caption may run over several lines. They are joined only when strict CSV parses the whole with the
+    right number of columns and no two of its lines look like rows of their own, so that one stray quotation mark costs one row
+    and gives no caption to another image.
+    """
+    record = lines[start].rstrip("\r")
+    for end in range(start + 1, min(len(lines), start + LONGEST_RECORD) + 1):
+        if not _quote_is_open(record, layout.delimiter):
+            whole = end == start + 1 or (
+                len(_fields(record, layout.delimiter, strict=True)) == len(layout.names)
+                and sum(_is_a_row(line, layout) for line in record.split("\n")) <= 1
+            )
+            return (record, end) if whole else (None, start + 1)
+        if end < len(lines):
+            record += "\n" + lines[end].rstrip("\r")
+    return None, start + 1
+
+
+def _quote_is_open(record: str, delimiter: str) -> bool:
+    """Say whether a quoted field runs past the end; a quotation mark within a plain field is just text."""
+    if '"' not in record:
+        return False
+    try:
+        next(csv.reader(io.StringIO(record, newline=""), delimiter=delimiter, strict=True), None)
+    except csv.Error as error:
+        return "unexpected end" in str(error)
+    return False
+
+
+def _is_a_row(line: str, layout: Layout) -> bool:
+    """Say whether a line of a longer record has an image's name where a row of its own would have it."""
+    cells = line.split(layout.delimiter)
+    image = -1 if layout.image == len(layout.names) - 1 else layout.image
+    return len(cells) >= len(layout.names) and _names_a_photo(cells[image])
+
+
+def _names_a_photo(cell: str) -> bool:
+    return PHOTO_NAME.search(cell.strip(' "')) is not None
+
+
+def _rejoined(fields: list[str], layout: Layout) -> list[str]:
+    """Put a caption with unquoted delimiters together again, where it is the first or the last column."""
+    more = len(fields) - len(layout.names)
+    if more <= 0 or len(layout.captions) > 1:
+        return fields
+    (caption,) = layout.captions
+    if caption not in (0, len(layout.names) - 1):
+        return fields
+    joined = layout.delimiter.join(fields[caption : caption + more + 1])
+    return [*fields[:caption], joined, *fields[caption + more + 1 :]]
+
+
+def _matches(lines: list[str], start: int, pattern: re.Pattern[str], otherwise: str) -> Iterator[Row]:
+    for number, line in enumerate(lines[start:], start=start + 1):
+        match = pattern.fullmatch(line.rstrip("\r"))
+        if match:
+            yield CaptionRow(match["image"].strip(), match["caption"], f"line {number}")
+        elif line.strip():
+            yield BadRow(f"line {number}", re.split(r"[|#]", line)[0].strip()[:80], otherwise)

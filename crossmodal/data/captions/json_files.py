@@ -1,0 +1,108 @@
+"""Captions in JSON: a list, an object, COCO's and Karpathy's files, JSON lines."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from crossmodal.data.captions.rows import CAPTION_KEYS, IMAGE_KEYS, BadRow, Row, rows_of_entry
+from crossmodal.errors import CaptionsError
+
+PLURALS = (*CAPTION_KEYS, "captions", "sentences")
+
+
+def read_json(path: Path, text: str, known: str) -> tuple[str, Iterator[Row]]:
+    """Return a note that names the format, and the rows; raises CaptionsError for JSON of another form."""
+    try:
+        content = json.loads(text)
+    except RecursionError:
+        raise CaptionsError(f"{path} is JSON that is nested too deeply to hold captions.") from None
+    except ValueError as error:
+        lines = text.strip().split("\n")
+        if len(lines) > 1 and _is_object(lines[0]):
+            return "Read as JSON lines.", _lines(text.split("\n"))
+        raise CaptionsError(f"{path} looks like JSON but is not whole: {error}.") from error
+    if isinstance(content, list):
+        return "Read as a JSON list.", _entries(content)
+    images = content.get("images")
+    if isinstance(images, list) and isinstance(content.get("annotations"), list):
+        return "Read as COCO captions.", _coco(images, content["annotations"])
+    if isinstance(images, list) and any(isinstance(image, dict) and "sentences" in image for image in images[:20]):
+        return "Read as Karpathy's split file.", _karpathy(images)
+    if _first(content, IMAGE_KEYS) is not None and _first(content, PLURALS) is not None:
+        return "Read as JSON lines.", _entries([content])
+    if content and all(isinstance(value, (str, list)) for value in content.values()):
+        return "Read as a JSON object of captions by image name.", _by_name(content)
+    raise CaptionsError(
+        f"{path} is JSON with the keys {', '.join(map(str, list(content)[:6])) or '(none)'}; it should be one of: {known}."
+    )
+
+
+def _is_object(line: str) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _first(entry: Any, keys: tuple[str, ...]) -> Any:
+    """Return the first value that `entry` has for one of `keys`, or None."""
+    return next((entry[key] for key in keys if entry.get(key) is not None), None) if isinstance(entry, dict) else None
+
+
+def _image(entry: Any) -> str | None:
+    name = _first(entry, IMAGE_KEYS)
+    return name if isinstance(name, str) else None
+
+
+def _lines(lines: list[str]) -> Iterator[Row]:
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            try:
+                entry = json.loads(line)
+            except (ValueError, RecursionError):
+                yield BadRow(f"line {number}", "", "not a JSON object")
+                continue
+            yield from _entry(entry, f"line {number}")
+
+
+def _entries(entries: list[Any]) -> Iterator[Row]:
+    for number, entry in enumerate(entries, start=1):
+        yield from _entry(entry, f"entry {number}")
+
+
+def _entry(entry: Any, where: str) -> Iterator[Row]:
+    split = entry.get("split") if isinstance(entry, dict) else None
+    yield from rows_of_entry(_image(entry), _first(entry, PLURALS), where, split)
+
+
+def _by_name(content: dict[str, Any]) -> Iterator[Row]:
+    for number, (name, captions) in enumerate(content.items(), start=1):
+        yield from rows_of_entry(name, captions, f"entry {number}")
+
+
+def _coco(images: list[Any], annotations: list[Any]) -> Iterator[Row]:
+    # An id may be a number in one list and text in the other.
+    names = {str(image["id"]): _image(image) for image in images if isinstance(image, dict) and "id" in image}
+    for number, annotation in enumerate(annotations, start=1):
+        where = f"annotation {number}"
+        image_id = annotation.get("image_id") if isinstance(annotation, dict) else None
+        name = names.get(str(image_id))
+        if name is None:
+            yield BadRow(where, "", f"no image with the id {image_id}")
+        else:
+            yield from rows_of_entry(name, annotation.get("caption"), where)
+
+
+def _karpathy(images: list[Any]) -> Iterator[Row]:
+    for number, image in enumerate(images, start=1):
+        name = _first(image, ("filename", "file_name"))
+        if not isinstance(name, str):
+            yield BadRow(f"image {number}", "", "no filename")
+            continue
+        folder = image.get("filepath")  # COCO's file keeps train2014/ and val2014/ apart
+        name = f"{folder}/{name}" if isinstance(folder, str) and folder else name
+        sentences = image.get("sentences")
+        for sentence_number, sentence in enumerate(sentences if isinstance(sentences, list) else [], start=1):
+            where = f"image {number}, sentence {sentence_number}"
+            yield from rows_of_entry(name, [sentence], where, image.get("split"))

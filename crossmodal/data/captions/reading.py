@@ -1,0 +1,97 @@
+"""Reads captions: a file in any known format, or a folder of text files beside photos."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from crossmodal.data.captions.delimited import PHOTO_NAME, read_lines
+from crossmodal.data.captions.json_files import read_json
+from crossmodal.data.captions.rows import BadRow, CaptionFile, CaptionRow, Row
+from crossmodal.data.captions.text import read_text, without_surrogates
+from crossmodal.errors import CaptionsError
+
+KNOWN_FORMATS = (
+    "columns separated by commas, tabs, semicolons or bars (image,caption; also file_name, text, split and their like); "
+    "JSON lines; a JSON list or object; COCO's or Karpathy's JSON; Flickr30k's results.csv; Flickr's token file"
+)
+
+
+def read_captions(path: Path) -> CaptionFile:
+    """Read a file in any of KNOWN_FORMATS, or a folder of `photo.txt` files.
+
+    Raises CaptionsError when the file is absent, is not text, or is in none of the formats.
+    """
+    path = Path(path)
+    rows, notes = _rows_of(path)
+    good, bad = _sorted_out(rows)
+    distinct = len({(row.image, row.caption) for row in good})
+    if distinct < len(good):
+        notes.append(
+            f"Captions that an image has more than once: {len(good) - distinct:,}; evaluation keeps them, training does not."
+        )
+    return CaptionFile(path, tuple(good), tuple(bad), tuple(notes))
+
+
+def captions_by_number(path: Path) -> dict[str, list[str]]:
+    """Return all captions of each image in file order, empty ones too, so that a caption's index is its `#number`.
+
+    Raises CaptionsError as `read_captions` does.
+    """
+    found: dict[str, list[str]] = {}
+    for row in _rows_of(Path(path))[0]:
+        found.setdefault(row.image, []).append(" ".join(row.caption.split()) if isinstance(row, CaptionRow) else "")
+    return found
+
+
+def _rows_of(path: Path) -> tuple[Iterator[Row], list[str]]:
+    if path.is_dir():
+        return _sidecars(path)
+    text, notes = read_text(path)
+    if text.lstrip()[:1] in ("{", "["):
+        note, rows = read_json(path, text, KNOWN_FORMATS)
+    else:
+        # Not splitlines, which would also cut a caption at U+2028 and its like.
+        note, rows = read_lines(path, text.split("\n"), KNOWN_FORMATS)
+    return rows, [*notes, note]
+
+
+def _sidecars(folder: Path) -> tuple[Iterator[Row], list[str]]:
+    """Read the captions of `photo.jpg`, one per line, from `photo.txt`, beside it or in a folder of their own."""
+    photos = {
+        path.with_suffix(""): path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if PHOTO_NAME.search(path.name)
+    }
+    texts = sorted(folder.rglob("*.txt"))
+    beside = [path for path in texts if path.with_suffix("") in photos] or texts
+    if not beside:
+        raise CaptionsError(
+            f"The folder {folder} has no captions: it should hold a text file for each photo, such as photo.txt "
+            "for photo.jpg. A caption file is named itself with --captions."
+        )
+
+    def rows() -> Iterator[Row]:
+        for path in beside:
+            name = path.relative_to(folder).with_suffix("").as_posix()
+            for number, line in enumerate(read_text(path)[0].split("\n"), start=1):
+                if line.strip():
+                    yield CaptionRow(photos.get(path.with_suffix(""), name), line, f"{name}.txt, line {number}")
+
+    return rows(), [f"Read from {len(beside):,} text files, one caption per line."]
+
+
+def _sorted_out(rows: Iterable[Row]) -> tuple[list[CaptionRow], list[BadRow]]:
+    """Normalise white space, replace lone surrogates, and set aside rows without a name or a caption."""
+    good: list[CaptionRow] = []
+    bad: list[BadRow] = []
+    for row in rows:
+        image = without_surrogates(row.image)
+        if isinstance(row, BadRow):
+            bad.append(replace(row, image=image))
+            continue
+        caption = " ".join(without_surrogates(row.caption).split())
+        if caption and image:
+            good.append(CaptionRow(image, caption, row.where, row.split))
+        else:
+            bad.append(BadRow(row.where, image, "the caption is empty" if image else "no image name"))
+    return good, bad

@@ -1,0 +1,103 @@
+"""What every reader of captions gives: rows, and bad rows with a reason."""
+
+import ast
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+SPLIT_NAMES = {
+    "train": "train", "training": "train", "restval": "train", "val": "val", "valid": "val", "validation": "val",
+    "dev": "val", "test": "test", "testing": "test",
+}  # fmt: skip
+# The names that columns and keys have, in order of preference.
+IMAGE_KEYS = ("image", "image_name", "file_name", "filename", "filepath", "image_path", "path", "photo")
+CAPTION_KEYS = ("caption", "comment", "raw", "sentence", "text", "description", "title")
+
+
+@dataclass(frozen=True)
+class CaptionRow:
+    """One caption of one image; `where` is its line or entry in the file, for messages."""
+
+    image: str
+    caption: str
+    where: str
+    split: str | None = None
+
+
+@dataclass(frozen=True)
+class BadRow:
+    """A row that cannot be used, and why."""
+
+    where: str
+    image: str
+    reason: str
+
+    def __str__(self) -> str:
+        name = f" ({self.image})" if self.image else ""
+        return f"{self.where}{name}: {self.reason}"
+
+
+Row: TypeAlias = CaptionRow | BadRow
+
+
+@dataclass(frozen=True)
+class CaptionFile:
+    """The contents of a caption file: usable rows in file order, the others with a reason, and notes for the user.
+
+    `notes` are sentences about what was decided: the format, columns, encoding, repeated captions.
+    """
+
+    path: Path
+    rows: tuple[CaptionRow, ...]
+    bad: tuple[BadRow, ...]
+    notes: tuple[str, ...] = ()
+
+
+def rows_of_entry(image: str | None, captions: Any, where: str, split: Any = None) -> Iterator[Row]:
+    """Yield a row for each caption of an entry.
+
+    `captions` is text, a list of texts or of {"raw": text}, or text that holds a JSON or Python list. `split` is
+    the file's own word for it, or None or empty where there is none.
+    """
+    image = image.strip() if image else ""
+    name = SPLIT_NAMES.get(str(split).strip().lower()) if split else None
+    if split and name is None:
+        yield BadRow(where, image, f"the split {str(split)[:40]!r} is none of train, val and test")
+        return
+    texts = _texts(captions)
+    if not image:
+        yield BadRow(where, "", "no image name")
+    elif not texts:
+        yield BadRow(where, image, "no caption")
+    else:
+        yield from (CaptionRow(image, text, where, name) for text in texts)
+
+
+def _texts(captions: Any) -> list[str]:
+    if isinstance(captions, str):
+        listed = _list_in(captions)
+        return [captions] if listed is None else listed
+    if not isinstance(captions, list):
+        return []
+    texts = [part.get("raw") if isinstance(part, dict) else part for part in captions]
+    strings = [text for text in texts if isinstance(text, str)]
+    return strings if len(strings) == len(texts) else []
+
+
+def _list_in(cell: str) -> list[str] | None:
+    """Return the texts of a JSON or Python list in a cell; None for other text, [] for a list that is broken."""
+    if not re.match(r"\s*\[\s*['\"]", cell):
+        return None
+    for parse in (json.loads, ast.literal_eval):
+        try:
+            values = parse(cell)
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+        # Python joins strings without a comma between them, as in NumPy's lists: those are not read.
+        if isinstance(values, list) and all(isinstance(value, str) for value in values):
+            joined = parse is ast.literal_eval and re.search(r"['\"]\s+['\"]", cell)
+            return [] if joined else values
+    return []

@@ -1,0 +1,78 @@
+"""Which file or item a written name means: one class for captions, lists of images, and search."""
+
+import difflib
+import os
+import re
+import unicodedata
+from collections.abc import Iterable
+from pathlib import Path
+
+SUFFIX = re.compile(r"\.[A-Za-z]{3,4}$")
+LEAST_ALIKE = 0.75
+
+
+class KnownNames:
+    """Known names, such as `photos/p0.jpg`, and which of them another spelling means.
+
+    `folder` is the path of the folder that holds them: a written name may repeat it.
+    """
+
+    def __init__(self, names: Iterable[str], folder: Path | None = None) -> None:
+        self._names = list(names)
+        self._exact = set(self._names)
+        self._parents = Path(os.path.abspath(folder)).parts if folder else ()
+        self._spellings: list[dict[str, list[str]]] = [{}, {}, {}]
+        for name in self._names:
+            for found, key in zip(self._spellings, _keys(name, bare=True), strict=True):
+                found.setdefault(key, []).append(name)
+
+    @staticmethod
+    def below(folder: Path) -> "KnownNames":
+        """Return the names of all files below a folder, relative to it."""
+        files = (Path(parent, file) for parent, _, files in os.walk(folder) for file in files)
+        return KnownNames((file.relative_to(folder).as_posix() for file in files), folder)
+
+    def find(self, written: str) -> str | None:
+        """Return the one known name that `written` means, or None where none fits or several do.
+
+        Unicode forms, slashes and upper and lower case may differ, the suffix may be missing, and the folder's own
+        name may be repeated in front; the closest of these spellings decides.
+        """
+        if written in self._exact:
+            return written
+        for spelling in (written, self._without_parents(written)):
+            for found, key in zip(self._spellings, _keys(spelling, bare=False), strict=True):
+                if key in found:
+                    return found[key][0] if len(found[key]) == 1 else None
+        return None
+
+    def nearest(self, written: str) -> str | None:
+        """Return the known name that looks most like `written`, for "did you mean"; slow among many names."""
+        near = difflib.get_close_matches(_plain(written)[:200], [_plain(name) for name in self._names], 1, LEAST_ALIKE)
+        return next((name for name in self._names if near and _plain(name) == near[0]), None)
+
+    def _without_parents(self, written: str) -> str:
+        """Return a name without the folders that it repeats: `images/p0.jpg` in `.../images` is `p0.jpg`."""
+        parts = Path(_plain(written)).parts
+        parents = tuple(map(_plain, self._parents))
+        repeated = max(
+            (
+                count
+                for count in range(min(len(parts), len(parents)) + 1)
+                if parts[:count] == parents[len(parents) - count :]
+            ),
+            default=0,
+        )
+        return "/".join(parts[repeated:])
+
+
+def _plain(name: str) -> str:
+    """Return a name in Unicode's composed form and with forward slashes alone."""
+    return unicodedata.normalize("NFC", name).replace("\\", "/").removeprefix("./")
+
+
+def _keys(name: str, bare: bool) -> tuple[str, str, str]:
+    """Return the spellings by which a name is found, closest first; the last has no suffix if `bare`."""
+    plain = _plain(name)
+    folded = plain.casefold()
+    return plain, folded, SUFFIX.sub("", folded) if bare else folded

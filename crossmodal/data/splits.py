@@ -1,0 +1,83 @@
+"""The splits of a data set: given with its captions, listed beside them, or drawn."""
+
+import random
+from collections.abc import Callable, Collection, Iterable, Sequence
+from pathlib import Path
+
+from crossmodal.data.captions import CaptionRow
+from crossmodal.errors import CaptionsError, CrossmodalError
+
+SPLITS = ("train", "val", "test")
+# The list files that data sets come with, looked for beside the caption file.
+SPLIT_FILES = {
+    "train": ("train.txt", "Flickr_8k.trainImages.txt"),
+    "val": ("val.txt", "Flickr_8k.devImages.txt"),
+    "test": ("test.txt", "Flickr_8k.testImages.txt"),
+}
+
+
+def read_names(path: Path) -> list[str]:
+    """Read a list of image names, one per line; raises CrossmodalError when it is absent or empty."""
+    try:
+        names = [line.strip() for line in Path(path).read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise CrossmodalError(f"The list of image names {path} cannot be read ({error}).") from error
+    if not names:
+        raise CrossmodalError(f"The list of image names {path} is empty; it should hold one name per line.")
+    return names
+
+
+def splits_in(rows: Iterable[CaptionRow]) -> dict[str, str]:
+    """Return the split of each image that has one in the caption file; raises CaptionsError where it has two."""
+    splits: dict[str, str] = {}
+    for row in rows:
+        if row.split and splits.setdefault(row.image, row.split) != row.split:
+            raise CaptionsError(
+                f"{row.where}: {row.image} is in the split {row.split} here and in {splits[row.image]} above; "
+                "an image may be in one split only."
+            )
+    return splits
+
+
+def splits_beside(present: Collection[str], folder: Path, find: Callable[[str], str | None]) -> dict[str, str]:
+    """Return the splits of the images `present` by the lists in a folder; {} without a list for val or test.
+
+    `find` returns the image that a listed name means. Without a list for train, the other images are train.
+    Raises CrossmodalError where two lists have the same image.
+    """
+    known = set(present)
+    lists: dict[str, set[str]] = {}
+    for split, candidates in SPLIT_FILES.items():
+        found = next((folder / name for name in candidates if (folder / name).is_file()), None)
+        if found:
+            lists[split] = {name if name in known else find(name) or name for name in read_names(found)}
+    if "val" not in lists and "test" not in lists:
+        return {}
+    for first, second in (("train", "val"), ("train", "test"), ("val", "test")):
+        both = lists.get(first, set()) & lists.get(second, set())
+        if both:
+            raise CrossmodalError(
+                f"{len(both)} images are both in the {first} and the {second} list in {folder}, "
+                f"the first is {min(both)}; an image may be in one split only."
+            )
+    named = {name: split for split, names in lists.items() for name in names}
+    rest = {} if "train" in lists else dict.fromkeys(present, "train")
+    return {name: split for name, split in (rest | named).items() if name in known}
+
+
+def draw_splits(images: Collection[str], ratios: Sequence[float], seed: int) -> dict[str, str]:
+    """Draw a split for each image; it depends on the names and the seed, not on the order of the file.
+
+    Raises CrossmodalError for ratios that are not three shares of 1.
+    """
+    if len(ratios) != 3 or min(ratios) < 0 or abs(sum(ratios) - 1) > 1e-6 or ratios[0] == 0:
+        raise CrossmodalError(
+            f"The split ratios {', '.join(map(str, ratios))} should be three shares for train, val and test "
+            "that add up to 1, for example 0.8 0.1 0.1."
+        )
+    names = sorted(images)
+    random.Random(seed).shuffle(names)
+    val_from = round(ratios[0] * len(names))
+    test_from = round((ratios[0] + ratios[1]) * len(names))
+    bounds = ((0, val_from), (val_from, test_from), (test_from, len(names)))
+    return {name: split for split, (low, high) in zip(SPLITS, bounds, strict=True) for name in names[low:high]}

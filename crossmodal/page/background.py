@@ -1,0 +1,95 @@
+"""Work that the page does in the background: drawing the sample, indexing a folder; any session can watch it."""
+
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from crossmodal.data.sample import draw_sample
+from crossmodal.encoding.runtime import Exported
+from crossmodal.page.address import run_again
+from crossmodal.page.options import SAMPLE
+from crossmodal.page.shared import Progress, Work
+from crossmodal.photos.index import index_photos
+from crossmodal.photos.store import DATABASE, Store, index_folder
+from crossmodal.photos.update import Changes, Step
+
+EVERY = 0.7  # seconds between looks at work
+REFRESH = 3.0  # seconds between fresh results while photos are added, at the least
+
+_LOCK = threading.Lock()
+_DRAWING: list[Work[None]] = []
+_INDEXING: dict[Path, Work[Changes]] = {}
+
+
+@st.fragment(run_every=EVERY)
+def watch(work: Work[Any], refresh: float | None = None) -> None:
+    """Show how far some work is, and the page anew when it is done, or every `refresh` seconds where that is given."""
+    now = time.monotonic()
+    if work.finished or (refresh and now - st.session_state.get("refreshed", now) > refresh):
+        st.session_state.pop("refreshed", None)
+        run_again()
+    st.session_state.setdefault("refreshed", now)
+    st.progress(work.progress.share, work.progress.text)
+
+
+def drawing() -> Work[None] | None:
+    """Return the work that draws the sample, begun once for the whole server; None when the sample is there."""
+    if (SAMPLE / "sample.json").is_file():
+        return None
+    with _LOCK:
+        if not _DRAWING:
+            _DRAWING.append(Work("Drawing the sample", lambda work: draw_sample(SAMPLE, bars=work.bars) and None))
+        return _DRAWING[0]
+
+
+def indexing(photos: Path) -> Work[Changes] | None:
+    """Return the last run over a folder since the server started, at work or finished."""
+    return _INDEXING.get(photos.resolve())
+
+
+def index(photos: Path, checkpoint: Path | None) -> None:
+    """Begin to index a folder, or to bring its index up to date, unless that is under way; `checkpoint` makes a new index."""
+    place = photos.resolve()
+    with _LOCK:
+        before = _INDEXING.get(place)
+        if before is None or before.finished:
+            _INDEXING[place] = Work("Looking through the folder", lambda work: _index(work, photos, checkpoint))
+
+
+def _index(work: Work[Changes], photos: Path, checkpoint: Path | None) -> Changes:
+    _prepare_model(work, photos, checkpoint)
+    work.progress = Progress("Looking through the folder")
+
+    def watched(step: Step) -> None:
+        detail = f" so far, {step.photos_per_second:.0f} a second, {step.seconds_left:.0f} s left"
+        work.progress = Progress("Indexing", step.photos, step.photos_in_all, detail)
+
+    return index_photos(photos, default=checkpoint, watch=watched)
+
+
+def _prepare_model(work: Work[Changes], photos: Path, checkpoint: Path | None) -> None:
+    """Prepare the model where that was not done on this machine, which takes longer than hundreds of photos."""
+    from crossmodal.encoding.openvino_export import fastest_runtime
+    from crossmodal.photos.opening import maker_of
+    from crossmodal.runs.opening import about_checkpoint, checkpoint_of, default_run, load_model
+
+    folder = index_folder(photos)
+    if (folder / DATABASE).is_file():
+        with Store(folder, writable=False) as store:
+            maker = maker_of(store)
+        if Exported.of(maker.fingerprint):
+            return
+        path = maker.checkpoint
+    else:
+        path = checkpoint_of(checkpoint or default_run())
+        if Exported.of(about_checkpoint(path)["fingerprint"]):
+            return
+    with work.bars("Preparing the model for this machine, once", 3, "step") as advance:
+        advance(1)
+        model, content = load_model(path)
+        advance(1)
+        fastest_runtime(model, content["fingerprint"])
+        advance(1)

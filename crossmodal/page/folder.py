@@ -1,0 +1,48 @@
+"""A folder of one's own: indexing it, and the files of it that cannot be used."""
+
+from pathlib import Path
+
+import streamlit as st
+
+from crossmodal.page.background import REFRESH, index, indexing, watch
+from crossmodal.photos.store import DATABASE, Store, index_folder
+from crossmodal.photos.summary import counted, summary
+
+SEEN = "indexing seen"  # the folder whose indexing this session has watched
+
+
+def index_section(photos: Path, checkpoint: Path | None, slow: float) -> None:
+    """Let the user index a folder, and show how far that is; `slow` is how long it takes to open the index, in seconds."""
+    work = indexing(photos)
+    if work and not work.finished:
+        st.session_state[SEEN] = photos
+        watch(work, max(REFRESH, 10 * slow))
+        return
+    there = (index_folder(photos) / DATABASE).is_file()
+    if work and work.error:
+        st.error(str(work.error))
+    elif work and (changes := work.result()) and st.session_state.pop(SEEN, None) == photos:
+        with Store(index_folder(photos), writable=False) as store:
+            many = sum(1 for _ in store.photos())
+        st.success(summary(changes, many, ()))
+    if not there:
+        st.markdown("This folder is not indexed yet. Photos can be searched as soon as the first ones are.")
+    st.button(
+        "Look for new photos" if there else "Index this folder", key="index photos", type="secondary" if there else "primary",
+        on_click=index, args=(photos, checkpoint),
+    )  # fmt: skip
+    if there:
+        unusable(photos)
+
+
+def unusable(photos: Path) -> None:
+    """List the files that cannot be used, with the reasons, where there are some."""
+    with Store(index_folder(photos), writable=False) as store:
+        skipped = store.skipped()
+    if skipped:
+        with st.expander(f"{counted(len(skipped), 'file')} cannot be used"):
+            st.dataframe(
+                {"File": list(skipped), "Reason": [reason for _, reason in skipped.values()]},
+                hide_index=True,
+                width="stretch",
+            )

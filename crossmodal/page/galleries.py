@@ -1,0 +1,177 @@
+"""The galleries that the page can search, opened in the background once for the whole server."""
+
+import contextlib
+import threading
+from collections.abc import Hashable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from crossmodal.errors import CheckpointError, CrossmodalError
+from crossmodal.galleries import maker_of_run, open_run
+from crossmodal.page.address import Asked
+from crossmodal.page.examples import examples
+from crossmodal.page.options import SAMPLE, SHIPPED, Options
+from crossmodal.page.shared import Kept, Work, stamp
+from crossmodal.photos.gallery import FolderGallery
+from crossmodal.photos.store import DATABASE, VECTORS, index_folder
+from crossmodal.runs.folder import best_epoch, epochs_in, runs_in
+from crossmodal.runs.models import LazyRuntime, Maker
+from crossmodal.search.gallery import About
+from crossmodal.search.in_memory import PhotosInMemory
+from crossmodal.search.search import Search
+
+if TYPE_CHECKING:
+    from crossmodal.search.run_gallery import RunGallery
+
+MODELS = 4  # runtimes that are kept; the one that was used longest ago is let go
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The gallery that a session looks at, and the run and epoch behind it; `folder` alone has a folder."""
+
+    name: str
+    run: Path | None = None
+    epoch: int = 0
+    folder: Path | None = None
+
+    @property
+    def checkpoint(self) -> Path | None:
+        """The checkpoint of the run."""
+        return self.run / f"model_epoch_{self.epoch}.pt" if self.run else None
+
+
+def own_runs(options: Options) -> list[Path]:
+    """Return the folders of runs but for the shipped one, newest first."""
+    return [run for run in runs_in(options.checkpoints) if run != SHIPPED]
+
+
+def labels(options: Options, run: Path | None) -> dict[str, str]:
+    """Return the galleries that can be chosen, with what a user reads."""
+    found: dict[str, str] = {}
+    if run:
+        found |= {"val": f"Validation photos of {run.name}", "all": f"All photos of {run.name}"}
+    if epochs_in(SHIPPED):
+        found["sample"] = "The drawn sample"
+    return found | {"folder": "A folder of yours"}
+
+
+def chosen(asked: Asked, options: Options) -> Chosen:
+    """Return what the address means; raises CheckpointError for a run, or an epoch, that is not there."""
+    runs = own_runs(options)
+    names = {run.name: run for run in runs}
+    if asked.run and asked.run not in names:
+        raise CheckpointError(f"There is no run {asked.run} in {options.checkpoints}; choose another one.")
+    run = names.get(asked.run) or (runs[0] if runs else None)
+    known = labels(options, run)
+    name = asked.gallery if asked.gallery in known else "folder" if options.photos else next(iter(known))
+    if name == "folder":
+        place = asked.folder or str(options.photos or "")
+        return Chosen(name, run, _epoch(run, asked.epoch), Path(place).expanduser() if place.strip() else None)
+    if name == "sample":
+        return Chosen(name, SHIPPED, best_epoch(SHIPPED) or 0)
+    return Chosen(name, run, _epoch(run, asked.epoch))
+
+
+def _epoch(run: Path | None, asked: int) -> int:
+    if run is None:
+        return 0
+    if asked and asked not in epochs_in(run):
+        raise CheckpointError(f"The run {run.name} has no epoch {asked}; choose another one.")
+    return asked or best_epoch(run) or 0
+
+
+class Opened:
+    """An open gallery and its split views, each with its search; they share vectors, indexes and the model."""
+
+    def __init__(self, gallery: PhotosInMemory, maker: Maker, run: "RunGallery | None" = None) -> None:
+        """`run` is the gallery again where it is that of a run, which has splits."""
+        self.gallery, self.maker, self.run = gallery, maker, run
+        self.runtime = runtime_of(maker)
+        self.examples = examples(gallery)
+        self._searches: dict[str, Search] = {}
+        self._lock = threading.Lock()
+        # While the user is still typing, so that the first query does not wait for the model.
+        threading.Thread(target=self._open_model, daemon=True).start()
+
+    def _open_model(self) -> None:
+        with contextlib.suppress(CrossmodalError):  # the first query says what is wrong
+            self.runtime.encode_sentences(["a photo"])
+
+    def search(self, split: str = "all") -> Search:
+        """Return the search of one split of a run, or of all photos; raises CrossmodalError for an empty split."""
+        with self._lock:
+            if split not in self._searches:
+                self._searches[split] = Search(self.run.only(split) if self.run else self.gallery, self.runtime)
+            return self._searches[split]
+
+    @property
+    def about(self) -> About:
+        """What the gallery is."""
+        return self.gallery.about
+
+
+_RUNTIMES: dict[str, LazyRuntime] = {}
+_RUNTIMES_LOCK = threading.Lock()
+
+
+def runtime_of(maker: Maker) -> LazyRuntime:
+    """Return the runtime of a model, one for all galleries that it made and all sessions; opened when it is first used."""
+    with _RUNTIMES_LOCK:
+        runtime = _RUNTIMES.pop(maker.fingerprint, None) or LazyRuntime(maker.runtime)
+        _RUNTIMES[maker.fingerprint] = runtime
+        if len(_RUNTIMES) > MODELS:
+            del _RUNTIMES[next(iter(_RUNTIMES))]
+        return runtime
+
+
+def _bytes(opened: Opened) -> int:
+    texts = opened.run.embeddings.texts.nbytes if opened.run else 0
+    return 2 * (opened.gallery.vectors.nbytes + texts)  # the vectors, and the indexes that may be made of them
+
+
+GALLERIES = Kept(_bytes)
+
+
+def opening(choice: Chosen, options: Options) -> Work[Opened] | None:
+    """Return the work that opens a gallery, shared by all sessions; None for a folder that has no index."""
+    if choice.name == "folder":
+        return _folder(choice.folder)
+    assert choice.run
+    return _run(choice.run, choice.epoch, SAMPLE / "images" if choice.name == "sample" else options.images)
+
+
+def opening_of_run(choice: Chosen, options: Options) -> Work[Opened] | None:
+    """Return the work that opens the run behind what is chosen: of a folder's gallery, the shipped one where there is no other."""
+    if choice.run and choice.name != "sample":
+        return _run(choice.run, choice.epoch, options.images)
+    return _run(SHIPPED, best_epoch(SHIPPED) or 0, SAMPLE / "images") if epochs_in(SHIPPED) else None
+
+
+def _run(run: Path, epoch: int, images: Path | None) -> Work[Opened]:
+    files = [run / f"{kind}_epoch_{epoch}.pt" for kind in ("model", "img_embeds", "txt_embeds")]
+
+    def work(work: Work[Opened]) -> Opened:
+        gallery = open_run(files[0], images, work.bars)
+        return Opened(gallery, maker_of_run(gallery), gallery)
+
+    return GALLERIES.get((str(run), epoch, str(images)), stamp(*files), "Opening the gallery", work)
+
+
+def _folder(photos: Path | None) -> Work[Opened] | None:
+    if photos is None:
+        return None
+    if not photos.is_dir():
+        raise CrossmodalError(f"The folder of photos {photos} is not there.")
+    folder = index_folder(photos)
+    files = [folder / name for name in (DATABASE, f"{DATABASE}-wal", VECTORS)]
+    if not files[0].is_file():
+        return None
+
+    def work(work: Work[Opened]) -> Opened:
+        gallery = FolderGallery(folder, to_stay=True)
+        return Opened(gallery, gallery.maker)
+
+    key: Hashable = str(photos.resolve())
+    return GALLERIES.get(key, stamp(*files), "Opening the index", work)

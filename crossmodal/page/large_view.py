@@ -1,0 +1,186 @@
+"""The large view of a photo, the same for all galleries."""
+
+import html
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+import streamlit as st
+
+from crossmodal.data.decoding import load_photo, opened_photo
+from crossmodal.errors import CrossmodalError
+from crossmodal.page.address import change
+from crossmodal.page.components import Step, bars, grid, large_photo
+from crossmodal.page.photo_files import keep_image, url_of
+from crossmodal.page.shared import Kept
+from crossmodal.runs.models import Maker
+from crossmodal.search.hit import Hit
+from crossmodal.search.query import Query
+from crossmodal.search.search import Search
+
+LARGE = 1000  # pixels
+SIMILAR = 8
+SCENES = 4
+MODELS = Kept(lambda model: sum(weight.nbytes for weight in model.parameters()), 300_000_000)
+OPEN = "open photo"  # the state: the id of the photo, the ids beside it, and the gallery that it is of
+
+
+def open_photo(photo_id: str, among: Sequence[str], gallery: str) -> None:
+    """Open a photo in the large view when the page is laid out; `among` are the ids beside it."""
+    st.session_state[OPEN] = (photo_id, tuple(among), gallery)
+
+
+def _close() -> None:
+    st.session_state.pop(OPEN, None)
+
+
+def opened_in() -> str | None:
+    """Return the gallery of the photo that is open, if one is."""
+    state = st.session_state.get(OPEN)
+    return state[2] if state else None
+
+
+def large_view(search: Search, maker: Maker, hits: Sequence[Hit], query: Query | None) -> None:
+    """Show the photo that is open; `hits` are what was found for `query`."""
+    photo_id, among, _ = st.session_state[OPEN]
+    found = {hit.id: hit for hit in hits}
+    try:
+        hit = found.get(photo_id) or search.hit(photo_id)
+        names = {one: search.hit(one).name for one in _beside(photo_id, among) if one}
+    except CrossmodalError:  # the photo went with its gallery
+        _close()
+        return
+    title = "".join(
+        f"\\{c}" if not c.isalnum() and c.isascii() and c != " " else c for c in hit.name.rpartition("/")[2]
+    )
+    show = st.dialog(title, width="large", on_dismiss=_close)(_content)
+    show(search, maker, hit, names, query if photo_id in found else None)
+
+
+def _beside(photo_id: str, among: Sequence[str]) -> tuple[str | None, str | None]:
+    if photo_id not in among:
+        return None, None
+    at = among.index(photo_id)
+    return (among[at - 1] if at else None), (among[at + 1] if at + 1 < len(among) else None)
+
+
+def _content(search: Search, maker: Maker, hit: Hit, names: dict[str, str], query: Query | None) -> None:
+    try:
+        _shown(search, maker, hit, names, query)
+    except CrossmodalError as error:
+        st.error(str(error))
+
+
+def _shown(search: Search, maker: Maker, hit: Hit, names: dict[str, str], query: Query | None) -> None:
+    _, among, gallery = st.session_state[OPEN]
+    before, after = _beside(hit.id, among)
+    place = f"{among.index(hit.id) + 1} of {len(among)}" if hit.id in among else ""
+    left, right = st.columns([3, 2], gap="medium")
+    with right:
+        st.html(_data(hit))
+        why = query is not None and st.toggle(
+            "Why it matched", key="why", help="Warm places of the photo, and words with long bars, made it match."
+        )
+        url = url_of(hit.id, hit.path, "large")
+        if why and query is not None:
+            url = _heat(maker, hit, query) or url
+            _words_that_count(search, hit, query)
+        if st.button("Search like this", key="search like this", width="stretch", icon=":material/image_search:"):
+            change(like=hit.id, words="", picture="", weaker=False, filters={}, **_elsewhere(gallery))
+            _close()
+            st.session_state["to search"] = True
+            st.rerun()
+        _captions(search, hit)
+    with left:
+        step = large_photo(hit, Step(place, names.get(before or "", ""), names.get(after or "", "")), url)
+    similar = search.photos(search.query(like=hit.id), SIMILAR, cut_off=False, without=hit.id).hits
+    st.markdown("**Similar photos**")
+    other = grid(similar, "similar photos", "Similar photos", scores=False, small=True)
+    if other:
+        open_photo(other, among if other in among else [one.id for one in similar], gallery)
+        st.rerun()
+    if step and (beside := after if step > 0 else before):
+        open_photo(beside, among, gallery)
+        st.rerun()
+
+
+def _elsewhere(gallery: str) -> dict[str, str]:
+    return {"gallery": gallery.removeprefix("run ")}
+
+
+def _data(hit: Hit) -> str:
+    """Return what is known of a photo; of one whose gallery knows nothing, what its file says."""
+    facts = dict(hit.facts)
+    if "width" not in facts and hit.path.is_file():
+        try:
+            with opened_photo(hit.path, hit.name) as photo:
+                facts |= {"width": photo.width, "height": photo.height, "bytes": hit.path.stat().st_size}
+        except CrossmodalError as error:
+            facts["problem"] = str(error)
+    rows = {
+        "Path": hit.name,
+        "Date": datetime.fromisoformat(facts["date"]).strftime("%d %B %Y, %H:%M") if facts.get("date") else "",
+        "Size": f"{facts['width']:,} × {facts['height']:,} pixels" if "width" in facts else "",
+        "File": f"{facts['bytes'] / 1e6:.2f} MB" if "bytes" in facts else "",
+        "Camera": facts.get("camera", ""),
+        "Problem": facts.get("problem", ""),
+        "Similarity": f"{hit.score:.3f}" if hit.score else "",
+        "Same file": ", ".join(copy.photo.name for copy in hit.copies if copy.exact),
+        "Copies": ", ".join(copy.photo.name for copy in hit.copies if not copy.exact),
+    }
+    items = "".join(f"<dt>{name}</dt><dd>{html.escape(value)}</dd>" for name, value in rows.items() if value)
+    return f'<dl class="cm-data">{items}</dl>'
+
+
+def _captions(search: Search, hit: Hit) -> None:
+    if hit.photo.captions:
+        st.markdown("**Its captions**")
+        st.html(
+            '<ul class="cm-captions">'
+            + "".join(f"<li>{html.escape(caption)}</li>" for caption in hit.photo.captions)
+            + "</ul>"
+        )
+    else:
+        st.markdown("**Everyday scenes that fit**")
+        with st.spinner("Encoding everyday scenes, once for this model ..."):
+            scenes = search.captions(search.query(like=hit.id), SCENES)
+        bars([(scene.caption, scene.score) for scene in scenes])
+
+
+def _words_that_count(search: Search, hit: Hit, query: Query) -> None:
+    """Show how much each word of the query counts."""
+    from crossmodal.search.explain import word_weights
+
+    vector, encode = search.gallery.vector(hit.id), search.runtime.encode_sentences
+    weights = [
+        (word, weight * term.weight) for term in query.terms for word, weight in word_weights(encode, term.text, vector)
+    ]
+    if weights:
+        st.markdown("**How much the similarity falls without each word**")
+        bars(weights, most=max(0.05, *(abs(weight) for _, weight in weights)))
+
+
+def _heat(maker: Maker, hit: Hit, query: Query) -> str | None:
+    """Return where the photo lies with the heat map of a query over it; None where there is no heat map."""
+    known: dict[tuple[str, bytes], str] = st.session_state.setdefault("heat maps", {})
+    key = hit.id, query.vector.tobytes()
+    try:
+        if key not in known:
+            with st.spinner("Looking where the photo is like the query ..."):
+                from crossmodal.search.explain import (  # brings the towers, which take seconds to import
+                    heat_map,
+                    overlaid,
+                )
+
+                work = MODELS.get(maker.fingerprint, None, "Loading the model", lambda work: maker.model()[1])
+                model, photo = work.result(), load_photo(Path(hit.path), at_least=LARGE)
+                assert model is not None
+                photo.thumbnail((LARGE, LARGE))
+                prepare = model.preparation
+                heat = heat_map(model, photo, query.vector)
+            known.clear()  # one for each session; the others are quick to make again
+            known[key] = keep_image(overlaid(photo, heat, prepare.resize, prepare.crop_share))
+    except CrossmodalError as error:
+        st.caption(f"There is no heat map: {error}")
+        return None
+    return f"pictures/{known[key]}"

@@ -1,0 +1,39 @@
+"""What stands after `--` on the command line of the page."""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from crossmodal.errors import CrossmodalError
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+SHIPPED = ROOT / "model-checkpoints" / "shipped"
+SAMPLE = ROOT / "drawn-sample"
+
+
+@dataclass(frozen=True)
+class Options:
+    """Where the page looks: a folder of runs, the photos of a run if they were moved, a folder to begin with."""
+
+    checkpoints: Path = ROOT / "model-checkpoints"
+    images: Path | None = None
+    photos: Path | None = None
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise CrossmodalError(
+            f"The page was started with options that it does not know ({message}), so they were left out. It knows: "
+            "streamlit run app.py -- [--checkpoints DIR] [--images DIR] [--photos DIR]"
+        )
+
+
+def options(arguments: Sequence[str]) -> Options:
+    """Read the options; raises CrossmodalError for unknown ones, `--help` among them."""
+    parser = _Parser(add_help=False)
+    parser.add_argument("--checkpoints", type=Path, default=Options.checkpoints)
+    parser.add_argument("--images", type=Path)
+    parser.add_argument("--photos", type=Path)
+    return Options(**vars(parser.parse_args(list(arguments))))

@@ -1,0 +1,221 @@
+"""The search and what it found, for any gallery."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import streamlit as st
+
+from crossmodal.errors import CrossmodalError
+from crossmodal.page.address import COUNTS, Asked, bound, change
+from crossmodal.page.components import bars, grid, picture_input
+from crossmodal.page.downloads import downloads
+from crossmodal.page.galleries import Opened
+from crossmodal.page.language import HINT, mostly_unknown, vocabulary_of
+from crossmodal.page.large_view import open_photo
+from crossmodal.page.photo_files import PICTURES, Known
+from crossmodal.search.captions import CaptionList
+from crossmodal.search.filters import NO_FILTERS
+from crossmodal.search.hit import Answer, Hit
+from crossmodal.search.query import Query
+from crossmodal.search.search import Search
+
+QUESTION = "What should be in the photo?"
+SCORES = "The number on a photo is its cosine similarity with what you ask for, at most 1: the higher, the more alike. Compare it within one search."
+CAPTIONS = 8
+VECTORS: Known[np.ndarray] = Known(200)
+LISTS: Known[CaptionList] = Known(8)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the page shows: photos, and the query that they answer; None before anything is asked."""
+
+    hits: Sequence[Hit] = ()
+    query: Query | None = None
+
+
+def ask(asked: Asked) -> None:
+    """Let the user say what is looked for: words, a picture, or both."""
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        _words(asked)
+        known = _picture(asked)
+    if asked.picture and not known:
+        st.caption("The picture of this search is no longer here; add it again.")
+    elif asked.picture and asked.words.strip():
+        st.slider("Weight of the picture beside the words", 0.1, 3.0, step=0.1, **bound("weight", asked.weight))
+
+
+def _words(asked: Asked) -> None:
+    st.text_input(
+        QUESTION, placeholder="two dogs in the snow", icon=":material/search:", type="search",
+        help="Terms can be added and taken away: dog + beach - people. A number before a colon weighs a term: 2:dog + cat.",
+        **bound("words", asked.words, lambda words: {"words": words, "like": "", "weaker": False}),
+    )  # fmt: skip
+
+
+def _picture(asked: Asked) -> bool:
+    """Let the user add a picture, or take it away; return whether the one that is asked for is here."""
+    known = PICTURES.get(asked.picture) is not None
+    picture_input(
+        f"pictures/{asked.picture}" if known else None,
+        lambda token: change(picture=token, like="", weaker=False),
+        lambda: change(picture="", weight=1.0),
+    )
+    return known
+
+
+def show(opened: Opened, search: Search, asked: Asked, gallery: str, absent: str) -> Found:
+    """Show what is found; before anything is asked, some photos and examples. `absent` stands where a file is missing."""
+    found = _found(opened, search, asked, absent)
+    hits = found.hits
+    chosen = grid(
+        hits,
+        "results",
+        "Photos that were found" if found.query else "Photos of this gallery",
+        bool(found.query),
+        absent=absent,
+    )
+    if chosen:
+        open_photo(chosen, [hit.id for hit in hits], gallery)
+    if found.query and hits:
+        st.caption(SCORES)
+        _more(asked, hits)
+    if asked.picture and PICTURES.get(asked.picture):
+        _captions(opened, search, asked)
+    return found
+
+
+def _found(opened: Opened, search: Search, asked: Asked, absent: str) -> Found:
+    filters = asked.as_filters()
+    if asked.nothing or (asked.picture and not (asked.words or asked.like or PICTURES.get(asked.picture))):
+        hits = search.newest(asked.count, filters)
+        _before_asking(opened, search, asked, hits)
+        return Found(hits)
+    if asked.words and mostly_unknown(asked.words, vocabulary_of(opened.about)):
+        st.info(HINT, icon=":material/translate:")
+    query = query_of(opened, search, asked)
+    answer = search.photos(
+        query, asked.count, filters, asked.by_date, cut_off=not asked.weaker, without=asked.like or None
+    )
+    if asked.like:
+        _like(search, asked)
+    _summary(search, asked, answer)
+    for said in answer.notes:
+        st.caption(said)
+    return Found(answer.hits, query)
+
+
+def query_of(opened: Opened, search: Search, asked: Asked) -> Query:
+    """Return the query that is asked; raises CrossmodalError where it is none."""
+    picture = _picture_vector(opened, search, asked.picture) if PICTURES.get(asked.picture) else None
+    return search.query("" if asked.like else asked.words, picture, asked.weight, asked.like or None)
+
+
+def _picture_vector(opened: Opened, search: Search, token: str) -> np.ndarray:
+    key = f"{opened.about.fingerprint} {token}"
+    vector = VECTORS.get(key)
+    if vector is None:
+        content = PICTURES.get(token)
+        assert content is not None
+        VECTORS.add(key, vector := search.encode_photo(content, "The picture"))
+    return vector
+
+
+def _before_asking(opened: Opened, search: Search, asked: Asked, hits: Sequence[Hit]) -> None:
+    with st.container(horizontal=True, gap="small"):
+        for number, example in enumerate(opened.examples):
+            st.button(
+                example,
+                key=f"example {number}",
+                on_click=change,
+                kwargs={"words": example, "like": "", "weaker": False},
+            )
+    if hits:
+        newest = "date" in search.gallery.about.fields
+        many = search.gallery.count()
+        st.caption(
+            f"{'The newest' if newest else 'Some'} of the {many:,} photos; type words, press an example, or add a picture."
+        )
+    else:
+        _nothing_passes(search, asked)
+
+
+def _nothing_passes(search: Search, asked: Asked) -> None:
+    if not search.gallery.count(NO_FILTERS):
+        st.info("There is no photo in this gallery yet.")
+        return
+    st.info("No photo passes these filters.")
+    st.button("Reset the filters", key="reset filters", on_click=change, kwargs={"filters": {}})
+
+
+def _summary(search: Search, asked: Asked, answer: Answer) -> None:
+    """Say how many photos look like the query, of how many, and let the user see the others."""
+    shown, many = len(answer.hits), f"{answer.passing:,}"
+    if not answer.passing:
+        _nothing_passes(search, asked)
+        return
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if answer.cut_off and not shown:
+            st.markdown(f"Nothing of {many} photos looks like that.", width="content")
+            st.button(
+                "Show the most similar ones all the same", type="tertiary", on_click=change, kwargs={"weaker": True}
+            )
+        elif answer.cut_off:
+            st.markdown(f"**{shown:,} of {many}** {'look' if shown > 1 else 'looks'} like that", width="content")
+            st.button("Show weaker ones", type="tertiary", on_click=change, kwargs={"weaker": True})
+        else:
+            st.markdown(f"The first **{shown:,} of {many}**, most similar first", width="content")
+            if asked.weaker and search.gallery.about.cutoff:
+                st.button("Leave out weaker ones", type="tertiary", on_click=change, kwargs={"weaker": False})
+
+
+def _like(search: Search, asked: Asked) -> None:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown("Photos like", width="content")
+        st.code(search.hit(asked.like).name, language=None, width="content")
+        st.button("Leave", key="leave like", on_click=change, kwargs={"like": ""})
+
+
+def _more(asked: Asked, hits: Sequence[Hit]) -> None:
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        counts = sorted({*COUNTS, asked.count})
+        st.selectbox("How many", counts, width=120, **bound("count", asked.count))
+        downloads(hits)
+
+
+@st.fragment
+def _captions(opened: Opened, search: Search, asked: Asked) -> None:
+    """Show the captions that fit the picture best, on an absolute scale."""
+    st.subheader("Captions for your picture")
+    everyday, own, mine = "Everyday scenes", "The gallery's own captions", "A text file of mine"
+    choices = [everyday, *([own] if search.gallery.about.has_captions else []), mine]
+    source = st.segmented_control("Match with", choices, default=everyday, key="captions of") or everyday
+    try:
+        among = search.everyday if source == everyday else _own_captions(opened, search) if source == mine else None
+        if source == mine and among is None:
+            return
+        query = search.query(image=_picture_vector(opened, search, asked.picture))
+        bars([(hit.caption, hit.score) for hit in search.captions(query, CAPTIONS, among)])
+        st.caption("The bars are cosine similarities; a whole bar would be 1. Near-copies of one sentence count once.")
+    except CrossmodalError as error:
+        st.error(str(error))
+
+
+def _own_captions(opened: Opened, search: Search) -> CaptionList | None:
+    """Return the lines of a text file that the user gives, or None before that."""
+    file = st.file_uploader("Your captions, one a line", type=["txt"], key="captions")
+    if file is None:
+        return None
+    content = file.getvalue()
+    key = f"{opened.about.fingerprint} {hashlib.sha256(content).hexdigest()}"
+    captions = LISTS.get(key)
+    if captions is None:
+        try:
+            lines = content.decode("utf-8-sig").splitlines()
+        except UnicodeDecodeError as error:
+            raise CrossmodalError(f"{file.name} is not UTF-8 text; save it as UTF-8 and try again.") from error
+        with st.spinner("Encoding the captions ..."):
+            LISTS.add(key, captions := CaptionList.encoded(lines, search.runtime.encode_sentences))
+    return captions
