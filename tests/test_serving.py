@@ -361,6 +361,7 @@ def test_queries_at_once_are_encoded_together(opening: Callable[[], Search]) -> 
 
     with TestClient(create_app(slow)) as api:
         answers: dict[int, Any] = {}
+        sizes.clear()
 
         def ask(number: int) -> None:
             answers[number] = api.post("/api/search/text", json={"query": f"a car number {number}"}).json()

@@ -258,6 +258,8 @@ def test_filters_of_a_folder(browser: "Chrome", folder: str) -> None:
     browser.refresh()
     until(lambda: text_of(browser, "status").startswith("1 photos for"))
     assert browser.find_element("css selector", name.format("folder")).get_attribute("value") == "trip 1"
+    assert text_of(browser, "filters-title") == "Filters (3)"
+    at(browser, "filters-title").click()
     browser.find_element("css selector", name.format("camera")).send_keys("none")
     until(lambda: text_of(browser, "status") == "No photo passes these filters.")
     browser.find_element("css selector", "#advice button").click()

@@ -56,7 +56,8 @@ def _filter_fields(of_json: bool) -> dict[str, Any]:
         kind = Literal[one.choices] if one.choices else FILTERS[one.kind]  # type: ignore[valid-type]
         if of_json and one.kind == "number":
             kind = Annotated[kind, BeforeValidator(_number)]
-        made[one.name] = (kind | None, Field(None, description=one.help))
+        # A form has no null: a field is there or not.
+        made[one.name] = (kind | None if of_json else kind, Field(None, description=one.help))
     return made
 
 

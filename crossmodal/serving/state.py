@@ -82,6 +82,10 @@ class Serving:
         """Open a search to be served, which takes a while; raises CrossmodalError for what cannot be opened."""
         search = open_search()
         try:
+            # So that the first user does not wait for what is compiled, or encoded, once.
+            search.runtime.encode_sentences(["a photo"])
+            if not search.gallery.about.has_captions:
+                _ = search.everyday
             return Serving(search, measures)
         except BaseException:
             search.close()
