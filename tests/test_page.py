@@ -1,27 +1,31 @@
-"""The page: through Streamlit's own test driver on tiny towers, and in a real browser on the shipped model."""
+"""The page's logic: through Streamlit's own test driver, on tiny towers and made-up photos."""
 
 import shutil
-import socket
-import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 from PIL import Image
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
 from streamlit.testing.v1 import AppTest
 
 from crossmodal.data.dataset import read_dataset
-from crossmodal.data.sample import draw_sample
 from crossmodal.dual_encoder import DualEncoder
 from crossmodal.encoding.collection import encode_dataset
 from crossmodal.encoding.embeddings import image_path, model_path, save_embeddings
+from crossmodal.errors import CrossmodalError
 from crossmodal.files import append_line
-
-if TYPE_CHECKING:
-    from selenium.webdriver import Chrome
+from crossmodal.page.components import grid
+from crossmodal.page.downloads import zipped
+from crossmodal.page.language import mostly_unknown
+from crossmodal.page.photo_files import PICTURES, ROUTES, keep_image, url_of
+from crossmodal.page.shared import Kept, Work
+from crossmodal.search.hit import Hit
+from crossmodal.search.record import Found, Photo
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -41,165 +45,331 @@ def runs(model: DualEncoder, collection: tuple[Path, Path], tmp_path: Path) -> P
     return tmp_path
 
 
-def opened(runs: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:
-    monkeypatch.setattr(sys, "argv", ["app.py", "--checkpoints", str(runs)])
-    return AppTest.from_file(str(ROOT / "app.py"), default_timeout=120).run()
+class Page:
+    """The page in Streamlit's test driver; what its own elements show is taken from what they are given."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *options: str, **address: str) -> None:
+        self.hits: list[Hit] = []
+        self.opened: str | None = None
+
+        def shown(
+            hits: list[Hit], key: str, label: str, scores: bool = True, small: bool = False, absent: str = ""
+        ) -> str | None:
+            if key == "results":
+                self.hits = list(hits)
+            opened, self.opened = (self.opened, None) if key == "results" else (None, self.opened)
+            return opened
+
+        monkeypatch.setattr("crossmodal.page.results.grid", shown)
+        monkeypatch.setattr(sys, "argv", ["app.py", *options])
+        self.test = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120)
+        for name, value in address.items():
+            self.test.query_params[name] = value
+        self.run()
+
+    def run(self) -> "Page":
+        """Run until the gallery is open."""
+        self.hits = []
+        self.test.run()
+        deadline = time.monotonic() + 60
+        while any("Opening" in bar.proto.text for bar in self.test.get("progress")):
+            assert time.monotonic() < deadline
+            self.test.run()
+        assert not self.test.exception
+        return self
+
+    @property
+    def address(self) -> dict[str, str]:
+        return {name: value[0] if isinstance(value, list) else value for name, value in self.test.query_params.items()}
+
+    @property
+    def said(self) -> str:
+        test = self.test
+        parts = (*test.markdown, *test.caption, *test.info, *test.warning, *test.error, *test.success)
+        return "\n".join([*(part.value for part in parts), *(one.label for one in test.expander)])
+
+    def type(self, words: str) -> "Page":
+        self.test.text_input(key="asked words").set_value(words)
+        return self.run()
+
+    def press(self, label: str) -> "Page":
+        next(button for button in self.test.button if button.label == label).click()
+        return self.run()
 
 
-def html_of(page: AppTest) -> str:
-    return "".join(markdown.value for markdown in page.markdown)
+def test_the_page_begins_with_photos_and_examples(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = Page(monkeypatch, "--checkpoints", str(runs))
+    assert [tab.label for tab in page.test.tabs] == ["Search", "What was learned"]
+    assert len(page.hits) == 3 and not page.address
+    assert "type words, press an example" in page.said
+    example = page.test.button(key="example 0")
+    example.click()
+    page.run()
+    assert page.address == {"words": example.label}
+    assert page.test.text_input(key="asked words").value == example.label
 
 
-def test_a_sentence_finds_photos(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    page = opened(runs, monkeypatch)
-    assert not page.exception
-    assert not page.error
-    assert [tab.label for tab in page.tabs] == ["Text → photos", "Photo → captions", "What was learned", "Your photos"]
-    assert html_of(page).count("<figure") == 0
-    page.selectbox[1].set_value("all").run()
-    page.text_input[0].set_value("a red car").run()
-    assert html_of(page).count("<figure") == 10
-    assert html_of(page).count("<img") == 10
-    page.slider[0].set_value(3).run()
-    assert html_of(page).count("<figure") == 3
-    page.button[1].click().run()
-    assert page.text_input[0].value == "a red car on a street"
-    page.text_input[0].set_value("   ").run()
-    assert "The query is empty" in page.warning[0].value
+def test_the_address_is_the_state(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = Page(
+        monkeypatch, "--checkpoints", str(runs), gallery="all", words="a red car", count="10", weaker="1", epoch="1"
+    )
+    assert len(page.hits) == 10
+    assert page.test.text_input(key="asked words").value == "a red car"
+    assert "epoch 1" in page.said
+    page.type("a blue boat")
+    assert page.address == {
+        "gallery": "all",
+        "words": "a blue boat",
+        "count": "10",
+        "epoch": "1",
+    }  # weaker is of a search
+    page.test.query_params["words"] = "a red car"  # as going back does
+    page.run()
+    assert page.test.text_input(key="asked words").value == "a red car"
 
 
-def test_epochs_and_splits_can_be_chosen(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    page = opened(runs, monkeypatch)
-    assert page.select_slider[0].options == ["1", "2"]
-    page.select_slider[0].set_value(2).run()
-    assert not page.exception
-    assert "epoch 2" in page.sidebar.caption[0].value
-    page.selectbox[1].set_value("val").run()
-    assert page.metric[0].value == "3"
-    page.selectbox[1].set_value("all").run()
-    assert page.metric[0].value == "30"
+def test_nonsense_in_the_address_is_left_out(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    address = {"gallery": "moon", "count": "many", "weight": "heavy", "filter-after": "yesterday", "filter-x": "1"}
+    page = Page(monkeypatch, "--checkpoints", str(runs), **address)
+    assert len(page.hits) == 3
+    assert not page.test.error
+    page = Page(monkeypatch, "--checkpoints", str(runs), epoch="7")
+    assert "has no epoch 7" in page.said
+    assert "Search a folder of mine" in [button.label for button in page.test.button]
 
 
-def test_what_is_missing_is_one_sentence(
+def test_words_leave_like_this(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = Page(monkeypatch, "--checkpoints", str(runs), gallery="all")
+    photo = page.hits[4].id
+    page = Page(monkeypatch, "--checkpoints", str(runs), gallery="all", like=photo, weaker="1")
+    assert "Photos like" in page.said
+    assert len(page.hits) == 20 and photo not in [hit.id for hit in page.hits]
+    page.type("a red car")
+    assert page.address == {"gallery": "all", "words": "a red car"}
+    page = Page(monkeypatch, "--checkpoints", str(runs), like="0" * 24)
+    assert "no photo with this id" in page.said
+
+
+def test_the_large_view(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = Page(monkeypatch, "--checkpoints", str(runs), gallery="all", words="a red car", weaker="1")
+    page.opened = page.hits[1].id
+    similar: list[Hit] = []
+    monkeypatch.setattr("crossmodal.page.large_view.grid", lambda hits, *a, **k: similar.extend(hits))
+    photo = page.hits[1]
+    page.run()
+    assert "Its captions" in page.said
+    assert similar and photo.id not in [hit.id for hit in similar]
+    page.test.toggle(key="why").set_value(True)
+    page.run()
+    page.press("Search like this")
+    assert page.address == {"gallery": "all", "like": photo.id}
+
+
+def test_a_picture_and_words(runs: Path, photo: Image.Image, monkeypatch: pytest.MonkeyPatch) -> None:
+    token = keep_image(photo)
+    page = Page(monkeypatch, "--checkpoints", str(runs), gallery="all", picture=token, weaker="1")
+    alone = [hit.id for hit in page.hits]
+    assert len(alone) == 20
+    assert "Captions for your picture" in [heading.value for heading in page.test.subheader]
+    page.type("a red car")
+    assert page.address["picture"] == token
+    page.test.slider(key="asked weight").set_value(0.1)
+    page.run()
+    assert [hit.id for hit in page.hits] != alone
+    page = Page(monkeypatch, "--checkpoints", str(runs), gallery="all", picture="gone")
+    assert "no longer here" in page.said
+
+
+def test_what_is_missing_is_said_and_others_are_offered(
     runs: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, model: DualEncoder
 ) -> None:
-    empty = tmp_path_factory.mktemp("empty")
-    page = opened(empty, monkeypatch)
-    assert "There is no checkpoint in" in page.error[0].value
+    monkeypatch.setattr("crossmodal.page.page.drawing", lambda: None)
+    page = Page(monkeypatch, "--checkpoints", str(tmp_path_factory.mktemp("empty")), gallery="folder")
+    assert "There is no checkpoint in" in page.said and "shipped model" in page.said
+    page = Page(monkeypatch, "--checkpoints", str(runs), "--frobnicate")
+    assert "--frobnicate" in page.said and "--photos DIR" in page.said
     image_path(runs, 1).unlink()
-    page = opened(runs, monkeypatch)
-    page.select_slider[0].set_value(1).run()
-    assert "python -m crossmodal embed --checkpoint" in page.error[0].value
-    next(model.text_projection.parameters()).data += 1
-    model.save(model_path(runs, 2), 2, {}, {})
-    page = opened(runs, monkeypatch)
-    page.select_slider[0].set_value(2).run()
-    assert "made by another model" in page.error[0].value
-    assert not page.exception
+    page = Page(monkeypatch, "--checkpoints", str(runs), epoch="1")
+    assert "python -m crossmodal embed --checkpoint" in page.said
+    model_path(runs, 2).write_bytes(b"torn")
+    page = Page(monkeypatch, "--checkpoints", str(runs))
+    assert page.test.error and "model_epoch_2.pt" in page.said
+    offered = [button.label for button in page.test.button]
+    assert "Search a folder of mine" in offered
+    page.press("Search a folder of mine")
+    assert "Type the path of a folder" in page.said
 
 
-def test_photos_that_were_moved_are_said(
-    runs: Path, collection: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_embeddings_that_are_made_anew_are_seen(
+    runs: Path, collection: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, model: DualEncoder
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["app.py", "--checkpoints", str(runs), "--images", str(tmp_path / "elsewhere")])
-    page = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120).run()
-    page.text_input[0].set_value("a dog").run()
-    assert "--images DIR" in page.warning[0].value
+    page = Page(monkeypatch, "--checkpoints", str(runs), gallery="all", words="a red car", weaker="1")
+    before = [hit.score for hit in page.hits]
+    dataset = read_dataset(*collection).dataset
+    made = encode_dataset(model, dataset, {"images": str(collection[1])}, 0)
+    content = model.save(model_path(runs, 2), 2, {}, {})
+    save_embeddings(runs, 2, content, type(made)(**{**made.__dict__, "images": made.images.flip(0)}))
+    assert [hit.score for hit in page.run().hits] != before
 
 
-# --- in a browser, as its user would ---
-
-
-@pytest.fixture
-def served(tmp_path: Path) -> Iterator[str]:
-    """The address of the page on the shipped checkpoint, in a copy of the project that was never started."""
-    if not list((ROOT / "model-checkpoints" / "shipped").glob("model_epoch_*.pt")):
-        pytest.skip("the shipped checkpoint is not here")
-    copy = tmp_path / "project"
-    copy.mkdir()
-    for name in ("app.py", "crossmodal", ".streamlit"):
-        (shutil.copytree if (ROOT / name).is_dir() else shutil.copy)(ROOT / name, copy / name)
-    shutil.copytree(
-        ROOT / "model-checkpoints" / "shipped",
-        copy / "model-checkpoints" / "shipped",
-        ignore=shutil.ignore_patterns("*_embeds_*"),
-    )
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [
-        sys.executable,
-        "-m",
-        "streamlit",
-        "run",
-        "app.py",
-        "--server.headless",
-        "true",
-        "--server.port",
-        str(port),
-    ]
-    process = subprocess.Popen(command, cwd=copy, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    yield f"http://127.0.0.1:{port}"
-    process.terminate()
-    process.wait(30)
-
-
-def test_your_photos(
-    model: DualEncoder, runs: Path, collection: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder(runs: Path, collection: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     photos = tmp_path / "mine"
     shutil.copytree(collection[1], photos)
-    monkeypatch.setattr(sys, "argv", ["app.py", "--checkpoints", str(runs), "--photos", str(photos)])
-    page = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120).run()
-    page.button(key="index photos").click().run()
-    deadline = time.monotonic() + 60
-    while not any("30 photos in the index" in said.value for said in page.success):
-        assert time.monotonic() < deadline, [error.value for error in page.error]
+    (photos / "broken.jpg").write_text("no photo")
+    page = Page(monkeypatch, "--checkpoints", str(runs), "--photos", str(photos))
+    page.test.text_input(key="asked words")  # the search box is there before the index
+    page.press("Index this folder")
+    deadline = time.monotonic() + 120
+    while "30 photos in the index" not in page.said:
+        assert time.monotonic() < deadline, page.said
         time.sleep(0.3)
         page.run()
-    page.toggle[0].set_value(False).run()  # what weights at random score says nothing
-    page.text_input(key="photo query").set_value("a red car").run()
-    assert not page.exception
-    assert sum(1 for button in page.button if str(button.key).startswith("open")) == 20
-    page.text_input(key="photos folder").set_value(str(tmp_path / "nowhere")).run()
-    assert "nowhere is not there" in page.error[0].value
+    assert "1 file cannot be used" in page.said and "--verbose" not in page.said
+    assert "Model: tiny" in page.said
+    assert len(page.hits) == 20
+    page.test.selectbox(key="asked filter orientation").set_value("portrait")
+    page.run()
+    assert page.address["filter-orientation"] == "portrait"
+    assert "No photo passes these filters" in page.said and not page.hits
+    page.test.button(key="reset filters").click()
+    assert len(page.run().hits) == 20 and "filter-orientation" not in page.address
+    page = Page(monkeypatch, "--checkpoints", str(runs), gallery="folder", folder=str(tmp_path / "nowhere"))
+    assert "nowhere is not there" in page.said
 
 
-@pytest.mark.real
-def test_in_chromium(served: str, tmp_path: Path, browser: "Chrome") -> None:
-    from selenium.webdriver.common.by import By
-    from selenium.webdriver.common.keys import Keys
+# --- its parts ---
 
-    def wait(selector: str, count: int = 1, seconds: float = 240) -> None:
-        deadline = time.monotonic() + seconds
-        while len(browser.find_elements(By.CSS_SELECTOR, selector)) < count:
-            assert time.monotonic() < deadline, (
-                f"{selector} did not appear: {browser.find_element(By.TAG_NAME, 'body').text[:500]}"
-            )
-            time.sleep(0.3)
 
-    for _ in range(100):
-        try:
-            browser.get(served)
-            break
-        except Exception:
-            time.sleep(0.5)
-    box = "input[aria-label='What should be in the photo?']"
-    wait(box)  # the sample is drawn and encoded before that
-    assert "drawings made by this project" in browser.find_element(By.TAG_NAME, "body").text
-    browser.find_element(By.CSS_SELECTOR, box).send_keys("two orange houses in the snow" + Keys.ENTER)
-    wait(".cm-card img", 10, 60)
-    first = " ".join(card.text.lower() for card in browser.find_elements(By.CSS_SELECTOR, ".cm-card")[:3])
-    assert "orange" in first
-    assert "house" in first or "cottage" in first
-    browser.find_elements(By.CSS_SELECTOR, "[role=tab]")[1].click()
-    photo = tmp_path / "photo.png"
-    _, images = draw_sample(tmp_path / "drawn", 3, seed=99)
-    Image.open(sorted(images.iterdir())[0]).save(photo)
-    browser.find_element(By.CSS_SELECTOR, "input[type=file]").send_keys(str(photo))
-    wait(".cm-list li", 10, 120)
-    (tmp_path / "broken.jpg").write_text("no photo")
-    browser.find_element(By.CSS_SELECTOR, "input[type=file]").send_keys(str(tmp_path / "broken.jpg"))
-    wait("[data-testid=stAlert]", 1, 60)
-    assert "broken.jpg is not a photo" in browser.find_element(By.CSS_SELECTOR, "[data-testid=stAlert]").text
+def test_most_words_unknown() -> None:
+    vocabulary = frozenset("two dogs playing in the snow im und".split())
+    assert not mostly_unknown("two dogs playing in the snow", vocabulary)
+    assert not mostly_unknown("two corgis playing in the snow", vocabulary)
+    assert mostly_unknown("zwei Hunde spielen im Schnee", vocabulary)
+    assert mostly_unknown("雪の中の犬", vocabulary)
+    assert not mostly_unknown("42", vocabulary)
+    assert not mostly_unknown("zwei Hunde", frozenset())
+
+
+def test_what_is_kept_is_bounded_and_fresh() -> None:
+    kept = Kept(len, most_bytes=25)
+    made: list[str] = []
+
+    def get(key: str, stamp: int = 0) -> bytes | None:
+        return kept.get(key, stamp, "Making", lambda work: made.append(key) or bytes(10)).result()
+
+    get("a"), get("b"), get("a")
+    assert made == ["a", "b"]
+    get("c"), get("d"), get("a")
+    assert made == ["a", "b", "c", "d", "a"]  # b and a made room
+    get("a", stamp=1)
+    assert made[-1] == "a" and len(made) == 6
+
+
+def test_work_is_done_once_for_all_sessions() -> None:
+    kept, made, begun = Kept(len), [], threading.Barrier(8)
+
+    def work(_: Work[bytes]) -> bytes:
+        made.append(1)
+        time.sleep(0.05)
+        return b"x"
+
+    def session() -> None:
+        begun.wait()
+        assert kept.get("a", 0, "Making", work).result() == b"x"
+
+    threads = [threading.Thread(target=session) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert made == [1]
+
+
+def test_work_that_failed_says_why_and_is_tried_again() -> None:
+    kept, reasons = Kept(len), [CrossmodalError("no room"), ValueError("odd"), None]
+
+    def work(_: Work[bytes]) -> bytes:
+        reason = reasons.pop(0)
+        if reason:
+            raise reason
+        return b"x"
+
+    for match in ("no room", "stopped unexpectedly"):
+        with pytest.raises(CrossmodalError, match=match):
+            kept.get("a", 0, "Making", work).result()
+    assert kept.get("a", 0, "Making", work).result() == b"x"
+
+
+def test_photos_come_by_url_and_paths_do_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    client = TestClient(Starlette(routes=ROUTES))
+    path = tmp_path / "a photo.png"
+    Image.new("RGB", (900, 600), "red").save(path)
+    url = url_of("f00", path)
+    assert url and str(tmp_path) not in url and "photo.png" not in url
+    answer = client.get(url)
+    assert answer.headers["content-type"] == "image/jpeg" and "immutable" in answer.headers["cache-control"]
+    original = client.get(url_of("f00", path, "original") or "")
+    assert original.content == path.read_bytes() and "attachment" in original.headers["content-disposition"]
+    Image.new("RGB", (90, 60), "blue").save(path)
+    assert url_of("f00", path) != url  # another content has another address
+    assert client.get("photos/abc/small").status_code == client.get("photos/f00/huge").status_code == 404
+    assert url_of("f01", tmp_path / "gone.jpg") is None
+
+
+def test_pictures_are_taken_from_the_page_alone(tmp_path: Path, photo: Image.Image) -> None:
+    client = TestClient(Starlette(routes=ROUTES))
+    path = tmp_path / "photo.png"
+    photo.save(path)
+    said = {"X-Picture-Name": "photo.png"}
+    token = client.post("/pictures", content=path.read_bytes(), headers=said).json()["token"]
+    assert PICTURES.get(token) and client.get(f"/pictures/{token}").headers["content-type"] == "image/jpeg"
+    assert client.post("/pictures", content=path.read_bytes()).status_code == 403
+    broken = client.post("/pictures", content=b"no photo", headers=said)
+    assert broken.status_code == 400 and "photo.png is not a photo" in broken.json()["error"]
+
+
+def test_a_zip_holds_the_photos_that_are_there(tmp_path: Path) -> None:
+    import io
+    import zipfile
+
+    (tmp_path / "a.jpg").write_bytes(b"a")
+    hits = [Hit(name, 0.5, Photo(Found(name, 1, 0)), tmp_path / name) for name in ("a.jpg", "gone.jpg")]
+    assert zipfile.ZipFile(io.BytesIO(zipped(hits))).namelist() == ["a.jpg"]
+
+
+def test_a_tile_says_what_it_opens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[str, object] = {}
+
+    class Result:
+        open = None
+
+    def component(**arguments: object) -> Result:
+        given.update(arguments)
+        return Result()
+
+    monkeypatch.setattr("crossmodal.page.components._GRID", component)
+    hits = [
+        Hit("1", 0.512, Photo(Found("trip/a.jpg", 1, 0)), tmp_path / "a.jpg"),
+        Hit("2", 0.5, Photo(Found("b.jpg", 1, 0), captions=("Two dogs.",)), tmp_path / "b.jpg"),
+    ]
+    grid(hits, "results", "Photos")
+    tiles = given["data"]["tiles"]  # type: ignore[index]
+    assert [tile["opens"] for tile in tiles] == ["Open photo 1, trip/a.jpg", "Open photo 2, b.jpg: Two dogs."]
+    assert [tile["alt"] for tile in tiles] == ["a.jpg", "Two dogs."]
+    assert [tile["score"] for tile in tiles] == ["0.51", "0.50"] and tiles[0]["url"] is None
+
+
+def test_the_stored_scenes_are_of_their_model_and_sentences(tmp_path: Path) -> None:
+    import torch
+
+    from crossmodal.encoding.everyday_embeddings import everyday_path, load_everyday, save_everyday
+    from crossmodal.errors import CheckpointError
+
+    path = everyday_path(tmp_path, 3)
+    save_everyday(tmp_path, 3, "model", ["a", "b"], torch.eye(2))
+    np.testing.assert_array_equal(load_everyday(path, "model", ["a", "b"]), np.eye(2))
+    for fingerprint, sentences in (("other", ["a", "b"]), ("model", ["a", "c"])):
+        with pytest.raises(CheckpointError, match="of another model, or of other sentences"):
+            load_everyday(path, fingerprint, sentences)

@@ -68,6 +68,7 @@ def grid(
             "score": f"{hit.score:.2f}" if scores else None,
             "copies": f"{len(hit.copies) + 1} copies" if hit.copies else "",
             "text": label_of(hit),
+            "name": not hit.photo.captions,
         }
         for rank, hit in enumerate(hits, start=1)
     ]
@@ -115,8 +116,8 @@ def bars(rows: Sequence[tuple[str, float]], most: float = 1.0) -> None:
 
 
 BARS = """<style>
-.cm-bars {list-style: none; margin: 0; padding: 0; font-size: .9rem}
-.cm-bars li {position: relative; display: flex; justify-content: space-between; gap: 1rem; padding: .4rem .7rem; margin: 0 0 .3rem; border-radius: .45rem; background: rgba(128,128,128,.11); overflow: hidden}
+.cm-bars {list-style: none; margin: 0 !important; padding: 0 !important; font-size: .9rem}
+.cm-bars li {position: relative; display: flex; justify-content: space-between; gap: 1rem; padding: .4rem .7rem; margin: 0 0 .3rem !important; border-radius: .45rem; background: rgba(128,128,128,.11); overflow: hidden}
 .cm-bars i {position: absolute; inset: 0 auto 0 0}
 .cm-bars .cm-plus {background: rgba(46,125,210,.28)} .cm-bars .cm-minus {background: rgba(224,123,57,.32)}
 .cm-bars span, .cm-bars b {position: relative; font-weight: 400} .cm-bars b {font-variant-numeric: tabular-nums}

@@ -11,8 +11,18 @@ from crossmodal.photos.summary import counted, summary
 SEEN = "indexing seen"  # the folder whose indexing this session has watched
 
 
-def index_section(photos: Path, checkpoint: Path | None, slow: float) -> None:
-    """Let the user index a folder, and show how far that is; `slow` is how long it takes to open the index, in seconds."""
+def index_button(photos: Path, checkpoint: Path | None) -> None:
+    """Let the user index a folder, or bring its index up to date; `checkpoint` makes a new index."""
+    work = indexing(photos)
+    there = (index_folder(photos) / DATABASE).is_file()
+    st.button(
+        "Look for new photos" if there else "Index this folder", key="index photos", type="secondary" if there else "primary",
+        on_click=index, args=(photos, checkpoint), disabled=bool(work and not work.finished),
+    )  # fmt: skip
+
+
+def index_section(photos: Path, slow: float) -> None:
+    """Show how far the indexing of a folder is, or what came of it; `slow` is how long its index takes to open, in seconds."""
     work = indexing(photos)
     if work and not work.finished:
         st.session_state[SEEN] = photos
@@ -25,14 +35,10 @@ def index_section(photos: Path, checkpoint: Path | None, slow: float) -> None:
         with Store(index_folder(photos), writable=False) as store:
             many = sum(1 for _ in store.photos())
         st.success(summary(changes, many, ()))
-    if not there:
-        st.markdown("This folder is not indexed yet. Photos can be searched as soon as the first ones are.")
-    st.button(
-        "Look for new photos" if there else "Index this folder", key="index photos", type="secondary" if there else "primary",
-        on_click=index, args=(photos, checkpoint),
-    )  # fmt: skip
     if there:
         unusable(photos)
+    else:
+        st.markdown("This folder is not indexed yet. Photos can be searched as soon as the first ones are.")
 
 
 def unusable(photos: Path) -> None:

@@ -21,7 +21,7 @@ function item(tile, list, absent) {
   button.append(tile.url ? photo(tile, absent) : placeholder(absent));
   if (tile.score !== null) button.append(part("span", "cm-score", tile.score));
   if (tile.copies) button.append(part("span", "cm-copies", tile.copies));
-  if (tile.text) button.append(part("span", "cm-text", tile.text));
+  if (tile.text) button.append(part("span", tile.name ? "cm-text cm-name" : "cm-text", tile.text));
   const element = document.createElement("li");
   element.append(button);
   return element;

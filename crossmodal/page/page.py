@@ -11,7 +11,7 @@ from crossmodal.errors import CrossmodalError
 from crossmodal.page.address import Asked, asked
 from crossmodal.page.background import drawing, indexing, watch
 from crossmodal.page.controls import choose_filters, choose_folder, choose_gallery, model_section, offer_others
-from crossmodal.page.folder import index_section
+from crossmodal.page.folder import index_button, index_section
 from crossmodal.page.galleries import Chosen, Opened, chosen, opening, opening_of_run, own_runs
 from crossmodal.page.large_view import large_view, opened_in
 from crossmodal.page.options import Options, options
@@ -23,6 +23,7 @@ PATIENCE = 0.4  # seconds to wait for a gallery before its bar is shown
 STYLE = """<style>
 .block-container {padding-top: 2.2rem; max-width: 1240px}
 h1 {font-size: 1.75rem !important; padding: 0 0 .2rem !important}
+.st-key-asked-words {min-width: min(100%, 20rem)}
 .cm-note {margin: 0; padding: .5rem .9rem; border-radius: .6rem; background: rgba(240,160,40,.17); font-size: .9rem}
 .cm-captions {margin: 0 !important; padding-left: 1.1rem; font-size: .92rem; line-height: 1.5}
 .cm-data {padding: 0 !important; display: grid; grid-template-columns: max-content 1fr; gap: .2rem .9rem; margin: 0 !important; font-size: .9rem}
@@ -85,7 +86,10 @@ def _search(now: Asked, choice: Chosen, settings: Options) -> Opened | None:
     """Lay out the controls; return the gallery once it is open."""
     choose_gallery(choice.name, choice.run if choice.name != "sample" else None, settings)
     if choice.name == "folder":
-        choose_folder(now, settings)
+        with st.container(horizontal=True, vertical_alignment="bottom"):
+            choose_folder(now, settings)
+            if choice.folder and choice.folder.is_dir():
+                index_button(choice.folder, choice.checkpoint)
     ask(now)
     try:
         work = opening(choice, settings)
@@ -102,7 +106,7 @@ def _search(now: Asked, choice: Chosen, settings: Options) -> Opened | None:
     with right:
         model_section(choice, opened, settings)
     if choice.folder:
-        index_section(choice.folder, choice.checkpoint, work.seconds if work else 0.0)
+        index_section(choice.folder, work.seconds if work else 0.0)
     elif choice.name == "folder":
         st.caption("Type the path of a folder of photos. It needs no captions and no training.")
     if work and not opened:
