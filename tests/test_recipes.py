@@ -20,10 +20,10 @@ from crossmodal.dual_encoder import DualEncoder
 from crossmodal.encoding.decoding_ahead import DecodedPhotos
 from crossmodal.errors import CrossmodalError
 from crossmodal.evaluation.evaluate import ImageChoice, evaluate
+from crossmodal.galleries import Place, open_search
 from crossmodal.progress import silent
 from crossmodal.recipe import WHOLE, Recipe, Stage
 from crossmodal.runs.folder import results_of
-from crossmodal.galleries import Place, open_search
 from crossmodal.towers.image import image_tower
 from crossmodal.towers.text import PretrainedTextTower
 from crossmodal.training.augmentation import Augmentation
