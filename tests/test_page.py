@@ -191,9 +191,9 @@ def test_what_is_missing_is_said_and_others_are_offered(
     image_path(runs, 1).unlink()
     page = Page(monkeypatch, "--checkpoints", str(runs), epoch="1")
     assert "python -m crossmodal embed --checkpoint" in page.said
-    model_path(runs, 2).write_bytes(b"torn")
+    model_path(runs, 1).write_bytes(b"torn")
     page = Page(monkeypatch, "--checkpoints", str(runs))
-    assert page.test.error and "model_epoch_2.pt" in page.said
+    assert page.test.error and "model_epoch_1.pt" in page.said
     offered = [button.label for button in page.test.button]
     assert "Search a folder of mine" in offered
     page.press("Search a folder of mine")
@@ -207,8 +207,8 @@ def test_embeddings_that_are_made_anew_are_seen(
     before = [hit.score for hit in page.hits]
     dataset = read_dataset(*collection).dataset
     made = encode_dataset(model, dataset, {"images": str(collection[1])}, 0)
-    content = model.save(model_path(runs, 2), 2, {}, {})
-    save_embeddings(runs, 2, content, type(made)(**{**made.__dict__, "images": made.images.flip(0)}))
+    fingerprint = model.save(model_path(runs, 1), 1, {}, {})
+    save_embeddings(runs, 1, fingerprint, type(made)(**{**made.__dict__, "images": made.images.flip(0)}))
     assert [hit.score for hit in page.run().hits] != before
 
 
