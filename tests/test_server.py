@@ -142,7 +142,6 @@ def test_swaps_leave_no_descriptors(kind: str, runs: Path, tmp_path: Path, in_ca
     assert counts[-1] <= counts[0], counts
 
 
-@pytest.mark.xfail(reason="an index reuses the slots of vectors that an open gallery has mapped")
 def test_an_open_gallery_stays_as_it_was(runs: Path, tmp_path: Path, in_cache: None) -> None:
     photos = tmp_path / "photos"
     some_photos(photos, "abcd")
@@ -294,7 +293,7 @@ def test_an_upload_whose_client_left_is_not_decoded(monkeypatch: pytest.MonkeyPa
         time.sleep(0.5)
         return np.zeros((8, 8, 3), np.uint8), None
 
-    monkeypatch.setattr("crossmodal.serving.api._pixels", slow)
+    monkeypatch.setattr("crossmodal.serving.searching._pixels", slow)
     monkeypatch.setattr("os.cpu_count", lambda: 1)
     body = b"--b\r\ncontent-disposition: form-data; name=file; filename=a.jpg\r\n\r\n" + photo() + b"\r\n--b--\r\n"
     head = (

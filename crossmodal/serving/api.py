@@ -1,9 +1,7 @@
 """The HTTP API: typed questions and answers over one gallery."""
 
 import asyncio
-import base64
 import hashlib
-import io
 import logging
 import os
 import time
@@ -11,43 +9,30 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path, PurePath
-from typing import Annotated, Any
+from typing import Any
 
-import numpy as np
-from fastapi import APIRouter, Depends, FastAPI, File, HTTPException, Request, Response
+from fastapi import APIRouter, FastAPI, HTTPException, Request, Response
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import FileResponse
 from fastapi_offline import FastAPIOffline
-from PIL import Image
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.concurrency import run_in_threadpool
 
-from crossmodal.data.decoding import decoded, opened_photo
 from crossmodal.data.thumbnails import Size, as_jpeg, thumbnail
 from crossmodal.errors import PhotoError, UnknownPhotoError
 from crossmodal.files import shown
-from crossmodal.search.filters import FilterKind, Filters, filters_on
+from crossmodal.search.filters import FilterKind, filters_on
 from crossmodal.search.gallery import UNKNOWN_PHOTO, Gallery
-from crossmodal.search.hit import Hit
-from crossmodal.search.query import Query, Term, parse_terms
 from crossmodal.search.record import FIELDS
 from crossmodal.search.search import Search
-from crossmodal.serving import schema
-from crossmodal.serving.failures import CODES, add_failures
+from crossmodal.serving import schema, searching
+from crossmodal.serving.failures import ABSENT, FAILURES, add_failures
 from crossmodal.serving.guards import Guards, Limits
-from crossmodal.serving.state import Measures, Serving
+from crossmodal.serving.state import Held, Measures, Serving
 
 LOG = logging.getLogger("crossmodal.serving")
-PHOTO = "image/jpeg"  # as the schema says it; any format that photos come in is read
 PAGE = Path(__file__).with_name("web_interface.html")
-SHOWN_BY_BROWSERS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF")
-PREVIEW = 256  # pixels of the longer side of what is shown of an upload that a browser cannot show
 VALUES = 1000  # folders, or cameras, that are listed to choose from
-FAILURES: dict[int | str, dict[str, object]] = {
-    status: {"model": schema.Error, "description": CODES[status].replace("_", " ")}
-    for status in (400, 401, 413, 422, 429, 503)
-}
-ABSENT: dict[int | str, dict[str, object]] = {404: {"model": schema.Error, "description": "no such photo"}}
 JPEG: dict[int | str, dict[str, object]] = {200: {"content": {"image/jpeg": {}}, "description": "JPEG"}}
 ANY: dict[int | str, dict[str, object]] = {200: {"content": {"*/*": {}}, "description": "the file"}}
 
@@ -77,6 +62,7 @@ def create_app(
     # Each decoded photo takes much memory, and more at a time than there are cores are not done sooner.
     app.state.decoding = asyncio.Semaphore(os.cpu_count() or 1)
     app.include_router(ROUTES)
+    app.include_router(searching.ROUTES)
     add_failures(app)
     app.add_middleware(Guards, limits=limits, keys=keys or {}, hosts=hosts, done=measures.done)
     if origins:
@@ -102,12 +88,6 @@ async def swap(app: FastAPI) -> None:
         LOG.warning("Serving %s with the model %s, %s", about.title, about.recipe, about.fingerprint)
 
 
-async def _held(request: Request) -> AsyncIterator[Serving]:
-    with request.app.state.serving.held() as serving:
-        yield serving
-
-
-Held = Annotated[Serving, Depends(_held)]
 ROUTES = APIRouter()
 
 
@@ -121,110 +101,6 @@ async def page() -> FileResponse:
 async def health() -> schema.Health:
     """Tell that the server answers."""
     return schema.Health()
-
-
-# --- searches ---
-
-
-@ROUTES.post("/api/search/text", responses=FAILURES)
-async def search_text(request: Request, serving: Held, asked: schema.TextQuery) -> schema.Photos:
-    """Find photos for a sentence, or for terms with signs and weights."""
-    query = await serving.query(_terms(request, asked.query))
-    return schema.Photos(**await _photos(serving, query, asked, asked.filters.plain()))
-
-
-@ROUTES.post("/api/search/image", responses={**FAILURES, **ABSENT})
-async def search_image(request: Request, serving: Held, asked: schema.ImageQuery) -> schema.PhotosAndCaptions:
-    """Find photos like one of the gallery, alone or beside words, and captions that fit."""
-    vector = await run_in_threadpool(serving.search.gallery.vector, asked.image_id)
-    query = await serving.query(_words(request, asked.query), [(vector, asked.image_weight)])
-    return schema.PhotosAndCaptions(**await _photos_and_captions(serving, query, asked, asked.filters.plain()))
-
-
-@ROUTES.post(
-    "/api/search/upload",
-    responses={**FAILURES, 415: {"model": schema.Error, "description": "no photo"}},
-    openapi_extra={"requestBody": {"content": {"multipart/form-data": {"encoding": {"file": {"contentType": PHOTO}}}}}},
-)
-async def search_upload(
-    request: Request, serving: Held, asked: Annotated[schema.Upload, File()]
-) -> schema.PhotosAndCaptions:
-    """Find photos like an uploaded one, alone or beside words, and captions that fit."""
-    terms = _words(request, asked.query)
-    pixels, preview = await _decoded(request, serving.search, await asked.file.read())
-    query = await serving.query(terms, [(await serving.pixels(pixels), asked.image_weight)])
-    found = await _photos_and_captions(serving, query, asked, asked.plain())
-    return schema.PhotosAndCaptions(**found, preview=preview)
-
-
-def _terms(request: Request, text: str) -> list[Term]:
-    """Return the terms of a query; each costs as much as a request, since each is encoded."""
-    if request.app.state.log_queries:
-        LOG.info("query %r", text)
-    terms = parse_terms(text)
-    request.state.charge(len(terms) - 1)
-    return terms
-
-
-def _words(request: Request, text: str) -> list[Term]:
-    return _terms(request, text) if text.strip() else []
-
-
-async def _decoded(request: Request, search: Search, content: bytes) -> tuple[np.ndarray, str | None]:
-    """Return what the image tower is given of an upload, and a preview of it where browsers cannot show its format.
-
-    An upload whose client has left meanwhile is not decoded.
-    """
-    async with request.app.state.decoding:
-        if await request.is_disconnected():
-            raise HTTPException(499, "The client has left.")
-        try:
-            return await run_in_threadpool(_pixels, search, content, request.app.state.limits.upload_pixels)
-        except PhotoError as failure:
-            raise HTTPException(415, str(failure)) from failure
-
-
-def _pixels(search: Search, content: bytes, most: int) -> tuple[np.ndarray, str | None]:
-    prepare = search.runtime.preprocessing
-    with opened_photo(content, "The upload", most) as photo:
-        image = decoded(photo, prepare.size)
-        preview = None if photo.format in SHOWN_BY_BROWSERS else _preview(image)
-    return prepare.array(image), preview
-
-
-def _preview(image: Image.Image) -> str:
-    file = io.BytesIO()
-    small = image.copy()
-    small.thumbnail((PREVIEW, PREVIEW))
-    small.save(file, "JPEG")
-    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
-
-
-async def _photos(
-    serving: Serving, query: Query, asked: schema.Question | schema.Upload, filters: Filters
-) -> dict[str, Any]:
-    answer = await run_in_threadpool(serving.search.photos, query, asked.top_k, filters, asked.by_date, asked.cut_off)
-    return {
-        "photos": [_photo(hit) for hit in answer.hits], "passing": answer.passing, "cut_off": answer.cut_off,
-        "notes": answer.notes,
-    }  # fmt: skip
-
-
-async def _photos_and_captions(
-    serving: Serving, query: Query, asked: schema.Question | schema.Upload, filters: Filters
-) -> dict[str, Any]:
-    found = await _photos(serving, query, asked, filters)
-    hits = await run_in_threadpool(serving.search.captions, query, asked.top_k)
-    captions = [schema.Caption(caption=hit.caption, score=round(hit.score, 4), image_id=hit.photo) for hit in hits]
-    return {**found, "captions": captions}
-
-
-def _photo(hit: Hit) -> schema.Photo:
-    url = f"/api/image/{hit.id}"
-    return schema.Photo(
-        id=hit.id, score=round(hit.score, 4), url=url, thumbnail=f"{url}/thumbnail", original=f"{url}/original",
-        captions=list(hit.photo.captions), copies=[copy.id for copy in hit.copies], **hit.facts,
-    )  # fmt: skip
 
 
 # --- photos ---

@@ -10,10 +10,16 @@ from starlette.exceptions import HTTPException
 from crossmodal.errors import CrossmodalError, UnavailableError, UnknownPhotoError
 from crossmodal.serving.batching import Overloaded
 from crossmodal.serving.guards import error
+from crossmodal.serving.schema import Error
 
 LOG = logging.getLogger("crossmodal.serving")
 CODES = {400: "bad_request", 401: "unauthorized", 404: "not_found", 405: "method_not_allowed", 413: "too_large",
          415: "unsupported_media_type", 422: "unprocessable", 429: "too_many_requests", 503: "unavailable"}  # fmt: skip
+FAILURES: dict[int | str, dict[str, object]] = {
+    status: {"model": Error, "description": CODES[status].replace("_", " ")}
+    for status in (400, 401, 413, 422, 429, 503)
+}
+ABSENT: dict[int | str, dict[str, object]] = {404: {"model": Error, "description": "no such photo"}}
 SOON = {"retry-after": "2"}
 
 

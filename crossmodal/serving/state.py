@@ -4,11 +4,13 @@ import asyncio
 import statistics
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Annotated
 
 import numpy as np
 from cachetools import LRUCache
+from fastapi import Depends, Request
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from crossmodal.search.query import Query, Term
@@ -121,3 +123,11 @@ class Serving:
         vector = await self._texts(sentence)
         self._known[sentence] = vector
         return vector
+
+
+async def _held(request: Request) -> AsyncIterator[Serving]:
+    with request.app.state.serving.held() as serving:
+        yield serving
+
+
+Held = Annotated[Serving, Depends(_held)]  # what is served as a request begins, for as long as the request takes
