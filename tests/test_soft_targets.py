@@ -13,7 +13,7 @@ from crossmodal.dual_encoder import DualEncoder
 from crossmodal.recipe import Recipe
 from crossmodal.runs.folder import results_of
 from crossmodal.training.batches import Batch, plan_epoch
-from crossmodal.training.losses import LossParameters, clip
+from crossmodal.training.losses import LossParameters, clip, clip_soft
 from crossmodal.training.mining import confused
 from crossmodal.training.soft_targets import SoftTargets
 from tests.test_recipes import interrupted_in
@@ -29,7 +29,7 @@ def test_without_a_share_it_is_the_clip_loss() -> None:
     torch.manual_seed(0)
     images, texts = F.normalize(torch.randn(3, 4), dim=1), F.normalize(torch.randn(7, 4), dim=1)
     owner, scale = torch.tensor([0, 0, 1, 1, 1, 2, 2]), torch.tensor(1.5)
-    found = clip(images, texts, owner, LossParameters(scale, soft_logits=torch.randn(7, 3), soft_share=0.0))
+    found = clip_soft(images, texts, owner, LossParameters(scale, soft_logits=torch.randn(7, 3), soft_share=0.0))
     torch.testing.assert_close(found, clip(images, texts, owner, LossParameters(scale)))
 
 
@@ -38,7 +38,7 @@ def test_two_pairs_by_hand() -> None:
     soft_logits = torch.tensor([[math.log(3), 0.0], [0.0, math.log(3)]])
     own, other = -math.log(1 / (1 + math.exp(-1))), -math.log(math.exp(-1) / (1 + math.exp(-1)))
     parameters = LossParameters(torch.tensor(0.0), soft_logits=soft_logits, soft_share=0.4)
-    loss = clip(torch.eye(2), torch.eye(2), torch.arange(2), parameters)
+    loss = clip_soft(torch.eye(2), torch.eye(2), torch.arange(2), parameters)
     assert math.isclose(loss.item(), 0.6 * own + 0.4 * (0.75 * own + 0.25 * other), rel_tol=1e-6)
 
 
@@ -46,7 +46,7 @@ def test_other_captions_of_an_image_are_in_no_side_by_hand() -> None:
     # Image 0 has captions a and b, image 1 has c; nothing scores, and the teacher prefers nothing.
     images, texts = torch.eye(4)[:2], torch.eye(4)[[2, 3, 2]]
     parameters = LossParameters(torch.tensor(0.0), soft_logits=torch.zeros(3, 2), soft_share=0.5)
-    loss = clip(images, texts, torch.tensor([0, 0, 1]), parameters)
+    loss = clip_soft(images, texts, torch.tensor([0, 0, 1]), parameters)
     # Image side: the pairs of image 0 choose of two (their own and c), that of image 1 of three.
     image_side = (math.log(2) + math.log(2) + math.log(3)) / 3
     assert math.isclose(loss.item(), (image_side + math.log(2)) / 2, rel_tol=1e-6)

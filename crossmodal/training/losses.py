@@ -25,16 +25,18 @@ class LossParameters:
     soft_share: float = 0.0  # weight of the soft targets
 
 
+SOFT = " with soft targets"
 Loss = Callable[[Tensor, Tensor, Tensor, LossParameters], Tensor]
 
 
 def batch_loss(
     model: DualEncoder, images: Tensor, texts: Tensor, image_of_text: Tensor, soft_logits: Tensor | None = None
 ) -> Tensor:
-    """Return the loss of the model's recipe."""
+    """Return the loss of the model's recipe; with soft targets, that loss's form with soft targets."""
     recipe, bias = model.recipe, getattr(model, "logit_bias", None)
     parameters = LossParameters(model.logit_scale, bias, recipe.margin, soft_logits, recipe.soft_share)
-    return LOSSES[recipe.loss](images, texts, image_of_text, parameters)
+    name = recipe.loss if soft_logits is None else f"{recipe.loss}{SOFT}"
+    return LOSSES[name](images, texts, image_of_text, parameters)
 
 
 def clip(images: Tensor, texts: Tensor, image_of_text: Tensor, parameters: LossParameters) -> Tensor:
@@ -43,19 +45,23 @@ def clip(images: Tensor, texts: Tensor, image_of_text: Tensor, parameters: LossP
     With several captions an image, each (image, caption) pair is one positive, and the other
     captions of the same image are left out of its denominator: they are no negatives. With one
     caption an image this is CLIP's loss.
-
-    Soft targets take the place of a share of the one true pair: the softmax of a teacher's logits
-    (distillation, Hinton et al. 2015), or of caption similarities (Gao et al. 2022). The other captions
-    of the same image are left out of these too.
     """
     logits = parameters.logit_scale.exp() * texts @ images.T  # [M, N]
-    pairs, right = _pairs(logits, image_of_text)
-    loss = (F.cross_entropy(pairs, right) + F.cross_entropy(logits, image_of_text)) / 2
-    if parameters.soft_logits is None:
-        return loss
-    soft_pairs, _ = _pairs(parameters.soft_logits, image_of_text)
+    return (F.cross_entropy(*_pairs(logits, image_of_text)) + F.cross_entropy(logits, image_of_text)) / 2
+
+
+def clip_soft(images: Tensor, texts: Tensor, image_of_text: Tensor, parameters: LossParameters) -> Tensor:
+    """As `clip`, with soft targets in place of a share of the one true pair.
+
+    They are the softmax of a teacher's logits (distillation, Hinton et al. 2015), or of caption similarities
+    (Gao et al. 2022). The other captions of the same image are left out of these too.
+    """
+    assert parameters.soft_logits is not None  # the step has them where the recipe asks for this loss
+    logits = parameters.logit_scale.exp() * texts @ images.T  # [M, N]
+    pairs, soft_pairs = (_pairs(scores, image_of_text)[0] for scores in (logits, parameters.soft_logits))
     soft = (_soft_cross_entropy(pairs, soft_pairs) + _soft_cross_entropy(logits, parameters.soft_logits)) / 2
-    return (1 - parameters.soft_share) * loss + parameters.soft_share * soft
+    hard = clip(images, texts, image_of_text, parameters)
+    return (1 - parameters.soft_share) * hard + parameters.soft_share * soft
 
 
 def _soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
@@ -140,6 +146,7 @@ def sigmoid(images: Tensor, texts: Tensor, image_of_text: Tensor, parameters: Lo
 
 LOSSES: dict[str, Loss] = {
     "clip": clip,
+    f"clip{SOFT}": clip_soft,
     "infonce": info_nce,
     "nt-xent": nt_xent,
     "triplet": triplet,
