@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.real
 ROOT = Path(__file__).resolve().parent.parent
-SECONDS = 90.0  # that anything may take on a busy machine
+SECONDS = 180.0  # that anything may take on a busy machine
 SIZES = pytest.mark.parametrize(("width", "height"), [(1440, 1000), (390, 844)])
 V = TypeVar("V")
 

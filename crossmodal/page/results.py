@@ -49,7 +49,7 @@ def ask(asked: Asked) -> None:
 
 def _words(asked: Asked) -> None:
     st.text_input(
-        QUESTION, placeholder="two dogs in the snow", icon=":material/search:", type="search",
+        QUESTION, placeholder="two dogs in the snow", type="search",
         help="Terms can be added and taken away: dog + beach - people. A number before a colon weighs a term: 2:dog + cat.",
         **bound("words", asked.words, lambda words: {"words": words, "like": "", "weaker": False}),
     )  # fmt: skip
