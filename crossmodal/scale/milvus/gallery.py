@@ -48,7 +48,7 @@ class MilvusGallery:
         self._key, self._values = bytes.fromhex(held["id_key"]), held["values"]
         self.maker = Maker(
             self.about.fingerprint, self.about.checkpoint, f"the gallery {milvus.name} in {milvus.url}",
-            f"{again} --rebuild --checkpoints RUN",
+            f"{again} --rebuild --checkpoint RUN",
         )  # fmt: skip
 
     def _refuse_another(self, checkpoint: Path, held: dict[str, Any]) -> None:
