@@ -6,7 +6,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from crossmodal.search.vector_index import Found, best
+from crossmodal.search.vector_index import Ranked, best
 
 RESCORED = 100  # of the best by half precision, how many are scored again in fp32, at the least
 ROWS_AT_ONCE = 65_536
@@ -29,7 +29,7 @@ class HalfIndex:
             self._half[start : start + ROWS_AT_ONCE] = torch.from_numpy(part)
 
     @torch.inference_mode()
-    def search(self, query: np.ndarray, count: int, among: np.ndarray | None = None) -> Found:
+    def search(self, query: np.ndarray, count: int, among: np.ndarray | None = None) -> Ranked:
         """As VectorIndex.search says."""
         scores = (self._half @ torch.from_numpy(query).to(self._half.dtype)).float().numpy()
         rows = np.arange(len(scores)) if among is None else np.flatnonzero(among)

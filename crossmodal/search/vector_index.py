@@ -4,7 +4,7 @@ from typing import Protocol
 
 import numpy as np
 
-Found = tuple[np.ndarray, np.ndarray]  # scores fp32 and rows, best first
+Ranked = tuple[np.ndarray, np.ndarray]  # scores fp32 and rows, best first
 
 
 class VectorIndex(Protocol):
@@ -12,7 +12,7 @@ class VectorIndex(Protocol):
 
     kind: str  # how it searches, in words
 
-    def search(self, query: np.ndarray, count: int, among: np.ndarray | None = None) -> Found:
+    def search(self, query: np.ndarray, count: int, among: np.ndarray | None = None) -> Ranked:
         """Return the `count` best, or as many as there are, by cosine similarity.
 
         query [D] is a unit vector; `among` [N] says which rows may be found, by default all. Equal
@@ -30,13 +30,13 @@ class PlainIndex:
         """`vectors` are unit vectors fp32 [N, D]."""
         self._vectors = vectors
 
-    def search(self, query: np.ndarray, count: int, among: np.ndarray | None = None) -> Found:
+    def search(self, query: np.ndarray, count: int, among: np.ndarray | None = None) -> Ranked:
         """As VectorIndex.search says."""
         scores = self._vectors @ query
         return best(scores, np.arange(len(scores)) if among is None else np.flatnonzero(among), count)
 
 
-def best(scores: np.ndarray, rows: np.ndarray, count: int) -> Found:
+def best(scores: np.ndarray, rows: np.ndarray, count: int) -> Ranked:
     """Return the best `count` of `rows`, by scores [N]; equal scores in the order of rows."""
     chosen = scores[rows]
     count = min(max(count, 0), len(rows))
