@@ -48,7 +48,7 @@ def made_up(count: int, seed: int = 0) -> Source:
         )
         for n in range(count)
     ]
-    about = {"fingerprint": "f", "checkpoint": "none.pt", "recipe": "r", "size": SIZE, "runtime": "torch", "cutoff": None,
+    about = {"fingerprint": "f" * 32, "checkpoint": "none.pt", "recipe": "r", "size": SIZE, "runtime": "torch", "cutoff": None,
              "root": "/photos", "cameras": [f"Camera {n}" for n in range(3)], "metrics": {}, "holds": "photos"}  # fmt: skip
     return Source(about, photos, vectors, [], np.empty((0, SIZE), np.float32))
 
@@ -123,7 +123,7 @@ def test_another_model_is_refused(tmp_path: Path) -> None:
     source = made_up(5)
     load(milvus, source, rebuild=False)
     stranger = Source(
-        {**source.about, "fingerprint": "other"}, source.photos, source.vectors, [], source.caption_vectors
+        {**source.about, "fingerprint": "0" * 32}, source.photos, source.vectors, [], source.caption_vectors
     )
     with pytest.raises(CrossmodalError, match=r"made by another model .*--rebuild"):
         load(milvus, stranger, rebuild=False)
@@ -154,7 +154,7 @@ def test_another_checkpoint_is_refused(
     source = Source.of_run(runs)
     load(
         milvus,
-        Source({**source.about, "fingerprint": "0" * 16}, source.photos, source.vectors, [], source.vectors),
+        Source({**source.about, "fingerprint": "0" * 32}, source.photos, source.vectors, [], source.vectors),
         False,
     )
     with pytest.raises(CrossmodalError, match=r"made by another model .* than .*model_epoch_2.pt"):

@@ -8,6 +8,7 @@ from typing import Any
 
 from crossmodal.encoding.runtime import Exported, OpenVinoRuntime, Runtime
 from crossmodal.errors import CrossmodalError
+from crossmodal.files import checked_fingerprint
 from crossmodal.photos.store import Store
 from crossmodal.photos.walk import shown
 
@@ -27,7 +28,7 @@ def runtime_of(store: Store, text_only: bool = False) -> Runtime:
 
 def runtime_by(meta: Mapping[str, Any], of: str, again: str, text_only: bool = False) -> Runtime:
     """Return the runtime of the model that `meta` names; `of` is what it made, `again` the command to make that anew."""
-    exported = Exported.of(meta["fingerprint"])
+    exported = Exported.of(checked_fingerprint(meta["fingerprint"], of[0].upper() + of[1:]))
     if exported and (text_only or meta["runtime"] == "OpenVINO"):
         return OpenVinoRuntime(exported)
     # Only here, since it takes seconds to import.
