@@ -12,6 +12,7 @@ import numpy as np
 from crossmodal.data.preprocessing import Preprocessing
 from crossmodal.encoding.runtime import Exported, OpenVinoRuntime, Runtime
 from crossmodal.errors import CrossmodalError
+from crossmodal.files import checked_fingerprint
 
 if TYPE_CHECKING:
     from crossmodal.dual_encoder import DualEncoder
@@ -49,7 +50,7 @@ class Maker:
 
         With `to_stay` towers are exported where that is faster, which takes seconds once. Raises as `model` does.
         """
-        exported = Exported.of(self.fingerprint)
+        exported = Exported.of(checked_fingerprint(self.fingerprint, self.made[0].upper() + self.made[1:]))
         if exported:
             return OpenVinoRuntime(exported)
         # Only here, since it takes seconds to import.
