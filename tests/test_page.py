@@ -256,7 +256,11 @@ def test_what_is_kept_is_bounded_and_fresh() -> None:
     made: list[str] = []
 
     def get(key: str, stamp: int = 0) -> bytes | None:
-        return kept.get(key, stamp, "Making", lambda work: made.append(key) or bytes(10)).result()
+        def make(_: Work[bytes]) -> bytes:
+            made.append(key)
+            return bytes(10)
+
+        return kept.get(key, stamp, "Making", make).result()
 
     get("a"), get("b"), get("a")
     assert made == ["a", "b"]

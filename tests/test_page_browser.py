@@ -100,10 +100,11 @@ class Session:
         return self.browser.find_elements("css selector", selector)
 
     def wait(self, selector: str, count: int = 1) -> list[Any]:
-        return until(
-            lambda: found if len(found := self.all(selector)) >= count else None,
-            f"{selector} did not come:\n{self.text[:900]}",
-        )
+        def found() -> list[Any]:
+            elements = self.all(selector)
+            return elements if len(elements) >= count else []
+
+        return until(found, f"{selector} did not come:\n{self.text[:900]}")
 
     @property
     def text(self) -> str:
