@@ -3,13 +3,14 @@
     python training_script.py                                    captions.txt and flickr30k_images/ here
     python training_script.py --captions c.json --images photos  any other place, any known format
     python training_script.py --recipe compact --epochs 4        a named recipe, some knobs changed
-    python training_script.py --resume                           go on after an interruption
+    python training_script.py --resume                           continue after an interruption
     torchrun --nproc-per-node 2 training_script.py               one process a GPU
 
-Without captions.txt it trains on drawings that it makes itself, to show the whole path.
+Without captions.txt it trains on a sample of drawings that it makes itself.
 """
 
 import argparse
+import math
 import shlex
 import sys
 from collections.abc import Sequence
@@ -25,12 +26,19 @@ from crossmodal.data.splits import SPLITS
 from crossmodal.dual_encoder import DualEncoder
 from crossmodal.encoding.devices import choose_device, worker_count
 from crossmodal.errors import CrossmodalError, WeightsError
-from crossmodal.progress import Bars, silent, terminal
-from crossmodal.recipe import Recipe
-from crossmodal.runs.folder import best_epoch, load_state, make_room, results_of
+from crossmodal.files import write_text
+from crossmodal.progress import Bars, print_anywhere, silent, terminal
+from crossmodal.recipe import WHOLE, Recipe
+from crossmodal.runs.folder import best_epoch, load_state, make_room, remove_leftovers, results_of
 from crossmodal.towers.image import ImageTower
 from crossmodal.towers.text import needs_captions, text_from_plain
-from crossmodal.training.distributed import leave_processes, share_statistics, start_processes
+from crossmodal.training.distributed import (
+    first_process_first,
+    is_first,
+    leave_processes,
+    share_statistics,
+    start_processes,
+)
 from crossmodal.training.setting import Interrupted, Setting
 from crossmodal.training.trainer import Trainer
 from model import DEFAULT, RECIPES, WITHOUT_DOWNLOAD
@@ -42,6 +50,7 @@ SAMPLE, OUTPUT = ROOT / "drawn-sample", ROOT / "model-checkpoints"
 EXTRA_SEED = SEED + 1000
 # The drawings are learned sooner than photos: this many epochs take about four minutes on two cores.
 SAMPLE_EPOCHS = 5
+FROZEN = ("frozen_image", "frozen_text")
 KNOBS = [knob for knob in fields(Recipe) if "help" in knob.metadata]
 BAD_ROWS_SHOWN = 50
 
@@ -64,7 +73,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar=("TRAIN", "VAL", "TEST"),
         help="shares of a drawn split, where the data set has none of its own (default: the recipe's)",
     )
-    data.add_argument("--skip-bad", action="store_true", help="go on though more than 1 %% of the rows cannot be used")
+    data.add_argument("--skip-bad", action="store_true", help="train though more than 1 %% of the rows cannot be used")
     data.add_argument(
         "--with-sample", type=int, default=0, metavar="SCENES", help="train on this many drawn scenes beside the photos"
     )
@@ -73,7 +82,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--output", type=Path, default=OUTPUT, help="folder of the checkpoints (default: model-checkpoints)"
     )
     run.add_argument("--weights", type=Path, help="folder with pretrained weights, looked into first")
-    run.add_argument("--resume", action="store_true", help="go on with the run in the output folder")
+    run.add_argument("--resume", action="store_true", help="continue the run in the output folder")
     run.add_argument("--tensorboard", action="store_true", help="also write TensorBoard logs into the output folder")
     run.add_argument("--device", help="cuda, mps or cpu (default: the best there is)")
     run.add_argument("--workers", type=int, help="processes that decode photos (default: by the cores)")
@@ -84,6 +93,13 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help=f"epochs over all stages (default: the recipe's; on the drawn sample {SAMPLE_EPOCHS})",
     )
     knobs.add_argument("--lr", type=float, help="learning rate of the first stage; later ones in proportion")
+    for tower, parts in (("image", "stages of the image tower"), ("text", "layers of the text tower")):
+        knobs.add_argument(
+            f"--frozen-{tower}",
+            type=int,
+            metavar="N",
+            help=f"first {parts} that are frozen in the whole run: 0 is none, {WHOLE} the whole tower",
+        )
     for knob in KNOBS:
         knobs.add_argument(
             f"--{knob.name.replace('_', '-')}",
@@ -95,14 +111,21 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def overridden(recipe: Recipe, options: argparse.Namespace) -> Recipe:
     """Return the recipe with the values that the user gave; raises CrossmodalError for impossible ones."""
-    given = {knob.name: getattr(options, knob.name) for knob in KNOBS if getattr(options, knob.name) is not None}
-    if (options.epochs is not None and options.epochs < 1) or (options.lr is not None and options.lr <= 0):
-        raise CrossmodalError("--epochs and --lr should be greater than 0.")
-    recipe = replace(recipe, **given)
+    recipe = replace(recipe, **_given(options, [knob.name for knob in KNOBS]))
+    if options.epochs is not None and options.epochs < 1:
+        raise CrossmodalError(f"--epochs {options.epochs} should be greater than 0.")
+    if options.lr is not None and not 0 < options.lr < math.inf:
+        raise CrossmodalError(f"--lr {options.lr} should be a number greater than 0.")
     recipe = recipe.with_epochs(options.epochs) if options.epochs else recipe
     recipe = recipe.with_lr(options.lr) if options.lr else recipe
+    recipe = recipe.with_stages(**_given(options, FROZEN))
     recipe.check()
     return recipe
+
+
+def _given(options: argparse.Namespace, names: Sequence[str]) -> dict[str, Any]:
+    """Return the options that the user gave."""
+    return {name: getattr(options, name) for name in names if getattr(options, name) is not None}
 
 
 def build_model(options: argparse.Namespace) -> DualEncoder:
@@ -120,16 +143,13 @@ def build_model(options: argparse.Namespace) -> DualEncoder:
 
 def resumed_model(options: argparse.Namespace, state: dict[str, Any]) -> DualEncoder:
     """Rebuild the model of an interrupted run; its recipe stands."""
-    changed = [
-        name
-        for name in ("recipe", "epochs", "lr", *(knob.name for knob in KNOBS))
-        if getattr(options, name) is not None
-    ]
     recipe = Recipe.from_plain(state["recipe"])
-    if (changed and changed != ["recipe"]) or options.recipe not in (None, recipe.name):
+    changed = list(_given(options, ["epochs", "lr", *FROZEN, *(knob.name for knob in KNOBS)]))
+    changed += ["recipe"] if options.recipe not in (None, recipe.name) else []
+    if changed:
         option = f"--{changed[-1].replace('_', '-')}"
         raise CrossmodalError(
-            f"--resume goes on with the recipe of the run ({recipe.name}); leave out {option}, or start a run without --resume."
+            f"--resume continues the run's own recipe ({recipe.name}); leave out {option}, or start a run without --resume."
         )
     towers = ImageTower.from_plain(state["image_tower"]), text_from_plain(state["text_tower"])
     return DualEncoder(*towers, recipe)
@@ -146,14 +166,18 @@ def read_data(options: argparse.Namespace, recipe: Recipe, bars: Bars) -> tuple[
     drawn_only = trains_on_drawings(options)
     if drawn_only:
         say(f"There is no captions.txt, so this trains on the drawn sample. {NOTE}")
-        captions, images = draw_sample(SAMPLE, bars=bars)
+        with first_process_first():
+            captions, images = draw_sample(SAMPLE, bars=bars)
     ratios = options.split or recipe.split
+    if not all(map(math.isfinite, ratios)):
+        raise CrossmodalError("--split should be three numbers that add up to 1.")
     checked = read_dataset(captions, images, ratios, recipe.seed, bars)
-    report(checked, captions)
+    report(checked, captions, options.output)
     refuse_if_many_bad(checked, captions, options.skip_bad)
     extra = Dataset(())
     if options.with_sample:
-        drawn = draw_sample(SAMPLE.with_name("drawn-extra"), options.with_sample, EXTRA_SEED, bars)
+        with first_process_first():
+            drawn = draw_sample(SAMPLE.with_name("drawn-extra"), options.with_sample, EXTRA_SEED, bars)
         extra = read_dataset(*drawn, ratios=(1, 0, 0), check=False).dataset
     data = {
         "captions": str(Path(captions).resolve()),
@@ -163,13 +187,14 @@ def read_data(options: argparse.Namespace, recipe: Recipe, bars: Bars) -> tuple[
     return checked.dataset, extra, data | ({"note": NOTE} if drawn_only else {})
 
 
-def report(checked: Checked, captions: Path) -> None:
-    """Name each bad row, and say how many are left."""
+def report(checked: Checked, captions: Path, output: Path) -> None:
+    """Name the bad rows, of many the first ones and all in a file, and say how many rows are left."""
     for row in checked.bad[:BAD_ROWS_SHOWN]:
         say(f"  {row}")
     if len(checked.bad) > BAD_ROWS_SHOWN:
-        listed = OUTPUT.with_name("bad-rows.txt")
-        listed.write_text("\n".join(map(str, checked.bad)) + "\n", encoding="utf-8")
+        listed = output / "bad-rows.txt"
+        if is_first():
+            write_text(listed, "\n".join(map(str, checked.bad)) + "\n")
         say(f"  ... and {len(checked.bad) - BAD_ROWS_SHOWN} more, all in {listed}")
     dataset = checked.dataset
     sizes = [f"{len(dataset.split(split)):,} {split}" for split in SPLITS]
@@ -183,6 +208,7 @@ def report(checked: Checked, captions: Path) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the trainer; returns the exit code."""
+    print_anywhere()
     options = parse(arguments)
     try:
         code = train(options)
@@ -215,6 +241,8 @@ def train(options: argparse.Namespace) -> int:
         raise CrossmodalError("The train split has fewer than two images; give more photos or another --split.")
     if not state and needs_captions(model.recipe):
         model = DualEncoder.from_recipe(model.recipe, options.weights, dataset.split("train").captions)
+    if rank == 0:
+        remove_leftovers(options.output)
     if not state and rank == 0:
         moved = make_room(options.output)
         if moved:
@@ -237,7 +265,7 @@ def train(options: argparse.Namespace) -> int:
     except Interrupted:
         has_state = (options.output / "training_state.pt").is_file()
         say(
-            f"Stopped. Go on with: {again}"
+            f"Stopped. Continue with: {again}"
             if has_state
             else "Stopped before the first epoch; nothing was lost. Start again with the same command."
         )
@@ -294,7 +322,7 @@ def tensorboard_log(folder: Path) -> Any:
 
 def say(text: str) -> None:
     """Print for the user, at once, from the first process alone."""
-    if not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0:
+    if is_first():
         print(text, flush=True)
 
 

@@ -85,13 +85,16 @@ def folder(files: list[Path]) -> float:
         photos.mkdir()
         for file in files:
             (photos / file.name).symlink_to(file.resolve())
-        Store.create(index, {"size": 1024, "root": str(photos), "excluded": []})
-        store = Store(index, writable=True)
+        Store.create(index, {
+            "fingerprint": "0" * 32, "checkpoint": "", "recipe": "", "size": 1024, "runtime": "torch", "root": str(photos),
+            "excluded": [], "included": [], "cutoff": None,
+        })  # fmt: skip
         import numpy as np
 
         size = engine.preprocessing.size
         engine.encode_pixels(np.zeros((BATCH, size, size, 3), dtype=np.uint8))
-        return _rate(len(files), lambda: update(store, photos, [], here(lambda: engine)))
+        with Store(index, writable=True) as store:
+            return _rate(len(files), lambda: update(store, photos, [], here(lambda: engine)))
 
 
 def loop(files: list[Path]) -> float:

@@ -4,8 +4,8 @@
     python -m benchmarks.training_step --recipe efficientnet-minilm --captions c.txt --images photos
 
 The real loop (reading photos, planning, showing progress, optimiser) against the same step fed one
-batch from memory again and again, epoch about, so that a busy machine slows both alike. By default
-on drawings. Target: at least 0.95 of the bare step's photos a second.
+batch from memory again and again, in alternating epochs, so that a busy machine slows both alike. By
+default on drawings. Target: at least 0.95 of the bare step's photos a second.
 """
 
 import argparse
@@ -75,6 +75,7 @@ def bare_step(trainer: Trainer) -> float:
     started = time.monotonic()
     for step in range(len(batches)):
         trainer.train_step(plan, inputs, step, len(batches))
+    trainer.read_loss()  # waits for the device
     return len(batches) * len(plan.own.images) / (time.monotonic() - started)
 
 

@@ -1,11 +1,11 @@
-"""What validation and tensor writing cost at Flickr30k's size, as a share of an epoch.
+"""What validation and writing embeddings cost at Flickr30k's size, as a share of an epoch.
 
     python -m benchmarks.validation
     python -m benchmarks.validation --recipe efficientnet-minilm
 
-Training and encoding run at their measured rate on a drawn sample, and are reckoned up to 29,000
+Training and encoding run at their measured rate on a drawn sample, and are scaled to 29,000
 training photos, 31,783 photos and 158,915 captions; ranking the 1,000 validation photos with their
-5,000 captions, and writing the tensors, are done at full size on made-up vectors.
+5,000 captions, and writing the embeddings, are done at full size on made-up vectors.
 """
 
 import argparse
@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def made_up_embeddings(images: int, captions: int, size: int) -> Embeddings:
-    """Return random unit vectors, captions dealt out in turn; the first images are the val split."""
+    """Return random unit vectors, captions assigned in turn; the first images are the val split."""
     generator = torch.Generator().manual_seed(0)
     photos, sentences = (
         F.normalize(torch.randn(rows, size, generator=generator), dim=1).half() for rows in (images, captions)

@@ -11,10 +11,12 @@ from crossmodal.commands.photos import add_index_command
 from crossmodal.commands.search import add_search_commands
 from crossmodal.commands.serving import add_serving_commands
 from crossmodal.errors import CrossmodalError
+from crossmodal.progress import print_anywhere
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
+    print_anywhere()
     options = _parser().parse_args(arguments)
     try:
         options.run(options)

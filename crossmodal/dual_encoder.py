@@ -15,7 +15,7 @@ from crossmodal.checkpoint_format import ADVICE, FORMAT, FORMAT_VERSION, check_f
 from crossmodal.data.preprocessing import Preprocessing
 from crossmodal.encoder import Encoder
 from crossmodal.errors import CheckpointError
-from crossmodal.files import load_tensors, save_tensors
+from crossmodal.files import checked_fingerprint, load_tensors, save_tensors
 from crossmodal.recipe import Recipe
 from crossmodal.towers.image import ImageTower, image_tower
 from crossmodal.towers.text import TextTower, text_from_plain, text_tower
@@ -39,6 +39,9 @@ class DualEncoder(Encoder):
         if recipe.loss == "sigmoid":
             self.logit_bias = nn.Parameter(torch.tensor(FIRST_LOGIT_BIAS))
         self.recipe = recipe
+        # What is frozen in the whole run is from the start; a stage may freeze more.
+        self.image_tower.freeze(recipe.always_frozen("image"))
+        self.text_tower.freeze(recipe.always_frozen("text"))
 
     @staticmethod
     def from_recipe(recipe: Recipe, weights: Path | None = None, captions: Sequence[str] = ()) -> "DualEncoder":
@@ -82,11 +85,19 @@ class DualEncoder(Encoder):
 
     def project_image(self, features: Tensor) -> Tensor:
         """Image features [N, F] -> unit vectors [N, joint_size]."""
-        return F.normalize(self.image_projection(features).float(), dim=-1)
+        return F.normalize(self.image_projection(self._dropped(features)).float(), dim=-1)
+
+    def project_text(self, features: Tensor) -> Tensor:
+        """Text features [N, G] -> unit vectors [N, joint_size]."""
+        return F.normalize(self.text_projection(self._dropped(features)).float(), dim=-1)
+
+    def _dropped(self, features: Tensor) -> Tensor:
+        """Features with the dropout of a linear projection; an mlp has its own."""
+        return F.dropout(features, self.recipe.dropout, self.training and self.recipe.projection == "linear")
 
     def encode_text(self, sentences: Sequence[str]) -> Tensor:
         """Return unit vectors [len(sentences), joint_size]."""
-        return F.normalize(self.text_projection(self.text_tower(sentences)).float(), dim=-1)
+        return self.project_text(self.text_tower(sentences))
 
     def plain(self) -> dict[str, Any]:
         """Return what rebuilds both towers without their weights, as plain values."""
@@ -127,6 +138,7 @@ class DualEncoder(Encoder):
         """
         content = load_tensors(path, advice=ADVICE)
         check_format(content, path, FORMAT, FORMAT_VERSION)
+        checked_fingerprint(content.get("fingerprint"), str(path))
         try:
             recipe = Recipe.from_plain(content["recipe"])
             towers = ImageTower.from_plain(content["image_tower"]), text_from_plain(content["text_tower"])
@@ -138,9 +150,8 @@ class DualEncoder(Encoder):
                 }
             )
         except (KeyError, TypeError, RuntimeError, ValueError) as error:
-            raise CheckpointError(
-                f"{path} does not hold a whole model ({str(error).splitlines()[0]}); {ADVICE}"
-            ) from error
+            reason = f"{error} is missing" if isinstance(error, KeyError) else "its weights and its towers do not fit"
+            raise CheckpointError(f"{path} does not hold a whole model ({reason}); {ADVICE}") from error
         return model.to(device).eval(), content
 
 

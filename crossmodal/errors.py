@@ -21,13 +21,9 @@ class CheckpointError(CrossmodalError):
     """A checkpoint or embedding file that cannot be used, and what to do."""
 
 
-class GalleryError(CrossmodalError):
-    """Something that the gallery at hand does not have, and what has it."""
-
-
 class UnknownPhotoError(CrossmodalError):
     """An id that no photo of the gallery has."""
 
 
 class UnavailableError(CrossmodalError):
-    """An engine that does not answer, or refuses, and what to do."""
+    """A server elsewhere, as of Milvus, that does not answer or refuses."""

@@ -1,14 +1,21 @@
-"""Files that are whole or not there: written beside their place, then moved there."""
+"""Files that are written whole or not at all, and what may be believed of those that others wrote."""
 
+import contextlib
+import fcntl
 import json
 import os
-import tempfile
+import re
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from crossmodal.errors import CheckpointError, CrossmodalError
+
+SHARED, PRIVATE = 0o666, 0o600  # modes of new files: as the umask allows, or for their owner alone
+PART = re.compile(r"(?s)\..+\.[0-9a-f]{12}\.part")
+FINGERPRINT = re.compile(r"[0-9a-f]{32}")
 
 
 def cache_folder() -> Path:
@@ -23,31 +30,54 @@ def shown(path: str) -> str:
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success it takes the place of `path`.
+def whole_file(path: Path, mode: int = SHARED) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success it takes the place of `path`, with these permissions.
 
-    Raises CrossmodalError when the disk refuses (full, read-only), with the old file untouched.
+    Then parts that killed writers left in the folder are removed. Raises CrossmodalError when the disk
+    refuses (full, read-only), with the old file untouched.
     """
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-        os.close(handle)
+        temporary, handle = _new_part(path, mode)
     except OSError as error:
         raise _refused(path, error) from error
-    temporary = Path(name)
     try:
         yield temporary
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)  # mkstemp's 0600 would hide the file from other users
         os.replace(temporary, path)
     except OSError as error:
         raise _refused(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
+        os.close(handle)
+    remove_leftovers(path.parent)
+
+
+def _new_part(path: Path, mode: int) -> tuple[Path, int]:
+    """Create a temporary file; return its path and the descriptor whose lock says that its writer is alive."""
+    while True:
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")
+        handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, mode)
+        with contextlib.suppress(OSError):  # a file system without locks: then nobody removes it either
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        if os.fstat(handle).st_nlink:
+            return temporary, handle
+        os.close(handle)  # another writer took it for a leftover before it was locked
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the parts that killed writers left in a folder; those of living writers are locked, and stay."""
+    with contextlib.suppress(OSError):
+        for part in [entry for entry in os.scandir(folder) if PART.fullmatch(entry.name)]:
+            with contextlib.suppress(OSError):
+                handle = os.open(part.path, os.O_RDWR | os.O_NOFOLLOW)
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    os.unlink(part.path)
+                finally:
+                    os.close(handle)
 
 
 def _refused(path: Path, error: OSError) -> CrossmodalError:
@@ -55,9 +85,31 @@ def _refused(path: Path, error: OSError) -> CrossmodalError:
     return CrossmodalError(f"{path} cannot be written ({reason}); free some space or choose another folder.")
 
 
-def write_text(path: Path, text: str) -> None:
+def checked_fingerprint(value: object, where: str) -> str:
+    """Return the fingerprint of a model that a file states; it becomes part of paths.
+
+    Raises CrossmodalError, which begins with `where`, unless it is 32 hexadecimal digits.
+    """
+    if isinstance(value, str) and FINGERPRINT.fullmatch(value):
+        return value
+    raise CrossmodalError(
+        f"{where} names no model (its fingerprint is {value!r:.80}, not 32 hex digits); make it anew."
+    )
+
+
+def stays_below(path: str) -> bool:
+    """Say whether a relative path that a file states stays below the folder that it starts from."""
+    return (
+        bool(path)
+        and "\0" not in path
+        and not os.path.isabs(path)
+        and (".." not in path or ".." not in path.split("/"))
+    )
+
+
+def write_text(path: Path, text: str, mode: int = SHARED) -> None:
     """Write `text` as UTF-8, whole or not at all."""
-    with whole_file(path) as temporary:
+    with whole_file(path, mode) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
@@ -68,8 +120,8 @@ def save_tensors(path: Path, content: dict[str, Any]) -> None:
     with whole_file(path) as temporary:
         try:
             torch.save(content, temporary)
-        except RuntimeError as error:  # torch's zip writer turns a full disk into a RuntimeError
-            raise OSError(str(error).splitlines()[0]) from error
+        except RuntimeError as error:  # torch's zip writer turns a full disk into one that does not say so
+            raise OSError("the disk took only a part of it") from error
 
 
 def load_tensors(path: Path, *, advice: str, mmap: bool = False) -> dict[str, Any]:

@@ -26,15 +26,11 @@ class Place:
     collection: str = "crossmodal"
 
 
-def open_search(place: Place, bars: Bars = silent, to_stay: bool = False) -> "Search":
-    """Open a gallery with the model that made it, which is loaded when the first query comes.
+def open_gallery(place: Place, bars: Bars = silent, to_stay: bool = False) -> "tuple[Gallery, Maker]":
+    """Open a gallery, and say which model made it; with `to_stay` it is prepared for many searches.
 
-    With `to_stay` both are prepared for many searches, and the model is opened at once. Raises CrossmodalError
-    for what is not there, or does not belong together.
+    Raises CrossmodalError for what is not there, or does not belong together.
     """
-    from crossmodal.photos.gallery import FolderGallery
-    from crossmodal.photos.store import index_folder
-
     if place.milvus:
         from crossmodal.runs.opening import checkpoint_of
         from crossmodal.scale.milvus.connection import Milvus
@@ -42,18 +38,26 @@ def open_search(place: Place, bars: Bars = silent, to_stay: bool = False) -> "Se
 
         checkpoint = checkpoint_of(place.checkpoint) if place.checkpoint else None
         loaded = MilvusGallery(Milvus(place.milvus, place.collection), checkpoint, place.photos)
-        return _search(loaded, loaded.maker, to_stay)
+        return loaded, loaded.maker
     if place.photos:
+        from crossmodal.photos.gallery import FolderGallery
+        from crossmodal.photos.store import index_folder
+
         folder = FolderGallery(index_folder(place.photos, place.index), to_stay)
-        return _search(folder, folder.maker, to_stay)
+        return folder, folder.maker
     run = open_run(place.checkpoint, place.images, bars).only(place.split)
-    return _search(run, maker_of_run(run), to_stay)
+    return run, maker_of_run(run)
 
 
-def _search(gallery: "Gallery", maker: "Maker", to_stay: bool) -> "Search":
+def open_search(place: Place, bars: Bars = silent, to_stay: bool = False) -> "Search":
+    """Open a gallery with the model that made it, which is loaded when the first query comes.
+
+    With `to_stay` both are prepared for many searches, and the model is opened at once. Raises as `open_gallery` does.
+    """
     from crossmodal.runs.models import LazyRuntime
     from crossmodal.search.search import Search
 
+    gallery, maker = open_gallery(place, bars, to_stay)
     return Search(gallery, maker.runtime(to_stay) if to_stay else LazyRuntime(maker.runtime))
 
 

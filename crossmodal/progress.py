@@ -1,5 +1,7 @@
 """Progress bars, so that the same work can show itself in a terminal, on the page, or not at all."""
 
+import io
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
@@ -25,3 +27,10 @@ def terminal(title: str, total: int, unit: str) -> Iterator[Advance]:
             bar.update(count)
 
         yield advance
+
+
+def print_anywhere() -> None:
+    """Let what a terminal's encoding lacks be printed as an escape, instead of ending the program."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")

@@ -1,5 +1,6 @@
-"""What a recipe says: which towers, and how they are trained; the table itself is model.py."""
+"""What a recipe says: which towers, and how they are trained; the recipes themselves are in model.py."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
@@ -7,16 +8,22 @@ from typing import Any
 from crossmodal.errors import CrossmodalError
 
 DRAWN_RATIOS = (0.8, 0.1, 0.1)  # train, val, test
+WHOLE = -1  # as a number of frozen stages or layers: the whole tower
 
 
 @dataclass(frozen=True)
 class Stage:
-    """Some epochs of training: the learning rate falls along a cosine from `lr` to `end_lr`."""
+    """Some epochs of training: the learning rate falls along a cosine from `lr` to `end_lr`.
+
+    Frozen are the first stages of the image tower and the first layers of the text tower with its
+    embeddings; WHOLE is the whole tower, 0 nothing.
+    """
 
     epochs: int
     lr: float
     end_lr: float = 0.0
-    frozen: tuple[str, ...] = ()  # of "image" and "text", the towers that stay as they are meanwhile
+    frozen_image: int = 0
+    frozen_text: int = 0
 
 
 def _knob(default: Any, text: str, least: float = 0, most: float = float("inf")) -> Any:
@@ -47,65 +54,65 @@ class Recipe:
     text_weights: str = _choice("weights that the text tower starts with", "published", "random")
     image_pooling: str = _choice("how the image tower's grid becomes one vector", "own", "mean", "gpo")
     text_pooling: str = _choice("how a pretrained text tower's tokens become one vector", "mean", "cls", "pooler")
-    projection: str = _choice("what leads from a tower to the joint space", "linear", "mlp")
+    projection: str = _choice("projection from a tower to the joint space", "linear", "mlp")
     hidden_size: int = _knob(512, "hidden size of an mlp projection", least=1)
-    dropout: float = _knob(0.1, "dropout of an mlp projection")
+    dropout: float = _knob(
+        0.0, "dropout of what a linear projection reads, or of an mlp projection's hidden layer", most=0.95
+    )
     loss: str = _choice("loss", "clip", "infonce", "nt-xent", "triplet", "triplet-hard", "sigmoid")
-    temperature: float = _knob(0.07, "first temperature, by which similarities are divided", least=0.01)
-    learn_temperature: int = _knob(1, "let the temperature be learned; 0 holds it")
+    temperature: float = _knob(0.07, "initial temperature, by which similarities are divided", least=0.01)
+    learn_temperature: int = _knob(1, "learn the temperature; 0 keeps it fixed")
     margin: float = _knob(0.2, "margin of the triplet losses")
-    resize: str = _choice("how an image becomes a square: its middle, or all of it squeezed", "crop", "squash")
+    resize: str = _choice(
+        "how an image becomes a square: its middle is cropped, or all of it is squashed", "crop", "squash"
+    )
     batch_size: int = _knob(64, "images in a batch; every other image in it is a negative", least=2)
     captions_per_image: int = _knob(
-        0, "captions that go with an image in one step, taken in turn over the epochs; 0 is all of them"
+        0, "captions of an image in one step, taken in turn over the epochs; 0 is all of them"
     )
     chunk_size: int = _knob(
-        0, "images held in memory at a time; smaller than the batch turns gradient caching on; 0 is the whole batch"
+        0, "images computed at a time, by gradient caching where that is less than the batch; 0 is the whole batch"
     )
     head_start_epochs: int = _knob(
         0, "epochs of training the projections alone, on cached features, before the first epoch"
     )
-    image_lr_scale: float = _knob(1.0, "the image tower's share of the learning rate; 0 freezes it")
-    text_lr_scale: float = _knob(1.0, "the text tower's share of the learning rate; 0 freezes it")
-    projection_lr_scale: float = _knob(1.0, "the projections' share of the learning rate")
-    frozen_stages: int = _knob(
-        0,
-        "first stages of an EfficientNet that stay as they are, or -1 for the whole of any image tower; their output is "
-        "cached where it fits",
-        least=-1,
+    image_lr_scale: float = _knob(1.0, "factor of the learning rate for the image tower")
+    text_lr_scale: float = _knob(1.0, "factor of the learning rate for the text tower")
+    projection_lr_scale: float = _knob(1.0, "factor of the learning rate for the projections")
+    views: int = _knob(
+        4, "augmented views of a photo whose output of frozen image stages is cached; 0 draws new views in each epoch"
     )
-    unfreeze_epoch: int = _knob(
-        1, "first epoch in which the towers are trained; before it the projections learn alone", least=1
+    augment: int = _knob(1, "train on random views of the photos; 0 trains on the photos as they are")
+    crop_area: float = _knob(
+        0.6, "smallest share of a photo's area that a view keeps; 1 crops nothing", least=0.01, most=1
     )
-    views: int = _knob(4, "augmented views of a photo that are kept when the first stages are frozen", least=1)
-    augment: int = _knob(1, "train on random views of the photos; 0 is off")
-    crop_area: float = _knob(0.6, "smallest share of a photo that a view keeps; 1 crops nothing", least=0.01, most=1)
     flip: int = _knob(1, "mirror half of the views, where no caption says left or right; 0 is off")
     colour: float = _knob(
         0.0, "how much the views' brightness, contrast and saturation vary, for example 0.2", most=0.9
     )
+    hue: float = _knob(0.0, "how much the views' hue varies, as a share of the colour wheel", most=0.5)
     cache: str = _choice("where decoded images are kept between epochs", "none", "memory", "disk")
     weight_decay: float = _knob(
         0.01, "weight decay of matrices and kernels; biases, norms and the temperature have none"
     )
-    warmup_epochs: float = _knob(0.5, "epochs over which the learning rate rises from zero")
+    warmup_epochs: float = _knob(0.5, "epochs over which the learning rate rises")
     ema: float = _knob(
-        0.0, "decay of the running average of the weights that is validated and stored; 0 is none", most=0.99999
+        0.0,
+        "decay of an exponential moving average of the weights, which is validated and stored; 0 is none",
+        most=0.99999,
     )
     hard_negatives: int = _knob(
-        0, "images most like an image's captions, by the last epoch's tensors, that join it in its batch"
+        0, "images that join an image in its batch: those most similar to its captions after the last epoch"
     )
-    soft_targets: str = _choice(
-        "what else than the true pairs is right, in part, for the clip loss", "none", "captions", "teacher"
-    )
-    soft_share: float = _knob(0.3, "share of the soft targets beside the true pairs", most=1)
+    soft_targets: str = _choice("soft targets of the clip loss, beside the true pairs", "none", "captions", "teacher")
+    soft_share: float = _knob(0.3, "weight of the soft targets; the true pairs have the rest", most=1)
     soft_temperature: float = _knob(
         0.1, "temperature of the caption similarities that become soft targets", least=0.001
     )
     teacher: str = _knob(
         "", "teacher of the soft targets: open_clip:MODEL/WEIGHTS, clip-ViT-B-32, or a checkpoint of this project"
     )
-    clip_norm: float = _knob(1.0, "largest norm of the whole gradient")
+    clip_norm: float = _knob(1.0, "largest norm of the gradient")
     patience: int = _knob(5, "epochs without a better validation rsum before training stops", least=1)
     seed: int = _knob(0, "seed of the split, the order, the views and the projections")
 
@@ -116,23 +123,25 @@ class Recipe:
 
     @property
     def learns_statistics(self) -> bool:
-        """Whether some BatchNorm takes its statistics from the batches."""
+        """Whether a BatchNorm takes its statistics from the batches."""
         return self.projection == "mlp" or self.image_weights == "random"
 
-    def frozen_in(self, epoch: int) -> set[str]:
-        """Return which of the towers, image and text, stay as they are in an epoch, the first being 1."""
-        if epoch < self.unfreeze_epoch:
-            return {"image", "text"}
-        always = {name for name in ("image", "text") if getattr(self, f"{name}_lr_scale") == 0}
+    def stage(self, epoch: int) -> Stage:
+        """Return the stage of an epoch, the first being 1."""
         for stage in self.stages:
             epoch -= stage.epochs
             if epoch <= 0:
-                return always | set(stage.frozen)
-        return always
+                return stage
+        return self.stages[-1]
 
-    def always_frozen(self, tower: str) -> bool:
-        """Whether a tower, image or text, stays as it is in all epochs."""
-        return all(tower in self.frozen_in(epoch) for epoch in range(1, self.epochs + 1))
+    def always_frozen(self, tower: str) -> int:
+        """Return how much of a tower, image or text, is frozen in all stages."""
+        frozen = [getattr(stage, f"frozen_{tower}") for stage in self.stages]
+        return min((count for count in frozen if count != WHOLE), default=WHOLE)
+
+    def with_stages(self, **values: int) -> "Recipe":
+        """Return the recipe with these values in all its stages."""
+        return replace(self, stages=tuple(replace(stage, **values) for stage in self.stages))  # type: ignore[arg-type]
 
     def with_epochs(self, epochs: int) -> "Recipe":
         """Return the recipe stretched or cut to `epochs`, each stage keeping its share."""
@@ -144,7 +153,7 @@ class Recipe:
         return replace(self, stages=tuple(stage for stage in stages if stage.epochs))
 
     def with_lr(self, lr: float) -> "Recipe":
-        """Return the recipe with a first learning rate of `lr`, later stages in proportion."""
+        """Return the recipe with the learning rate `lr` in its first stage, and later stages in proportion."""
         factor = lr / self.stages[0].lr
         scaled = (replace(stage, lr=stage.lr * factor, end_lr=stage.end_lr * factor) for stage in self.stages)
         return replace(self, stages=tuple(scaled))
@@ -158,9 +167,12 @@ class Recipe:
             if isinstance(value, str):
                 continue
             least, most = knob.metadata["least"], knob.metadata["most"]
-            if not least <= value <= most or value == float("inf"):
-                bounds = f"{least} or more" if most == float("inf") else f"{least} to {most}"
+            if not least <= value <= most or value == math.inf:
+                bounds = f"{least} or more" if most == math.inf else f"{least} to {most}"
                 raise CrossmodalError(f"--{option} {value} cannot be trained with; it should be {bounds}.")
+        self._check_learning_rates()
+        self._check_frozen()
+        self._check_soft_targets()
         if self.head_start_epochs and self.projection != "linear":
             raise CrossmodalError(
                 "--head-start-epochs trains linear projections; set it to 0 or --projection to linear."
@@ -170,9 +182,27 @@ class Recipe:
                 "--chunk-size cannot be used where BatchNorm learns from the batch (an mlp projection, a random image "
                 "tower): the chunks would not give the gradient of the whole batch."
             )
-        self._check_soft_targets()
-        if self.clip_norm == 0 or not self.stages or any(s.lr <= 0 or s.epochs < 1 for s in self.stages):
-            raise CrossmodalError("--epochs, --lr and --clip-norm should be greater than 0.")
+
+    def _check_learning_rates(self) -> None:
+        rates = [rate for stage in self.stages for rate in (stage.lr, stage.end_lr)]
+        if not all(map(math.isfinite, rates)) or min(rates, default=-1) < 0 or any(s.lr == 0 for s in self.stages):
+            raise CrossmodalError("--lr should be a number greater than 0.")
+        if self.clip_norm == 0 or any(stage.epochs < 1 for stage in self.stages):
+            raise CrossmodalError("--epochs and --clip-norm should be greater than 0.")
+        for part in ("image", "text", "projection"):
+            if getattr(self, f"{part}_lr_scale") == 0:
+                advice = "" if part == "projection" else f"; --frozen-{part} {WHOLE} freezes the whole {part} tower"
+                raise CrossmodalError(f"--{part}-lr-scale should be greater than 0{advice}.")
+
+    def _check_frozen(self) -> None:
+        for tower in ("image", "text"):
+            least = min(getattr(stage, f"frozen_{tower}") for stage in self.stages)
+            if least < WHOLE:
+                raise CrossmodalError(
+                    f"--frozen-{tower} {least} is not known; it should be 0 or more, or {WHOLE} for the whole tower."
+                )
+        if self.image_pooling == "gpo" and self.always_frozen("image") == WHOLE:
+            raise CrossmodalError("--image-pooling gpo is learned, so the image tower cannot be frozen as a whole.")
 
     def _check_soft_targets(self) -> None:
         if self.soft_targets != "none" and self.loss != "clip":
@@ -183,8 +213,8 @@ class Recipe:
             self.text_weights == "random" or self.text_tower.startswith("scratch:")
         ):
             raise CrossmodalError(
-                "--soft-targets captions compares captions by the text tower's published weights, and this recipe's "
-                "starts from nothing; take --soft-targets teacher, or none."
+                "--soft-targets captions compares captions by the text tower's published weights, and this text tower "
+                "has none; use --soft-targets teacher or none."
             )
 
     def plain(self) -> dict[str, Any]:
@@ -193,6 +223,13 @@ class Recipe:
 
     @staticmethod
     def from_plain(values: Mapping[str, Any]) -> "Recipe":
-        """Rebuild a recipe from `plain`."""
-        stages = tuple(Stage(**{**stage, "frozen": tuple(stage.get("frozen", ()))}) for stage in values["stages"])
-        return Recipe(**{**values, "stages": stages, "split": tuple(values.get("split", DRAWN_RATIOS))})
+        """Rebuild a recipe from `plain`; what this version does not know is passed over.
+
+        A checkpoint stays readable so: what decides how it encodes stands in its towers and weights.
+        """
+        stages = tuple(Stage(**_known(Stage, stage)) for stage in values["stages"])
+        return Recipe(**{**_known(Recipe, values), "stages": stages, "split": tuple(values.get("split", DRAWN_RATIOS))})
+
+
+def _known(kind: type[Stage] | type[Recipe], values: Mapping[str, Any]) -> dict[str, Any]:
+    return {knob.name: values[knob.name] for knob in fields(kind) if knob.name in values}

@@ -40,8 +40,8 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def recipe() -> Recipe:
     """A recipe of the tiny towers."""
     return Recipe(
-        name="tiny", image_tower=TINY_IMAGE, text_tower=TINY_TEXT, stages=(Stage(2, 1e-3),), joint_size=32,
-        resize="squash", batch_size=8, head_start_epochs=2, views=2, frozen_stages=1,
+        name="tiny", image_tower=TINY_IMAGE, text_tower=TINY_TEXT, stages=(Stage(2, 1e-3, frozen_image=1),), joint_size=32,
+        resize="squash", batch_size=8, head_start_epochs=2, views=2,
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Random views: fixed by their key, flipped where allowed, in colours that keep their names."""
+"""Random views: the same for the same key, flipped where allowed, in colours that keep their names."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ def prepare(model: DualEncoder) -> Preprocessing:
     return model.image_tower.preprocessing
 
 
-def test_views_are_fixed_by_their_key(prepare: Preprocessing, photo: Image.Image) -> None:
+def test_views_are_the_same_for_the_same_key(prepare: Preprocessing, photo: Image.Image) -> None:
     augment = Augmentation(prepare, colour=0.3)
     assert torch.equal(augment(photo, PLAIN, "a"), augment(photo, PLAIN, "a"))
     assert not torch.equal(augment(photo, PLAIN, "a"), augment(photo, PLAIN, "b"))
@@ -58,3 +58,12 @@ def test_colours_vary_and_a_grey_stays_grey(prepare: Preprocessing) -> None:
     assert len({tuple(colour) for colour in seen}) > 10
     assert all(colour[0] > colour[1] == colour[2] for colour in seen)  # red still
     assert all(len(set(augment(grey, PLAIN, str(key))[:, 0, 0].tolist())) == 1 for key in range(20))
+
+
+def test_hue_turns_colours_and_leaves_greys(prepare: Preprocessing) -> None:
+    augment = Augmentation(prepare, crop_area=1, flip=False, hue=0.05)
+    red, grey = (Image.new("RGB", (40, 40), colour) for colour in ((200, 40, 40), (120, 120, 120)))
+    seen = [augment(red, PLAIN, str(key))[:, 0, 0].tolist() for key in range(20)]
+    assert len({tuple(colour) for colour in seen}) > 5
+    assert all(colour[0] == max(colour) for colour in seen)  # red still
+    assert augment(grey, PLAIN, "a")[:, 0, 0].tolist() == [120, 120, 120]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_photo_index import save
+from tests.test_serving import photo
 
 ROOT = Path(__file__).parent.parent
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
@@ -37,7 +37,7 @@ def test_the_dockerfile_is_linted() -> None:
     assert (done.returncode, done.stdout) == (0, "")
 
 
-def test_the_container_is_no_root_and_says_how_it_is() -> None:
+def test_the_container_is_no_root_and_reports_its_health() -> None:
     assert instructions("USER") == ["10001"]
     assert "/health" in instructions("HEALTHCHECK")[0]
     for line in (ROOT / "Dockerfile").read_text().splitlines():
@@ -62,7 +62,8 @@ def test_its_steps_run_in_a_folder_that_cannot_be_written(tmp_path: Path) -> Non
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(file, target)
     for number in range(3):
-        save(photos / f"{number}.jpg", (80 * number, 90, 20))
+        photos.mkdir(exist_ok=True)
+        (photos / f"{number}.jpg").write_bytes(photo(size=(80 + number, 60)))
     before = sorted(app.rglob("*"))
     for path in (app, *before):
         path.chmod(0o555 if path.is_dir() else 0o444)

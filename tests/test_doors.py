@@ -1,6 +1,7 @@
 """Twenty queries through the three doors of the three galleries: the same photos, by id, with the same scores."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,18 +15,20 @@ from crossmodal.dual_encoder import DualEncoder
 from crossmodal.encoding.collection import encode_dataset
 from crossmodal.encoding.embeddings import model_path, save_embeddings
 from crossmodal.galleries import Place, open_search
+from crossmodal.page.photo_files import keep_picture
 from crossmodal.photos.index import index_photos
 from crossmodal.serving.api import create_app
+from tests.test_page import Page
 
 COUNT = 5
-# Words, weights and signs; what is beside them: a photo of the gallery, filters, the order, no cut-off.
+# Words, weights and signs; beside them a photo's file, a photo of the gallery, filters, the order, no cut-off.
 QUERIES: list[tuple[str, dict[str, Any]]] = [
     ("a red car", {}), ("car", {}), ("two dogs in the snow", {}), ("a car + a house", {}), ("dog + beach - car", {}),
     ("2:dog + cat", {}), ("- people", {}), ("0.5:boat + 2:lake", {}), ("3:15 on a clock", {}), ("dog +", {}),
-    ("a boat on a lake", {"cut_off": False}), ("tree", {"like": 3}), ("", {"like": 0}), ("snow - house", {"like": 7}),
-    ("", {"like": 5, "image_weight": 3.0}), ("a red car", {"like": 2, "image_weight": 0.25}),
+    ("a boat on a lake", {"cut_off": False}), ("tree", {"image": 3}), ("", {"like": 0}), ("snow - house", {"image": 7}),
+    ("", {"like": 5, "by_date": True}), ("a red car", {"image": 2, "image_weight": 0.5}), ("", {"image": 4}),
     ("a house", {"filters": {"orientation": "square"}}), ("dog", {"filters": {"megapixels": 0.001}}),
-    ("a red car", {"by_date": True}), ("street", {"filters": {"after": "2020-01-01", "before": "2020-12-31"}}),
+    ("street", {"filters": {"after": "2020-01-01", "before": "2020-12-31"}, "by_date": True}),
 ]  # fmt: skip
 Door = Callable[[str, dict[str, Any]], list[tuple[str, float]]]
 
@@ -41,18 +44,19 @@ def places(
     data = {"captions": str(captions), "images": str(images)}
     fingerprint = model.save(model_path(folder, 1), 1, {}, data)
     save_embeddings(folder, 1, fingerprint, encode_dataset(model, read_dataset(captions, images).dataset, data, 0))
-    index_photos(images, index=folder / "index", checkpoint=folder)
-    assert cli.main(["load", str(folder / "photos.db"), "--photos", str(images), "--index", str(folder / "index")]) == 0
+    images = Path(shutil.copytree(images, folder / "photos"))
+    index_photos(images, checkpoint=folder)
+    assert cli.main(["load", str(folder / "photos.db"), "--photos", str(images)]) == 0
     return {
         "run": Place(checkpoint=folder),
-        "folder": Place(photos=images, index=folder / "index"),
+        "folder": Place(photos=images),
         "milvus": Place(milvus=str(folder / "photos.db")),
     }
 
 
-def by_command(place: Place, capsys: pytest.CaptureFixture[str]) -> Door:
+def by_command(place: Place, files: list[Path], capsys: pytest.CaptureFixture[str]) -> Door:
     """Ask `python -m crossmodal search`."""
-    where = {"checkpoint": place.checkpoint, "photos": place.photos, "index": place.index, "milvus": place.milvus}
+    where = {"checkpoint": place.checkpoint, "photos": place.photos, "milvus": place.milvus}
     named = [part for name, value in where.items() if value for part in (f"--{name}", str(value))]
     search = open_search(place)
     paths = [photo.path for photo in search.gallery.newest(30)]
@@ -65,6 +69,7 @@ def by_command(place: Place, capsys: pytest.CaptureFixture[str]) -> Door:
         asked += ["--by-date"] if options.get("by_date") else []
         asked += [] if options.get("cut_off", True) else ["--no-cut-off"]
         asked += ["--like", sorted(paths)[options["like"]]] if "like" in options else []
+        asked += ["--image", str(files[options["image"]])] if "image" in options else []
         asked += ["--image-weight", str(options.get("image_weight", 1.0))]
         capsys.readouterr()
         assert cli.main(asked) == 0
@@ -73,7 +78,7 @@ def by_command(place: Place, capsys: pytest.CaptureFixture[str]) -> Door:
     return ask
 
 
-def by_api(place: Place, client: TestClient) -> Door:
+def by_api(place: Place, files: list[Path], client: TestClient) -> Door:
     """Ask the HTTP API."""
     search = open_search(place)
     ids = {photo.path: search.gallery.id_of(photo) for photo in search.gallery.newest(30)}
@@ -81,24 +86,58 @@ def by_api(place: Place, client: TestClient) -> Door:
 
     def ask(text: str, options: dict[str, Any]) -> list[tuple[str, float]]:
         body: dict[str, Any] = {"query": text, "top_k": COUNT}
-        body |= {name: value for name, value in options.items() if name != "like"}
-        route = "text"
-        if "like" in options:
-            route, body["image_id"] = "image", ids[sorted(ids)[options["like"]]]
-        answer = client.post(f"/api/search/{route}", json=body)
+        body |= {name: value for name, value in options.items() if name not in ("like", "image")}
+        if "image" in options:
+            filters = {name: str(value) for name, value in body.pop("filters", {}).items()}
+            upload = {"file": files[options["image"]].read_bytes()}
+            answer = client.post("/api/search/upload", data={**body, **filters}, files=upload)
+        elif "like" in options:
+            answer = client.post("/api/search/image", json={**body, "image_id": ids[sorted(ids)[options["like"]]]})
+        else:
+            answer = client.post("/api/search/text", json=body)
         assert answer.status_code == 200, answer.text
         return [(photo["id"], photo["score"]) for photo in answer.json()["photos"]]
 
     return ask
 
 
+def by_page(place: Place, files: list[Path], monkeypatch: pytest.MonkeyPatch) -> Door:
+    """Ask the page by its address."""
+    search = open_search(place)
+    ids = {photo.path: search.gallery.id_of(photo) for photo in search.gallery.newest(30)}
+    search.close()
+    started, folder = ["--milvus", str(place.milvus)] if place.milvus else [], {}
+    if place.checkpoint:
+        started, folder = ["--checkpoints", str(place.checkpoint)], {"gallery": "all"}
+    elif place.photos:
+        folder = {"gallery": "folder", "folder": str(place.photos)}
+
+    def ask(text: str, options: dict[str, Any]) -> list[tuple[str, float]]:
+        address = {"words": text, "count": str(COUNT), **folder}
+        address |= {f"filter-{name}": str(value) for name, value in options.get("filters", {}).items()}
+        address |= {"by_date": "1"} if options.get("by_date") else {}
+        address |= {} if options.get("cut_off", True) else {"weaker": "1"}
+        address |= {"like": ids[sorted(ids)[options["like"]]]} if "like" in options else {}
+        if "image" in options:
+            token = keep_picture(files[options["image"]].read_bytes())
+            address |= {"picture": token, "weight": str(options.get("image_weight", 1.0))}
+        page = Page(monkeypatch, *started, **{name: value for name, value in address.items() if value})
+        return [(hit.id, hit.score) for hit in page.hits]
+
+    return ask
+
+
 @pytest.mark.parametrize("gallery", ["run", "folder", "milvus"])
-def test_every_door_ranks_alike(places: dict[str, Place], gallery: str, capsys: pytest.CaptureFixture[str]) -> None:
-    place = places[gallery]
-    command = by_command(place, capsys)
+def test_every_door_ranks_alike(
+    places: dict[str, Place], collection: tuple[Path, Path], gallery: str, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    place, files = places[gallery], sorted(collection[1].glob("*.jpg"))
     with TestClient(create_app(lambda: open_search(place))) as client:
-        api = by_api(place, client)
+        doors = (by_command(place, files, capsys), by_api(place, files, client), by_page(place, files, monkeypatch))
+        assert len(QUERIES) == 20
         for text, options in QUERIES:
-            expected, found = command(text, options), api(text, options)
-            assert [id_ for id_, _ in found] == [id_ for id_, _ in expected], (text, options)
-            assert [score for _, score in found] == pytest.approx([score for _, score in expected], abs=2e-4)
+            first, *others = (door(text, options) for door in doors)
+            for found in others:
+                assert [id_ for id_, _ in found] == [id_ for id_, _ in first], (text, options)
+                assert [score for _, score in found] == pytest.approx([score for _, score in first], abs=1e-4)

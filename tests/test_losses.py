@@ -6,12 +6,19 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from crossmodal.training.losses import info_nce, nt_xent, sigmoid, symmetric_cross_entropy, triplet
+from crossmodal.recipe import Recipe
+from crossmodal.training.losses import LOSSES, SOFT, LossParameters, clip, info_nce, nt_xent, sigmoid, triplet, triplet_hard
+
+ONE = LossParameters(torch.tensor(0.0))  # a temperature of 1
+
+
+def margin(width: float) -> LossParameters:
+    return LossParameters(torch.tensor(0.0), margin=width)
 
 
 def test_two_pairs_by_hand() -> None:
     # Similarities are the identity, the scale is e^0 = 1: each row's loss is log(1 + e^-1).
-    loss = symmetric_cross_entropy(torch.eye(2), torch.eye(2), torch.arange(2), torch.tensor(0.0))
+    loss = clip(torch.eye(2), torch.eye(2), torch.arange(2), ONE)
     assert math.isclose(loss.item(), math.log(1 + math.exp(-1)), rel_tol=1e-6)
 
 
@@ -19,7 +26,7 @@ def test_captions_of_one_image_are_no_negatives_by_hand() -> None:
     # Image 0 has two captions, at similarity 1 and 0 with it; image 1 has one, at similarity 1.
     images = torch.eye(2)
     texts = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
-    loss = symmetric_cross_entropy(images, texts, torch.tensor([0, 0, 1]), torch.tensor(0.0))
+    loss = clip(images, texts, torch.tensor([0, 0, 1]), ONE)
     e = math.e
     text_to_image = (math.log(1 + 1 / e) + math.log(1 + e) + math.log(1 + 1 / e)) / 3
     # Pair (0, a): against its own 1 and image 1's caption 0. Pair (0, b): 0 against 0. Pair (1, c):
@@ -40,26 +47,23 @@ def test_against_a_loop() -> None:
         own = math.exp(scale.exp() * (texts[text] @ images[image]))
         others = [math.exp(scale.exp() * (texts[o] @ images[image])) for o in range(len(owner)) if owner[o] != image]
         total -= math.log(own / (own + sum(others))) / len(owner)
-    assert math.isclose(symmetric_cross_entropy(images, texts, owner, scale).item(), total / 2, rel_tol=1e-5)
-
-
-ONE = math.log(1.0)
+    assert math.isclose(clip(images, texts, owner, LossParameters(scale)).item(), total / 2, rel_tol=1e-5)
 
 
 def test_info_nce_is_the_image_side_alone_by_hand() -> None:
     # Image 0 scores 1 and 0.6 with the captions, image 1 scores 0 and 0.8.
     texts = torch.tensor([[1.0, 0.0], [0.6, 0.8]])
-    loss = info_nce(torch.eye(2), texts, torch.arange(2), torch.tensor(ONE))
+    loss = info_nce(torch.eye(2), texts, torch.arange(2), ONE)
     assert math.isclose(loss.item(), (math.log(1 + math.exp(-0.4)) + math.log(1 + math.exp(-0.8))) / 2, rel_tol=1e-6)
 
 
 def test_nt_xent_by_hand() -> None:
     # Two pairs at right angles: of the three others one scores 1 and two score 0, for all four anchors.
-    loss = nt_xent(torch.eye(2), torch.eye(2), torch.arange(2), torch.tensor(ONE))
+    loss = nt_xent(torch.eye(2), torch.eye(2), torch.arange(2), ONE)
     assert math.isclose(loss.item(), math.log((math.e + 2) / math.e), rel_tol=1e-6)
-    # A second caption of image 0 at the place of image 1: no negative of its sister or of image 0.
+    # A second caption of image 0 at the place of image 1: no negative of the first or of image 0.
     texts = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
-    loss = nt_xent(torch.eye(2), texts, torch.tensor([0, 0, 1]), torch.tensor(ONE))
+    loss = nt_xent(torch.eye(2), texts, torch.tensor([0, 0, 1]), ONE)
     e = math.e
     from_texts = math.log((e + 1 + 1) / e), math.log(1 + e + e), math.log((1 + e + 1 + e) / e)
     # Image 0 with either caption: image 1 and caption 2 score 0. Image 1: image 0 and caption 0 score 0, caption 1 scores 1.
@@ -68,35 +72,36 @@ def test_nt_xent_by_hand() -> None:
 
 
 def test_triplets_by_hand() -> None:
-    # Pair 0: positive 1, rival image 0, rival text 0.6 -> hinges 0 and 0 at margin 0.2.
-    # Pair 1: positive 0.8, rival image 0.6, rival text 0 -> hinges 0 (0.2 - 0.8 + 0.6) and 0.
+    # Pair 0: positive 1, negative image 0, negative text 0.6 -> hinges 0 and 0 at margin 0.2.
+    # Pair 1: positive 0.8, negative image 0.6, negative text 0 -> hinges 0 (0.2 - 0.8 + 0.6) and 0.
     texts = torch.tensor([[1.0, 0.0], [0.6, 0.8]])
     rows = torch.arange(2)
-    assert triplet(torch.eye(2), texts, rows, 0.2).item() == pytest.approx(0.0, abs=1e-6)
+    assert triplet(torch.eye(2), texts, rows, margin(0.2)).item() == pytest.approx(0.0, abs=1e-6)
     # At margin 0.7: pair 0 has 0 and 0.3, pair 1 has 0.5 and 0; means of the sums.
-    assert triplet(torch.eye(2), texts, rows, 0.7).item() == pytest.approx((0.3 + 0.5) / 2, rel=1e-5)
-    # Three images; text 0 belongs to image 0 at 0.5, rivals score 0.5 and 0.4 at margin 0.2.
+    assert triplet(torch.eye(2), texts, rows, margin(0.7)).item() == pytest.approx((0.3 + 0.5) / 2, rel=1e-5)
+    # Three images; text 0 belongs to image 0 at 0.5, negatives score 0.5 and 0.4 at margin 0.2.
     images = torch.eye(3)
     texts = torch.tensor([[0.5, 0.5, 0.4], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
     rows = torch.arange(3)
-    everything = triplet(images, texts, rows, 0.2)
-    hardest = triplet(images, texts, rows, 0.2, hardest=True)
+    everything = triplet(images, texts, rows, margin(0.2))
+    hardest = triplet_hard(images, texts, rows, margin(0.2))
     assert everything.item() == pytest.approx((0.2 + 0.1) / 3, rel=1e-5)
     assert hardest.item() == pytest.approx(0.2 / 3, rel=1e-5)
 
 
-def test_sisters_are_no_rivals_in_a_triplet() -> None:
+def test_captions_of_one_image_are_no_negatives_in_a_triplet() -> None:
     texts = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0]])
-    loss = triplet(torch.eye(2), texts, torch.tensor([0, 0, 1]), 0.5, hardest=True)
-    # Pair (0, 1): rival image 0.5 - 0.8 + 0.6 = 0.3, rival text 2 scores 0 with image 0 -> 0.
-    # Pair (1, 2): rival image 0, rival text 1 scores 0.6 with image 1 -> 0.1. Pair (0, 0): nothing.
+    loss = triplet_hard(torch.eye(2), texts, torch.tensor([0, 0, 1]), margin(0.5))
+    # Pair (0, 1): negative image 0.5 - 0.8 + 0.6 = 0.3, negative text 2 scores 0 with image 0 -> 0.
+    # Pair (1, 2): negative image 0, negative text 1 scores 0.6 with image 1 -> 0.1. Pair (0, 0): nothing.
     assert loss.item() == pytest.approx((0.3 + 0.1) / 3, rel=1e-5)
 
 
 def test_sigmoid_by_hand() -> None:
     # Two captions of image 0 and one of image 1: six questions.
     texts = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
-    loss = sigmoid(torch.eye(2), texts, torch.tensor([0, 0, 1]), torch.tensor(math.log(2.0)), torch.tensor(-1.0))
+    parameters = LossParameters(torch.tensor(math.log(2.0)), torch.tensor(-1.0))
+    loss = sigmoid(torch.eye(2), texts, torch.tensor([0, 0, 1]), parameters)
 
     def question(logit: float, right: bool) -> float:
         return math.log(1 + math.exp(-logit if right else logit))
@@ -104,3 +109,7 @@ def test_sigmoid_by_hand() -> None:
     total = question(1, True) + question(-1, False) + question(-1, True) + question(1, False)
     total += question(-1, False) + question(1, True)
     assert math.isclose(loss.item(), total / 3, rel_tol=1e-6)
+
+
+def test_every_choice_of_the_command_line_is_a_loss() -> None:
+    assert set(LOSSES) == {*Recipe.__dataclass_fields__["loss"].metadata["choices"], f"clip{SOFT}"}

@@ -6,6 +6,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +18,23 @@ from fastapi.testclient import TestClient
 
 from crossmodal.cli import main
 from crossmodal.errors import CrossmodalError, UnavailableError
+from crossmodal.galleries import Place, open_run, open_search
 from crossmodal.scale.milvus import loading
 from crossmodal.scale.milvus.connection import Milvus
-from crossmodal.scale.milvus.gallery import MilvusSearch
+from crossmodal.scale.milvus.gallery import MilvusGallery
 from crossmodal.scale.milvus.loading import Source, load
 from crossmodal.scale.milvus.rows import as_photo, as_row, read, written
-from crossmodal.search.filters import Filters
-from crossmodal.search.record import Described, Found, Photo
+from crossmodal.search.filters import NO_FILTERS, Filters
+from crossmodal.search.gallery import About
+from crossmodal.search.record import DESCRIBED, Described, Found, Photo
+from crossmodal.search.search import Search
 from crossmodal.serving.api import create_app
-from crossmodal.serving.engine_gallery import MilvusGallery
-from crossmodal.serving.run_gallery import open_run
 from tests.milvus_server import LocalMilvus
-from tests.test_page import runs as runs  # a fixture
-from tests.test_photo_index import ColourRuntime
+from tests.test_server import MadeUpRuntime, running
 from tests.test_serving import cache as cache  # a fixture
-from tests.test_serving import photo, running
+from tests.test_serving import calibrated as calibrated  # a fixture
+from tests.test_serving import photo
+from tests.test_serving import runs as runs  # a fixture
 
 SIZE = 8
 
@@ -47,14 +51,17 @@ def made_up(count: int, seed: int = 0) -> Source:
         )
         for n in range(count)
     ]
-    about = {"fingerprint": "f", "checkpoint": "none.pt", "recipe": "r", "size": SIZE, "runtime": "torch", "cutoff": None,
-             "root": "/photos", "cameras": [f"Camera {n}" for n in range(3)], "metrics": {}, "holds": "photos"}  # fmt: skip
-    return Source(about, photos, vectors, [], np.empty((0, SIZE), np.float32))
+    about = About("made up", Path("/photos"), "f", Path("none.pt"), "r", DESCRIBED)
+    values: dict[str, Any] = {
+        "camera": [f"Camera {n}" for n in range(3)],
+        "folder": list("0123456"),
+        "date": [0.0, count - 1.0],
+    }
+    return Source(about, values, photos, vectors, [], np.empty((0, SIZE), np.float32))
 
 
-def found(milvus: Milvus, source: Source, row: int, filters: Filters | None = None) -> list[str]:
-    table = MilvusSearch(milvus, runtime=ColourRuntime()).table
-    return [photo.found.path for photo, _ in table.nearest(source.vectors[row], 5, filters or Filters())]
+def found(milvus: Milvus, source: Source, row: int) -> list[str]:
+    return [photo.path for photo, _ in MilvusGallery(milvus).nearest(source.vectors[row], 5)]
 
 
 def test_any_path_and_name_survives() -> None:
@@ -70,7 +77,7 @@ def test_folders_of_any_name_are_told_apart(tmp_path: Path) -> None:
     names = ['a"b/x.jpg', "a/x.jpg", "a/b/x.jpg", "ab/x.jpg", "a%/x.jpg", "a0.jpg"]
     photos = [Photo(Found(name, 1, 0), 0, one.described) for name, one in zip(names, source.photos, strict=True)]
     milvus = Milvus(str(tmp_path / "x.db"), "g")
-    load(milvus, Source(source.about, photos, source.vectors, [], source.caption_vectors), rebuild=False)
+    load(milvus, replace(source, photos=photos), rebuild=False)
     for folder, expected in (
         ('a"b', {names[0]}), ("a", {names[1], names[2]}), ("a/b/", {names[2]}), ("a%", {names[4]}), (".", set(names)),
     ):  # fmt: skip
@@ -78,12 +85,64 @@ def test_folders_of_any_name_are_told_apart(tmp_path: Path) -> None:
 
 
 def found_all(milvus: Milvus, source: Source, filters: Filters) -> list[str]:
-    table = MilvusSearch(milvus, runtime=ColourRuntime()).table
-    assert table.count(filters) == len(table.nearest(source.vectors[0], 100, filters))
-    return [photo.found.path for photo, _ in table.nearest(source.vectors[0], 100, filters)]
+    gallery = MilvusGallery(milvus)
+    assert gallery.count(filters) == len(gallery.nearest(source.vectors[0], 100, filters))
+    return [photo.path for photo, _ in gallery.nearest(source.vectors[0], 100, filters)]
 
 
-def test_a_load_that_was_cut_off_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_filter_passes_the_photos_that_it_passes_in_memory(tmp_path: Path) -> None:
+    source, milvus = made_up(30), Milvus(str(tmp_path / "x.db"), "g")
+    load(milvus, source, rebuild=False)
+    for filters in (
+        NO_FILTERS, Filters(folder="3"), Filters(camera="ERA 1"), Filters(camera="no such"), Filters(orientation="portrait"),
+        Filters(orientation="square"), Filters(megapixels=0.0018), Filters(after=date(1970, 1, 2)), Filters(before=date(1970, 1, 2)),
+        Filters(after=date.min), Filters(after=date.max), Filters(before=date.min), Filters(before=date.max),
+        Filters(folder="3", camera="2", orientation="portrait"),
+    ):  # fmt: skip
+        mask = filters.mask(source.photos)
+        expected = {one.path for row, one in enumerate(source.photos) if mask is None or mask[row]}
+        assert set(found_all(milvus, source, filters)) == expected, filters
+
+
+def test_the_gallery_knows_what_its_source_knew(tmp_path: Path) -> None:
+    source, milvus = made_up(9), Milvus(str(tmp_path / "x.db"), "g")
+    load(milvus, source, rebuild=False)
+    gallery = MilvusGallery(milvus)
+    assert gallery.about == source.about
+    assert (gallery.count(), gallery.caption_count(), gallery.captions(source.vectors[0], 3)) == (9, 0, [])
+    for name, values in source.values.items():
+        assert list(gallery.values(name)) == list(values)
+    (one, score), *_ = gallery.nearest(source.vectors[4], 3)
+    assert (one.path, one.described) == (source.photos[4].path, source.photos[4].described)
+    assert score == pytest.approx(1, abs=1e-5)
+    name = gallery.id_of(one)
+    assert gallery.photo(name) == one
+    np.testing.assert_allclose(gallery.vector(name), source.vectors[4], atol=1e-6)
+    assert gallery.id_at(one.path) == name
+    with pytest.raises(CrossmodalError, match="did you mean 4/4.jpg"):
+        gallery.id_at("4/44.jpg")
+    with pytest.raises(CrossmodalError, match="no photo with this id"):
+        gallery.photo("0" * 24)
+
+
+def test_a_search_waits_for_no_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, milvus = made_up(9), Milvus(str(tmp_path / "x.db"), "g")
+    load(milvus, source, rebuild=False)
+    search = Search(MilvusGallery(milvus), MadeUpRuntime())
+    counts, query = [], milvus._client.query
+
+    def spied(*arguments: Any, **options: Any) -> Any:
+        if options["output_fields"] == ["count(*)"]:
+            counts.append(options["consistency_level"])
+        return query(*arguments, **options)
+
+    monkeypatch.setattr(milvus._client, "query", spied)
+    for text in ("a dog", "a cat", "a bird"):
+        assert search.photos(search.query(text), 3).passing == 9
+    assert counts == ["Eventually"]  # asked once, and at the level at which the server does not wait
+
+
+def test_a_load_that_was_cut_off_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loading, "AT_ONCE", 10)
     source, milvus = made_up(55), Milvus(str(tmp_path / "x.db"), "g")
 
@@ -95,14 +154,14 @@ def test_a_load_that_was_cut_off_is_gone_on_with(tmp_path: Path, monkeypatch: py
     with pytest.raises(KeyboardInterrupt):
         load(milvus, source, rebuild=False, watch=cut)
     with pytest.raises(CrossmodalError, match="was not loaded whole"):
-        MilvusSearch(milvus, runtime=ColourRuntime())
+        MilvusGallery(milvus)
     assert load(milvus, source, rebuild=False) == 25
     assert load(milvus, source, rebuild=False) == 0
     for row in (0, 29, 30, 54):
-        assert found(milvus, source, row)[0] == source.photos[row].found.path
-    ids = [MilvusSearch(milvus, runtime=ColourRuntime()).meta["id_key"]]
+        assert found(milvus, source, row)[0] == source.photos[row].path
+    name = MilvusGallery(milvus).id_of(source.photos[0])
     load(milvus, source, rebuild=False)
-    assert MilvusSearch(milvus, runtime=ColourRuntime()).meta["id_key"] in ids  # and so ids stay as they were
+    assert MilvusGallery(milvus).id_of(source.photos[0]) == name
 
 
 def test_what_changed_is_sent_and_what_is_gone_is_forgotten(tmp_path: Path) -> None:
@@ -110,26 +169,24 @@ def test_what_changed_is_sent_and_what_is_gone_is_forgotten(tmp_path: Path) -> N
     load(milvus, source, rebuild=False)
     vectors = source.vectors.copy()
     vectors[3] = -vectors[3]  # another photo under the same name
-    later = Source(source.about, source.photos[:15], vectors[:15], [], source.caption_vectors)
+    later = replace(source, photos=source.photos[:15], vectors=vectors[:15])
     assert load(milvus, later, rebuild=False) == 1
-    assert found(milvus, later, 3)[0] == source.photos[3].found.path
-    assert source.photos[16].found.path not in found(milvus, source, 16)
-    assert MilvusSearch(milvus, runtime=ColourRuntime()).table.count(Filters()) == 15
+    assert found(milvus, later, 3)[0] == source.photos[3].path
+    assert source.photos[16].path not in found(milvus, source, 16)
+    assert MilvusGallery(milvus).count() == 15
 
 
 def test_another_model_is_refused(tmp_path: Path) -> None:
     milvus = Milvus(str(tmp_path / "x.db"), "g")
     source = made_up(5)
     load(milvus, source, rebuild=False)
-    stranger = Source(
-        {**source.about, "fingerprint": "other"}, source.photos, source.vectors, [], source.caption_vectors
-    )
+    stranger = replace(source, about=replace(source.about, fingerprint="other"))
     with pytest.raises(CrossmodalError, match=r"made by another model .*--rebuild"):
         load(milvus, stranger, rebuild=False)
-    assert found(milvus, source, 2)[0] == source.photos[2].found.path  # nothing was touched
+    assert found(milvus, source, 2)[0] == source.photos[2].path  # nothing was touched
     load(milvus, stranger, rebuild=True)
     with pytest.raises(CrossmodalError, match=r"The model that made the gallery g .* is no longer at none.pt"):
-        MilvusGallery(milvus)
+        open_search(Place(milvus=milvus.url, collection="g")).query("a dog")
 
 
 def test_what_is_wrong_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -139,8 +196,6 @@ def test_what_is_wrong_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFix
         assert main(["search", "dog", "--milvus", url]) == 1
         said = capsys.readouterr().err
         assert words in said and len(said.strip().splitlines()) == 1, said
-    assert main(["search", "dog", "--photos", str(tmp_path), "--split", "val"]) == 1
-    assert "are for a run's gallery" in capsys.readouterr().err
     assert main(["search", "dog", "--milvus", str(tmp_path / "new.db")]) == 1
     assert "is not there; load it with" in capsys.readouterr().err
 
@@ -150,14 +205,10 @@ def test_another_checkpoint_is_refused(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
     milvus = Milvus(str(tmp_path / "run.db"), "a_run")
-    source = Source.of_run(runs)
-    load(
-        milvus,
-        Source({**source.about, "fingerprint": "0" * 16}, source.photos, source.vectors, [], source.vectors),
-        False,
-    )
+    source = Source.of(open_run(runs))
+    load(milvus, replace(source, about=replace(source.about, fingerprint="0" * 16)), rebuild=False)
     with pytest.raises(CrossmodalError, match=r"made by another model .* than .*model_epoch_2.pt"):
-        MilvusSearch(milvus, checkpoint=runs / "model_epoch_2.pt")
+        MilvusGallery(milvus, checkpoint=runs / "model_epoch_2.pt")
 
 
 def test_a_file_is_found_by_another_process(runs: Path, cache: Path, tmp_path: Path) -> None:
@@ -168,66 +219,71 @@ def test_a_file_is_found_by_another_process(runs: Path, cache: Path, tmp_path: P
         return subprocess.run(whole, env=environment, capture_output=True, text=True, check=False)
 
     for sent in (180, 0):
-        loaded = crossmodal("load", str(tmp_path / "x.db"), "--checkpoints", str(runs))
+        loaded = crossmodal("load", str(tmp_path / "x.db"), "--checkpoint", str(runs))
         assert f"{sent} rows sent" in loaded.stdout, loaded.stderr
     found = crossmodal("search", "a red car", "--milvus", str(tmp_path / "x.db"), "--top-k", "3")
     assert (len(found.stdout.splitlines()), found.stderr, found.returncode) == (3, "", 0)
-    refused = crossmodal("search", "a car", "--milvus", str(tmp_path / "x.db"), "--camera", "x")
-    assert refused.returncode == 1 and refused.stderr.startswith("Filters and dates are for an index of photos")
+    told = crossmodal("search", "a car", "--milvus", str(tmp_path / "x.db"), "--camera", "x")
+    assert told.returncode == 0 and "does not know what camera would ask for" in told.stderr
+
+
+def opened(milvus: Milvus) -> Search:
+    return open_search(Place(milvus=milvus.url, collection=milvus.name), to_stay=True)
 
 
 def same(one: Any, other: Any, top_k: int) -> None:
-    """Check that an engine's answer holds the best of another that was asked for all, in order of their scores.
+    """Check that an answer of Milvus holds the best of another that was asked for all, in order of their scores.
 
     The towers are random, and many photos score the same but for the last place.
     """
-    for key in set(one) | set(other):
-        wording = (lambda hit: tuple(hit["captions"])) if key == "photos" else (lambda hit: hit["caption"])
-        score_of = {wording(hit): hit["score"] for hit in one[key]}
-        assert len(other[key]) == top_k
-        scores = [hit["score"] for hit in other[key]]
-        np.testing.assert_allclose(scores, [score_of[wording(hit)] for hit in other[key]], atol=2e-4)
-        np.testing.assert_allclose(scores, sorted(score_of.values(), reverse=True)[:top_k], atol=2e-4)
+    score_of = {tuple(hit["captions"]): hit["score"] for hit in one["photos"]}
+    scores = [hit["score"] for hit in other["photos"]]
+    assert len(scores) == top_k
+    np.testing.assert_allclose(scores, [score_of[tuple(hit["captions"])] for hit in other["photos"]], atol=2e-4)
+    np.testing.assert_allclose(scores, sorted(score_of.values(), reverse=True)[:top_k], atol=2e-4)
+    if "captions" in one:
+        assert other["captions"][0]["score"] == pytest.approx(one["captions"][0]["score"], abs=2e-4)
 
 
 @pytest.mark.parametrize("kind", ["file", pytest.param("server", marks=pytest.mark.real)])
-def test_the_api_answers_as_it_does_without_the_engine(
+def test_the_api_answers_as_it_does_without_milvus(
     kind: str, runs: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
     url = request.getfixturevalue("milvus_server").url if kind == "server" else str(tmp_path / "run.db")
     milvus = Milvus(url, "a_run")
-    load(milvus, Source.of_run(runs), rebuild=True)
+    load(milvus, Source.of(open_run(runs)), rebuild=True)
     with (
-        TestClient(create_app(lambda: open_run(runs))) as plain,
-        TestClient(create_app(lambda: MilvusGallery(milvus))) as engine,
+        TestClient(create_app(lambda: open_search(Place(checkpoint=runs), to_stay=True))) as plain,
+        TestClient(create_app(lambda: opened(milvus))) as loaded,
     ):
         asked = {"query": "a red car - 0.5:house"}
         one = plain.post("/api/search/text", json={**asked, "top_k": 200}).json()
-        other = engine.post("/api/search/text", json={**asked, "top_k": 6}).json()
+        other = loaded.post("/api/search/text", json={**asked, "top_k": 6}).json()
         same(one, other, 6)
         of_captions = {tuple(photo["captions"]): photo["id"] for photo in one["photos"]}
         there = other["photos"][2]
         ids = [of_captions[tuple(there["captions"])], there["id"]]
         like = [
             api.post("/api/search/image", json={"image_id": name, "top_k": top_k}).json()
-            for api, name, top_k in zip((plain, engine), ids, (200, 4), strict=True)
+            for api, name, top_k in zip((plain, loaded), ids, (200, 4), strict=True)
         ]
         same(like[0], like[1], 4)
-        assert engine.get(f"/api/image/{like[1]['captions'][0]['image_id']}").status_code == 200
+        assert loaded.get(f"/api/image/{like[1]['captions'][0]['image_id']}").status_code == 200
         uploads = [
-            api.post(f"/api/search/upload?top_k={top_k}", files={"file": photo()}).json()
-            for api, top_k in ((plain, 200), (engine, 5))
+            api.post("/api/search/upload", data={"top_k": top_k}, files={"file": photo()}).json()
+            for api, top_k in ((plain, 200), (loaded, 5))
         ]
         same(uploads[0], uploads[1], 5)
         shown = [
-            api.get(f"/api/image/{name}/thumbnail").content for api, name in zip((plain, engine), ids, strict=True)
+            api.get(f"/api/image/{name}/thumbnail").content for api, name in zip((plain, loaded), ids, strict=True)
         ]
         assert shown[0] == shown[1]
-        assert engine.get(f"/api/image/{'0' * 24}").status_code == 404
-        assert engine.post("/api/search/text", json={"query": "a", "filters": {"folder": "x"}}).status_code == 409
-        stats = [api.get("/api/stats").json() for api in (plain, engine)]
-        for key in ("photos", "captions", "model", "fingerprint", "recall"):
+        assert loaded.get(f"/api/image/{'0' * 24}").status_code == 404
+        (note,) = loaded.post("/api/search/text", json={"query": "a", "filters": {"camera": "x"}}).json()["notes"]
+        assert "camera" in note
+        stats = [api.get("/api/stats").json() for api in (plain, loaded)]
+        for key in ("photos", "captions", "model", "fingerprint", "recall", "fields", "filters"):
             assert stats[0][key] == stats[1][key]
         assert "Milvus" in stats[1]["search"]
 
@@ -237,13 +293,13 @@ def test_a_server_that_is_killed_under_load_comes_back(
     runs: Path, cache: Path, milvus_server: LocalMilvus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
-    assert main(["load", milvus_server.url, "--checkpoints", str(runs), "--rebuild"]) == 0
-    options = ("--milvus", milvus_server.url, "--checkpoints", str(runs), "--rate", "1000000/minute")
+    assert main(["load", milvus_server.url, "--checkpoint", str(runs), "--rebuild"]) == 0
+    options = ("--milvus", milvus_server.url, "--checkpoint", str(runs), "--rate", "1000000/minute")
     with running(cache, *options) as (_, base):
         _killed_under_load(base, milvus_server)
 
 
-def _killed_under_load(base: str, engine: LocalMilvus) -> None:
+def _killed_under_load(base: str, milvus: LocalMilvus) -> None:
     answers: list[tuple[float, int, bool]] = []
     stopped = threading.Event()
 
@@ -267,10 +323,10 @@ def _killed_under_load(base: str, engine: LocalMilvus) -> None:
     try:
         until(lambda: len(answers) > 20, 60)
         assert {status for _, status, _ in answers} == {200}
-        engine.kill()
+        milvus.kill()
         until(lambda: sum(status == 503 for _, status, _ in answers) > 20, 60)
         assert httpx.get(f"{base}/health", timeout=60).status_code == 200
-        engine.start_again()
+        milvus.start_again()
         back = len(answers)
         until(lambda: sum(status == 200 for _, status, _ in answers[back:]) > 20, 120)
     finally:
@@ -282,18 +338,18 @@ def _killed_under_load(base: str, engine: LocalMilvus) -> None:
     assert httpx.post(f"{base}/api/search/text", json={"query": "a red car"}, timeout=60).json() == expected
 
 
-def test_an_engine_away_is_told_with_when_to_try_again(
+def test_an_unavailable_milvus_is_told_with_when_to_try_again(
     runs: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
     milvus = Milvus(str(tmp_path / "run.db"), "a_run")
-    load(milvus, Source.of_run(runs), rebuild=True)
-    with TestClient(create_app(lambda: MilvusGallery(milvus))) as api:
+    load(milvus, Source.of(open_run(runs)), rebuild=True)
+    with TestClient(create_app(lambda: opened(milvus))) as api:
 
         def away(*_: object, **__: object) -> None:
-            raise UnavailableError("The engine http://secret:1 does not answer as it should (down).")
+            raise UnavailableError("Milvus at http://secret:1 does not answer as it should (down).")
 
-        monkeypatch.setattr(milvus, "nearest", away)
+        monkeypatch.setattr(Milvus, "nearest", away)
         answer = api.post("/api/search/text", json={"query": "a dog"})
         assert answer.status_code == 503 and int(answer.headers["retry-after"]) > 0
         assert "secret" not in answer.text

@@ -45,16 +45,14 @@ def test_squash_shows_all_and_crop_shows_the_middle() -> None:
 
 def test_frozen_stages_split_the_tower_and_change_nothing(weights: Path, recipe: Recipe) -> None:
     pixels = torch.randint(0, 256, (2, 3, 160, 160), dtype=torch.uint8)
-    from dataclasses import replace
-
     whole = DualEncoder.from_recipe(recipe, weights).eval().image_tower
-    split = DualEncoder.from_recipe(replace(recipe, frozen_stages=2), weights).eval().image_tower
+    split = DualEncoder.from_recipe(recipe.with_stages(frozen_image=2), weights).eval().image_tower
     with torch.no_grad():
         torch.testing.assert_close(split.trunk(split.stem(pixels)), whole(pixels))
     assert not any(p.requires_grad for p in split.net.blocks[:2].parameters())
     assert all(p.requires_grad for p in split.net.blocks[2:].parameters())
     with pytest.raises(CrossmodalError, match="stages that can be frozen"):
-        DualEncoder.from_recipe(replace(recipe, frozen_stages=9), weights)
+        DualEncoder.from_recipe(recipe.with_stages(frozen_image=9), weights)
 
 
 def test_batch_norm_is_held_in_training(recipe: Recipe, weights: Path) -> None:
@@ -120,14 +118,13 @@ def test_weights_that_cannot_be_had_name_what_was_tried(tmp_path: Path) -> None:
 
 
 def test_the_table_of_recipes() -> None:
-    default, compact = RECIPES[DEFAULT], RECIPES[WITHOUT_DOWNLOAD]
-    assert (default.name, default.joint_size, default.batch_size, default.epochs) == (
-        "efficientnet-minilm",
-        1024,
-        64,
-        10,
-    )
-    assert [stage.lr for stage in default.stages] == [1e-4, 5e-6]
+    compact = RECIPES[WITHOUT_DOWNLOAD]
+    for name, epochs, rates in (
+        (DEFAULT, 25, [5e-4]), ("convnext-minilm", 20, [5e-4]), ("efficientnet-minilm-original", 10, [1e-4, 5e-6]),
+    ):  # fmt: skip
+        recipe = RECIPES[name]
+        assert (recipe.joint_size, recipe.batch_size, recipe.epochs) == (1024, 64, epochs)
+        assert [stage.lr for stage in recipe.stages] == rates
     assert (compact.name, compact.joint_size) == ("compact", 1024)
     for recipe in RECIPES.values():
         recipe.check()

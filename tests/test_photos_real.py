@@ -13,9 +13,10 @@ from crossmodal.data.splits import read_names
 from crossmodal.dual_encoder import DualEncoder
 from crossmodal.encoding.collection import encode_dataset
 from crossmodal.evaluation.metrics import ranks_of
-from crossmodal.photos.gallery import PhotoLibrary
+from crossmodal.galleries import Place, open_search
 from crossmodal.photos.index import index_photos
 from crossmodal.runs.opening import checkpoint_of
+from crossmodal.search.in_memory import PhotosInMemory
 
 pytestmark = pytest.mark.real
 ROOT = Path(__file__).resolve().parent.parent
@@ -43,10 +44,12 @@ def test_it_ranks_as_the_evaluation_does(flickr8k: Path, photos: Path, monkeypat
     model, _ = DualEncoder.load(checkpoint_of(ROOT / "model-checkpoints" / "shipped"))
     embeddings = encode_dataset(model, dataset, {}, workers=0)
     expected = ranks_of(embeddings.images, embeddings.texts, dataset.caption_to_image).texts
-    library = PhotoLibrary(photos / ".crossmodal")
+    search = open_search(Place(photos=photos))
+    library = search.gallery
+    assert isinstance(library, PhotosInMemory)
     rows = {photo.found.path: row for row, photo in enumerate(library.photos)}
     row = torch.tensor([rows[image.name] for image in dataset.images])
-    texts = library.runtime.encode_sentences(dataset.captions)
+    texts = search.runtime.encode_sentences(dataset.captions)
     found = ranks_of(
         torch.from_numpy(np.array(library.vectors))[row], torch.from_numpy(texts), dataset.caption_to_image
     ).texts
@@ -58,7 +61,7 @@ def test_it_ranks_as_the_evaluation_does(flickr8k: Path, photos: Path, monkeypat
     for index in chosen:
         vector = embeddings.texts[index].float()
         first = [dataset.images[n].name for n in (embeddings.images.float() @ vector).topk(10).indices.tolist()]
-        hits = library.search(library.query(dataset.captions[index]), 10, cut_off=False, group=False)
+        hits = search.photos(search.query(dataset.captions[index]), 10, cut_off=False, group=False).hits
         same += len({hit.name for hit in hits} & set(first))
     assert same / (10 * QUERIES) > 0.9
 

@@ -1,6 +1,7 @@
 """Every recipe end to end on tiny towers: trains, resumes, evaluates, and is searched."""
 
 import json
+import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,12 +20,13 @@ from crossmodal.dual_encoder import DualEncoder
 from crossmodal.encoding.decoding_ahead import DecodedPhotos
 from crossmodal.errors import CrossmodalError
 from crossmodal.evaluation.evaluate import ImageChoice, evaluate
+from crossmodal.galleries import Place, open_search
 from crossmodal.progress import silent
-from crossmodal.recipe import Recipe, Stage
+from crossmodal.recipe import WHOLE, Recipe, Stage
 from crossmodal.runs.folder import results_of
-from crossmodal.runs.opening import open_service
+from crossmodal.towers.image import image_tower
+from crossmodal.towers.text import PretrainedTextTower
 from crossmodal.training.augmentation import Augmentation
-from crossmodal.training.average import WeightAverage
 from crossmodal.training.cached_photos import CachedPhotos
 from crossmodal.training.distributed import share_statistics
 from crossmodal.training.trainer import Trainer
@@ -42,7 +44,10 @@ def tiny(recipe: Recipe) -> Recipe:
         recipe,
         image_tower=TINY_IMAGE,
         text_tower=text,
-        frozen_stages=min(recipe.frozen_stages, 1),
+        stages=tuple(
+            replace(stage, frozen_image=min(stage.frozen_image, 1), frozen_text=min(stage.frozen_text, 1))
+            for stage in recipe.stages
+        ),
         batch_size=8,
         head_start_epochs=min(recipe.head_start_epochs, 1),
     )
@@ -53,10 +58,9 @@ def interrupted_in(epoch: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
     """As if Ctrl-C came during the first step of an epoch."""
     whole = Trainer.train_step
 
-    def step(trainer: Trainer, *arguments: Any) -> float:
-        loss = whole(trainer, *arguments)
+    def step(trainer: Trainer, *arguments: Any) -> None:
+        whole(trainer, *arguments)
         trainer._stop.wished = trainer.progress.epoch == epoch
-        return loss
 
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "train_step", step)
@@ -83,8 +87,8 @@ def test_every_recipe_trains_resumes_and_is_searched(
     assert name in result.name
     recorded = results_of(tmp_path)[-1]
     assert result.metrics == pytest.approx({k: recorded.get(k, value) for k, value in result.metrics.items()}, abs=0.5)
-    service = open_service(checkpoint)
-    assert len(service.find_images(service.query("a red car"), 5)) == 5
+    search = open_search(Place(checkpoint=checkpoint))
+    assert len(search.photos(search.query("a red car"), 5).hits) == 5
     monkeypatch.setattr(sys, "argv", ["app.py", "--checkpoints", str(tmp_path)])
     page = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120).run()
     page.text_input[0].set_value("a red car").run()
@@ -129,21 +133,66 @@ def test_every_loss_lowers_itself(
     assert losses[-1] < losses[0]
 
 
-def test_stages_freeze_and_release(weights: Path) -> None:
-    from crossmodal.training.optimizer import freeze_towers
-
+def test_a_stage_freezes_the_first_parts_of_a_tower_or_all_of_it(weights: Path) -> None:
     recipe = replace(
         tiny(RECIPES["efficientnet-bert"]),
-        stages=(Stage(1, 1e-2, frozen=("image", "text")), Stage(1, 1e-5)),
-        frozen_stages=1,
+        stages=(Stage(1, 1e-2, frozen_image=WHOLE, frozen_text=WHOLE), Stage(1, 1e-5, frozen_image=1, frozen_text=1)),
     )
     model = DualEncoder.from_recipe(recipe, weights)
-    freeze_towers(model, recipe, 1)
-    assert not any(p.requires_grad for tower in (model.image_tower, model.text_tower) for p in tower.parameters())
-    freeze_towers(model, recipe, 2)
-    assert all(p.requires_grad for p in model.text_tower.parameters())
-    assert all(p.requires_grad for p in model.image_tower.net.blocks[1:].parameters())
-    assert not any(p.requires_grad for p in model.image_tower.net.conv_stem.parameters())
+    image, text = model.image_tower, model.text_tower
+    assert isinstance(text, PretrainedTextTower)
+    for tower in (image, text):
+        tower.freeze(WHOLE)
+        model.train()
+        assert not any(p.requires_grad for p in tower.parameters())
+        assert not any(module.training for child in tower.children() for module in child.modules())
+        tower.freeze(1)
+    model.train()
+    frozen = [image.net.conv_stem, image.net.bn1, image.net.blocks[0], text.net.embeddings, text.net.encoder.layer[0]]
+    trained = [*image.net.blocks[1:], text.net.encoder.layer[1]]
+    assert not any(p.requires_grad for part in frozen for p in part.parameters())
+    assert not any(module.training for part in frozen for module in part.modules())
+    assert all(p.requires_grad for part in trained for p in part.parameters())
+    assert text.net.encoder.layer[1].attention.training  # its dropout is on
+    image.freeze(0)
+    assert all(p.requires_grad for p in image.parameters())
+
+
+def test_the_least_that_is_frozen_is_frozen_always(recipe: Recipe) -> None:
+    stages = [
+        Stage(2, 1.0, frozen_image=image, frozen_text=text) for image, text in ((WHOLE, WHOLE), (3, WHOLE), (5, 0))
+    ]
+    changed = replace(recipe, stages=tuple(stages))
+    assert (changed.always_frozen("image"), changed.always_frozen("text")) == (3, 0)
+    assert replace(recipe, stages=tuple(stages[:1])).always_frozen("image") == WHOLE
+    assert [changed.stage(epoch) for epoch in (1, 2, 3, 6, 7)] == [stages[n] for n in (0, 0, 1, 2, 2)]
+
+
+@pytest.mark.parametrize("name", ["resnet18", "convnext_atto", "test_efficientnet"])
+def test_the_stem_and_the_trunk_of_a_family_are_the_whole_tower(name: str, recipe: Recipe) -> None:
+    changed = replace(recipe, image_tower=name, image_weights="random", head_start_epochs=0).with_stages(frozen_image=2)
+    tower = image_tower(changed).eval()
+    pixels = torch.randint(0, 256, (2, 3, tower.preprocessing.size, tower.preprocessing.size), dtype=torch.uint8)
+    with torch.no_grad():
+        torch.testing.assert_close(tower(pixels), tower.pooled(tower.grid(pixels)))
+        assert tower.stem(pixels).shape[1] != 3
+
+
+@pytest.mark.parametrize(
+    ("changed", "frozen", "words"),
+    [
+        ({"image_tower": "vit_tiny_patch16_224", "image_weights": "random"}, {"frozen_image": 3}, "give --frozen-image 0 or -1"),
+        ({"image_tower": "resnet18", "image_weights": "random"}, {"frozen_image": 4}, "give --frozen-image 0 to 3, or -1"),
+        ({"text_tower": "scratch:bilstm"}, {"frozen_text": 1}, "give --frozen-text 0 or -1"),
+        ({"text_tower": "scratch:transformer"}, {"frozen_text": 3}, "give --frozen-text 0 to 2, or -1"),
+        ({}, {"frozen_text": 3}, "bert has 2 layers that can be frozen, not 3"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_frozen_names_the_option(
+    changed: dict[str, Any], frozen: dict[str, int], words: str, recipe: Recipe, weights: Path
+) -> None:
+    with pytest.raises(CrossmodalError, match=words):
+        DualEncoder.from_recipe(replace(recipe, **changed).with_stages(**frozen), weights, ["A red car."])
 
 
 @pytest.mark.parametrize("pooling", ["own", "mean", "gpo"])
@@ -165,6 +214,14 @@ def test_what_cannot_be_trained_together_is_said(recipe: Recipe) -> None:
         ({"projection": "mlp"}, "--head-start-epochs"),
         ({"projection": "mlp", "head_start_epochs": 0, "chunk_size": 4}, "--chunk-size cannot be used"),
         ({"temperature": 0.0}, "0.01 or more"),
+        ({"image_lr_scale": 0.0}, "--frozen-image -1 freezes the whole image tower"),
+        ({"text_lr_scale": 0.0}, "--frozen-text -1 freezes the whole text tower"),
+        ({"projection_lr_scale": 0.0}, "should be greater than 0"),
+        ({"stages": (Stage(1, math.nan),)}, "--lr should be a number"),
+        ({"stages": (Stage(1, 1.0, math.inf),)}, "--lr should be a number"),
+        ({"stages": (Stage(1, 1.0, frozen_text=-2),)}, "0 or more, or -1"),
+        ({"stages": (Stage(1, 1.0, frozen_image=WHOLE),), "image_pooling": "gpo"}, "gpo is learned"),
+        ({"hue": math.nan}, "--hue nan"),
     ):
         with pytest.raises(CrossmodalError, match=words):
             replace(recipe, **changed).check()
@@ -193,28 +250,6 @@ def test_cached_photos_are_the_decoded_ones(
         nothing = DecodedPhotos(Dataset(()), prepare)
         again = CachedPhotos(dataset, prepare, nothing, None, 0, silent, folder)  # decodes nothing
         assert torch.equal(next(iter(again.clean([5], 1))), next(iter(decoded.clean([5], 1))))
-
-
-def test_the_average_follows_by_hand() -> None:
-    parameter = torch.nn.Parameter(torch.tensor([0.0]))
-    average = WeightAverage([parameter], 0.5)
-    with torch.no_grad():
-        parameter.fill_(11.0)
-    average.follow()  # decay 2 / 11: 0 + (1 - 2 / 11) * 11
-    with average.in_place():
-        assert parameter.item() == pytest.approx(9)
-    assert parameter.item() == 11
-    again = WeightAverage([parameter], 0.5)
-    again.restore(average.state())
-    with torch.no_grad():
-        parameter.fill_(9.0)
-    again.follow()
-    with again.in_place():
-        assert parameter.item() == pytest.approx(9)
-    off = WeightAverage([parameter], 0.0)
-    off.follow()
-    with off.in_place():
-        assert parameter.item() == 9
 
 
 def test_a_run_with_an_average_stores_the_average(

@@ -1,5 +1,6 @@
 """Whole runs of the trainer: its files, early stopping, interruptions, several processes."""
 
+import io
 import json
 import os
 import random
@@ -7,18 +8,22 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 import torch
 
 import training_script
+from crossmodal import cli
 from crossmodal.dual_encoder import DualEncoder
+from crossmodal.errors import CheckpointError, CrossmodalError
 from crossmodal.evaluation.evaluate import ImageChoice, evaluate
-from crossmodal.files import append_line
+from crossmodal.files import append_line, save_tensors
 from crossmodal.recipe import Recipe
 from crossmodal.runs.folder import best_epoch, make_room, results_of
+from crossmodal.training.step import StepPlan
+from crossmodal.training.trainer import Trainer
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -116,6 +121,9 @@ def test_early_stopping(collection: tuple[Path, Path], weights: Path, tmp_path: 
         (["--split", "0.5", "0.5", "0.5"], "add up to 1"),
         (["--resume"], "start a run without --resume"),
         (["--epochs", "0"], "greater than 0"),
+        (["--lr", "nan"], "--lr nan should be a number"),
+        (["--lr", "inf"], "--lr inf should be a number"),
+        (["--split", "nan", "0", "0"], "three numbers"),
         (["--lr", "1e30", "--clip-norm", "1e30"], "train again with a smaller --lr"),
     ],
 )
@@ -217,37 +225,78 @@ def test_sigterm_finishes_the_step_and_saves(collection: tuple[Path, Path], weig
     assert (tmp_path / "training_state.pt").is_file()
 
 
-def test_two_processes_give_the_weights_of_one(collection: tuple[Path, Path], weights: Path, tmp_path: Path) -> None:
-    code = (
-        "import sys, torch, tests.tiny as tiny, training_script\n"
-        "import crossmodal.dual_encoder as d\n"
-        "make = d.DualEncoder.from_recipe\n"
-        "def without_dropout(*a):\n"
-        "    m = make(*a)\n"
-        "    [setattr(x, 'p', 0.0) for x in m.modules() if isinstance(x, torch.nn.Dropout)]\n"
-        "    return m\n"
-        "training_script.DualEncoder.from_recipe = staticmethod(without_dropout)\n"
-        "tiny.main()\n"
-    )
-    script = tmp_path / "run.py"
-    script.write_text(code)
+def trained_by(processes: int, script: str, options: Sequence[str], folder: Path) -> dict[str, torch.Tensor]:
+    """Run a script that trains, in some processes, and return the weights of its run in `folder`."""
+    path = folder.with_name(f"run-{processes}.py")
+    path.write_text(script)
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    for processes in (1, 2):
-        options = [*arguments(collection, weights, tmp_path / str(processes)), "--epochs", "1", "--clip-norm", "1000"]
-        launcher = ["torch.distributed.run", "--nproc-per-node", str(processes), "--standalone", str(script)]
-        done = subprocess.run(
-            [sys.executable, "-m", *launcher, *options],
-            cwd=ROOT,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-    one, two = (torch.load(tmp_path / str(n) / "training_state.pt", weights_only=True)["model"] for n in (1, 2))
+    launcher = ["torch.distributed.run", "--nproc-per-node", str(processes), "--standalone", str(path)]
+    done = subprocess.run(
+        [sys.executable, "-m", *launcher, *options],
+        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    weights = torch.load(folder / "training_state.pt", weights_only=True)["model"]
+    assert isinstance(weights, dict)
+    return weights
+
+
+# Dropout is drawn in each process for its own images.
+WITHOUT_DROPOUT = """
+import sys, torch, tests.tiny as tiny, training_script
+import crossmodal.training.choice as choice
+make = training_script.DualEncoder.from_recipe
+def without_dropout(*a):
+    m = make(*a)
+    [setattr(x, "p", 0.0) for x in m.modules() if isinstance(x, torch.nn.Dropout)]
+    return m
+training_script.DualEncoder.from_recipe = staticmethod(without_dropout)
+"""
+
+
+def test_two_processes_that_cache_nothing_give_the_weights_of_one_that_does(
+    collection: tuple[Path, Path], weights: Path, tmp_path: Path
+) -> None:
+    def trained(processes: int, script: str) -> dict[str, torch.Tensor]:
+        folder = tmp_path / str(processes)
+        options = [*arguments(collection, weights, folder), "--epochs", "1", "--clip-norm", "1000"]
+        return trained_by(processes, WITHOUT_DROPOUT + script + "tiny.main()\n", options, folder)
+
+    one = trained(1, "")
+    two = trained(2, "choice.CACHE_SHARE = 0\n")
     for key, value in one.items():
         torch.testing.assert_close(two[key], value, atol=1e-5, rtol=0, msg=key)
+
+
+def test_two_processes_draw_the_sample_once(weights: Path, tmp_path: Path) -> None:
+    script = f"""
+import os, time, training_script, tests.tiny as tiny
+from pathlib import Path
+training_script.CAPTIONS = Path({str(tmp_path / "none.txt")!r})
+training_script.SAMPLE = Path({str(tmp_path / "drawn")!r})
+draw = training_script.draw_sample
+def slowly(folder, bars):
+    if not (folder / "sample.json").exists():
+        Path({str(tmp_path)!r}, f"drawn-by-{{os.environ['RANK']}}").touch()
+    time.sleep(3)
+    return draw(folder, 12, bars=bars)
+training_script.draw_sample = slowly
+tiny.main()
+"""
+    options = [
+        "--recipe",
+        "tiny",
+        "--weights",
+        str(weights),
+        "--output",
+        str(tmp_path / "run"),
+        "--workers",
+        "0",
+        "--epochs",
+        "1",
+    ]
+    trained_by(2, script, options, tmp_path / "run")
+    assert [path.name for path in tmp_path.glob("drawn-by-*")] == ["drawn-by-0"]
 
 
 def test_results_survive_a_torn_line_and_the_best_is_by_rsum(tmp_path: Path) -> None:
@@ -270,3 +319,140 @@ def test_results_survive_a_torn_line_and_the_best_is_by_rsum(tmp_path: Path) -> 
         "results.jsonl",
     ]
     assert (tmp_path / "mine.txt").exists()
+
+
+@pytest.mark.usefixtures("tiny")
+def test_drawn_scenes_go_with_hard_negatives(
+    collection: tuple[Path, Path], weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training_script, "SAMPLE", tmp_path / "drawn-sample")
+    options = ("--with-sample", "6", "--hard-negatives", "2", "--epochs", "1")
+    assert training_script.main(arguments(collection, weights, tmp_path / "run", *options)) == 0
+
+
+def few(tmp_path: Path, collection: tuple[Path, Path], count: int) -> tuple[Path, Path]:
+    """The first images of a collection."""
+    captions, images = collection
+    rows = captions.read_text().splitlines()
+    (tmp_path / "few.txt").write_text("\n".join(rows[: 1 + 5 * count]))
+    return tmp_path / "few.txt", images
+
+
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize("head_start", ["0", "1"])
+def test_a_single_step_trains(head_start: str, collection: tuple[Path, Path], weights: Path, tmp_path: Path) -> None:
+    options = ("--epochs", "1", "--head-start-epochs", head_start, "--warmup-epochs", "2", "--split", "1", "0", "0")
+    data = few(tmp_path, collection, 6)
+    assert training_script.main(arguments(data, weights, tmp_path / "run", *options)) == 0
+    after = torch.load(tmp_path / "run" / "training_state.pt", weights_only=True)["model"]
+    torch.manual_seed(0)
+    recipe = training_script.overridden(training_script.RECIPES["tiny"], training_script.parse(options))
+    before = DualEncoder.from_recipe(recipe, weights)
+    assert not torch.equal(after["image_projection.weight"], before.state_dict()["image_projection.weight"])
+    trained = [name for name, parameter in before.named_parameters() if parameter.requires_grad]
+    same = [name for name in trained if torch.equal(after[name], before.state_dict()[name])]
+    assert not [name for name in same if "projection" not in name and "logit" not in name]
+
+
+@pytest.mark.usefixtures("tiny")
+def test_seven_images_in_pairs_where_batch_norm_learns(
+    collection: tuple[Path, Path], weights: Path, tmp_path: Path
+) -> None:
+    options = ("--projection", "mlp", "--head-start-epochs", "0", "--batch-size", "2", "--epochs", "1")
+    data = few(tmp_path, collection, 7)
+    split = ("--split", "1", "0", "0")
+    assert training_script.main(arguments(data, weights, tmp_path / "run", *options, *split)) == 0
+
+
+@pytest.mark.usefixtures("tiny")
+def test_bad_rows_are_listed_in_the_output(
+    collection: tuple[Path, Path], weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training_script, "BAD_ROWS_SHOWN", 1)
+    monkeypatch.setattr(training_script, "OUTPUT", tmp_path / "elsewhere" / "default")
+    captions, images = collection
+    (tmp_path / "captions.txt").write_text(captions.read_text() + "lost-1.jpg,A car.\nlost-2.jpg,A car.\n")
+    options = arguments((tmp_path / "captions.txt", images), weights, tmp_path / "run", "--epochs", "1", "--skip-bad")
+    assert training_script.main(options) == 0
+    assert (tmp_path / "run" / "bad-rows.txt").read_text().count("lost-") == 2
+    assert not (tmp_path / "elsewhere").exists()
+
+
+@pytest.mark.usefixtures("tiny")
+def test_half_written_files_of_a_killed_run_are_removed(
+    collection: tuple[Path, Path], weights: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "features").mkdir()
+    ours = [
+        ".model_epoch_1.pt.ab12_cd9.part",
+        ".training_state.pt.abcdefgh.part",
+        f"features/.{'a' * 24}.pt.abcdefgh.part",
+    ]
+    for name in (*ours, ".mine.txt.abcdefgh.part"):
+        (tmp_path / name).write_bytes(b"half")
+    assert training_script.main(arguments(collection, weights, tmp_path, "--epochs", "1")) == 0
+    assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.part")] == [".mine.txt.abcdefgh.part"]
+
+
+@pytest.mark.usefixtures("tiny")
+def test_the_time_before_an_interruption_counts(
+    collection: tuple[Path, Path], weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Trainer.train_step
+
+    def slow(trainer: Trainer, plan: StepPlan, inputs: torch.Tensor, step: int, steps: int) -> None:
+        whole(trainer, plan, inputs, step, steps)
+        time.sleep(0.3)
+        trainer._stop.wished = resumed is False and step == 1
+
+    monkeypatch.setattr(Trainer, "train_step", slow)
+    options = arguments(collection, weights, tmp_path)
+    resumed = False
+    assert training_script.main([*options, "--epochs", "1"]) == 130
+    resumed = True
+    assert training_script.main([*options, "--resume"]) == 0
+    assert results_of(tmp_path)[-1]["seconds"] >= 0.9  # three steps, of which two came before
+
+
+@pytest.mark.parametrize("program", [training_script.main, cli.main])
+def test_a_terminal_that_is_not_utf8_is_printed_to(
+    program: Callable[[Sequence[str]], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding="cp1252")
+    monkeypatch.setattr(sys, "stdout", terminal)
+    with pytest.raises(SystemExit):
+        program(["--help"])
+    print("\u5199")
+    terminal.flush()
+    assert terminal.buffer.getvalue().endswith(b"\\u5199" + os.linesep.encode())  # type: ignore[attr-defined]
+
+
+def test_a_full_disk_is_said_in_plain_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def torn(*_: object) -> None:
+        raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 64 vs 0")
+
+    monkeypatch.setattr(torch, "save", torn)
+    with pytest.raises(CrossmodalError, match="free some space") as raised:
+        save_tensors(tmp_path / "x.pt", {})
+    assert "enforce" not in str(raised.value)
+
+
+def test_a_checkpoint_of_other_weights_is_said_in_plain_words(model: DualEncoder, tmp_path: Path) -> None:
+    path = tmp_path / "model_epoch_1.pt"
+    model.save(path, 1, {}, {})
+    content = torch.load(path, weights_only=True)
+    content["weights"].popitem()
+    save_tensors(path, content)
+    with pytest.raises(CheckpointError, match="its weights and its towers do not fit") as raised:
+        DualEncoder.load(path)
+    assert "state_dict" not in str(raised.value)
+
+
+def test_what_a_checkpoint_says_of_an_unknown_training_is_passed_over(model: DualEncoder, tmp_path: Path) -> None:
+    path = tmp_path / "model_epoch_1.pt"
+    model.save(path, 1, {}, {})
+    content = torch.load(path, weights_only=True)
+    content["recipe"]["of_another_version"] = 3
+    content["recipe"]["stages"][0]["of_another_version"] = 3
+    save_tensors(path, content)
+    assert DualEncoder.load(path)[0].recipe == model.recipe

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_page import runs as runs  # a fixture
+from tests.test_serving import calibrated as calibrated  # a fixture
+from tests.test_serving import runs as runs  # a fixture
 
 ROOT = Path(__file__).resolve().parent.parent
 pytestmark = pytest.mark.real  # some thousand requests
@@ -19,7 +20,7 @@ def url(runs: Path, tmp_path: Path) -> Iterator[str]:
     """A server whose rate lets all of them in."""
     command = [sys.executable, "-m", "crossmodal", "serve", "--port", "0", "--rate", "1000000/minute"]
     process = subprocess.Popen(
-        [*command, "--checkpoints", str(runs)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+        [*command, "--checkpoint", str(runs)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
         env={**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")},
     )  # fmt: skip
     assert process.stdout is not None

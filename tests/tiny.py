@@ -51,8 +51,8 @@ def main() -> None:
     from crossmodal.recipe import Recipe, Stage
 
     training_script.RECIPES["tiny"] = Recipe(
-        name="tiny", image_tower=TINY_IMAGE, text_tower=TINY_TEXT, stages=(Stage(3, 1e-3),), joint_size=32,
-        resize="squash", batch_size=8, head_start_epochs=2, views=2, frozen_stages=1,
+        name="tiny", image_tower=TINY_IMAGE, text_tower=TINY_TEXT, stages=(Stage(3, 1e-3, frozen_image=1),), joint_size=32,
+        resize="squash", batch_size=8, head_start_epochs=2, views=2,
     )  # fmt: skip
     sys.exit(training_script.main())
 

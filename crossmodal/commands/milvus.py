@@ -1,15 +1,12 @@
-"""load: move a gallery into an engine; and the options that name one."""
+"""load: bring a gallery into Milvus."""
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tqdm import tqdm
 
-if TYPE_CHECKING:
-    from crossmodal.scale.milvus.connection import Milvus
-
-COLLECTION = "crossmodal"
+from crossmodal.commands.galleries import COLLECTION
 
 
 def add_load_command(commands: Any) -> None:
@@ -19,40 +16,35 @@ def add_load_command(commands: Any) -> None:
     what = load.add_mutually_exclusive_group()
     what.add_argument("--photos", type=Path, metavar="DIR", help="an indexed folder of photos")
     what.add_argument(
-        "--checkpoints", type=Path, metavar="DIR", help="a run, or a folder of runs (default: the page's)"
+        "--checkpoint",
+        type=Path,
+        metavar="FILE",
+        help="a checkpoint, a run, or a folder of runs (default: the newest run)",
     )
     load.add_argument(
         "--index", type=Path, metavar="DIR", help="where the index of --photos lies, if not in the folder"
     )
-    add_collection_option(load)
+    load.add_argument(
+        "--collection", default=COLLECTION, metavar="NAME", help="its name in Milvus (default: %(default)s)"
+    )
     load.add_argument("--rebuild", action="store_true", help="throw away what is there first")
     load.set_defaults(run=_load)
 
 
-def add_collection_option(command: argparse.ArgumentParser) -> None:
-    """Add the option that names the gallery in an engine."""
-    command.add_argument(
-        "--collection", default=COLLECTION, metavar="NAME", help="its name in the engine (default: %(default)s)"
-    )
-
-
-def opened_milvus(options: argparse.Namespace) -> "Milvus":
-    """Connect to the engine that the options name."""
-    from crossmodal.scale.milvus.connection import Milvus
-
-    return Milvus(options.milvus, options.collection)
-
-
 def _load(options: argparse.Namespace) -> None:
+    from crossmodal.galleries import open_run
+    from crossmodal.photos.gallery import FolderGallery
     from crossmodal.photos.store import index_folder
+    from crossmodal.progress import terminal
+    from crossmodal.scale.milvus.connection import Milvus
     from crossmodal.scale.milvus.loading import Source, load
 
-    milvus = opened_milvus(options)
-    source = (
-        Source.of_index(index_folder(options.photos, options.index))
-        if options.photos
-        else Source.of_run(options.checkpoints)
-    )
+    milvus = Milvus(options.milvus, options.collection)
+    gallery = (
+        FolderGallery(index_folder(options.photos, options.index)) if options.photos
+        else open_run(options.checkpoint, bars=terminal)
+    )  # fmt: skip
+    source = Source.of(gallery)
     bar: tqdm[Any] = tqdm(unit="row", desc="Loading", disable=None, leave=False)
 
     def watch(done: int, total: int) -> None:

@@ -10,7 +10,7 @@ from tqdm import tqdm
 from crossmodal.commands.cluster import add_spreading_options, check_spreading, cluster_of, write_parquet
 
 if TYPE_CHECKING:
-    from crossmodal.photos.update import Step
+    from crossmodal.photos.changes import Step
 
 
 def add_index_command(commands: Any) -> None:
@@ -26,6 +26,15 @@ def add_index_command(commands: Any) -> None:
         action="append",
         metavar="PATTERN",
         help="leave out files and folders by name or path; may be repeated",
+    )
+    index.add_argument(
+        "--include",
+        action="append",
+        metavar="PATTERN",
+        help="take in hidden folders and files of the system by name or path",
+    )
+    index.add_argument(
+        "--forget-missing", action="store_true", help="forget photos that are gone with all of their folder, too"
     )
     index.add_argument("--rebuild", action="store_true", help="throw the old index away first")
     index.add_argument("--verbose", action="store_true", help="list every file and folder that cannot be used")
@@ -47,7 +56,7 @@ def _index(options: argparse.Namespace) -> None:
             return
         changes = index_photos(
             options.photos, options.index, options.checkpoint, options.exclude, options.rebuild, _shown_on(bar),
-            cluster=cluster_of(options),
+            cluster=cluster_of(options), included=options.include, forget_missing=options.forget_missing,
         )  # fmt: skip
     finally:
         bar.close()

@@ -53,19 +53,22 @@ def load_photo(source: Path | bytes, at_least: int | None = None, name: str | No
 
 
 @contextmanager
-def opened_photo(source: Path | bytes, label: str) -> Iterator[Image.Image]:
-    """Open a photo and read its header, without decoding; any error inside the block becomes a PhotoError."""
+def opened_photo(source: Path | bytes, label: str, most: int = MAX_PIXELS) -> Iterator[Image.Image]:
+    """Open a photo of `most` pixels at the most: its header is read and nothing decoded.
+
+    Any error inside the block becomes a PhotoError.
+    """
     if isinstance(source, Path) and not source.is_file():
         raise PhotoError(f"{label} is {'a folder' if source.is_dir() else 'not there'}.")
     try:
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as photo:
-            if photo.width * photo.height > MAX_PIXELS:
-                raise _too_large(label, f"{photo.width} x {photo.height} pixels")
+            if photo.width * photo.height > most:
+                raise _too_large(label, f"{photo.width} x {photo.height} pixels", most)
             yield photo
     except PhotoError:
         raise
     except Image.DecompressionBombError as error:
-        raise _too_large(label, "far too many pixels") from error
+        raise _too_large(label, "far too many pixels", most) from error
     except Image.UnidentifiedImageError as error:
         raise PhotoError(
             f"{label} is not a photo that can be read (JPEG, PNG, WebP, GIF, BMP, TIFF, HEIC, AVIF)."
@@ -83,9 +86,9 @@ def decoded(photo: Image.Image, at_least: int | None = None) -> Image.Image:
     return _to_rgb(_upright(photo))
 
 
-def _too_large(label: str, size: str) -> PhotoError:
+def _too_large(label: str, size: str, most: int) -> PhotoError:
     return PhotoError(
-        f"{label} has {size}, more than the {MAX_PIXELS // 1_000_000} megapixels that are decoded; make it smaller."
+        f"{label} has {size}, more than the {most / 1_000_000:g} megapixels that are decoded; make it smaller."
     )
 
 

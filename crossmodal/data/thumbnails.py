@@ -1,4 +1,4 @@
-"""Photos as a browser can show them: thumbnails made once and kept, formats that it does not know turned into JPEG."""
+"""Photos as a browser can show them: cached thumbnails, and JPEG in place of formats that it does not know."""
 
 import hashlib
 import io
@@ -16,7 +16,7 @@ LARGE = 2048  # pixels of the longer side of a whole photo
 
 
 class Size(IntEnum):
-    """The sizes that thumbnails are made in, in pixels of the longer side: few, since each is kept."""
+    """The sizes of thumbnails, in pixels of the longer side: few, since each is cached."""
 
     TINY = 64
     SMALL = 128
@@ -38,7 +38,7 @@ def thumbnail(path: Path, size: int) -> tuple[bytes, str]:
     try:
         with whole_file(kept) as temporary:
             temporary.write_bytes(content)
-    except CrossmodalError:  # a full or read-only disk: it is made anew each time
+    except CrossmodalError:  # a full or read-only disk: it is made each time
         return content, tag
     return content, tag
 

@@ -1,4 +1,4 @@
-"""What frozen towers give, computed once and kept on disk."""
+"""The features of frozen towers, computed once and cached on disk."""
 
 import hashlib
 import json
@@ -15,9 +15,9 @@ from crossmodal.files import load_tensors, save_tensors
 
 
 def kept(folder: Path, tower: nn.Module, inputs: Any, make: Callable[[], Tensor]) -> Tensor:
-    """Return `make()`, read from `folder` where the same tower has met the same inputs before.
+    """Return `make()`, or what it returned before for the same tower and inputs, from the cache `folder`.
 
-    `inputs` are plain values that stand for what was encoded: captions, or `files_of` images.
+    `inputs` are plain values that identify what is encoded: captions, or the `files_of` images.
     """
     digest = hashlib.sha256(json.dumps([tower.plain(), inputs], sort_keys=True).encode())  # type: ignore[operator]
     for key, value in tower.state_dict().items():
@@ -25,8 +25,8 @@ def kept(folder: Path, tower: nn.Module, inputs: Any, make: Callable[[], Tensor]
     path = folder / f"{digest.hexdigest()[:24]}.pt"
     if path.is_file():
         try:
-            return load_tensors(path, advice="it is made anew.")["features"]
-        except (CheckpointError, KeyError):  # torn by a full disk or another program
+            return load_tensors(path, advice="it is computed again.")["features"]
+        except (CheckpointError, KeyError):  # damaged by another program
             pass
     features = make()
     save_tensors(path, {"features": features})
@@ -34,6 +34,6 @@ def kept(folder: Path, tower: nn.Module, inputs: Any, make: Callable[[], Tensor]
 
 
 def files_of(images: Sequence[CaptionedImage]) -> list[tuple[str, int, int]]:
-    """Return what tells whether the photos are still the same: path, size, time of change."""
+    """Return what changes when a photo does: its path, size and time of change."""
     stats = ((image.path.resolve(), image.path.stat()) for image in images)
     return [(str(path), stat.st_size, stat.st_mtime_ns) for path, stat in stats]

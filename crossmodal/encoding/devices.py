@@ -1,4 +1,4 @@
-"""Which device, and how many helpers decode photos."""
+"""Which device computes, and how many processes decode photos."""
 
 import os
 
@@ -8,15 +8,15 @@ from crossmodal.errors import CrossmodalError
 
 
 def choose_device(name: str | None = None, rank: int = 0) -> torch.device:
-    """Return the named device, or the best there is: CUDA, Apple's MPS, the CPU.
+    """Return the named device, or the first that is available of CUDA, Apple's MPS and the CPU.
 
-    Raises CrossmodalError for one that is not there.
+    Raises CrossmodalError for a device that is not available.
     """
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    chosen = name or next(device for device, available in there.items() if available)
-    if not there.get(chosen.split(":")[0], False):
-        available = ", ".join(device for device, is_there in there.items() if is_there)
-        raise CrossmodalError(f"The device {chosen} is not there; this machine has {available}.")
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    names = [device for device, is_available in available.items() if is_available]
+    chosen = name or names[0]
+    if chosen.split(":")[0] not in names:
+        raise CrossmodalError(f"The device {chosen} is not there; this machine has {', '.join(names)}.")
     if chosen == "cuda":
         local = int(os.environ.get("LOCAL_RANK", rank)) % torch.cuda.device_count()
         torch.cuda.set_device(local)
@@ -25,6 +25,6 @@ def choose_device(name: str | None = None, rank: int = 0) -> torch.device:
 
 
 def worker_count() -> int:
-    """Return how many processes should decode photos: the cores less the one that computes, 1 to 8."""
+    """Return how many processes should decode photos: one a core but for the one that computes, 1 to 8."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 2
     return min(8, max(1, cores - 1))

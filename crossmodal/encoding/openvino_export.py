@@ -1,17 +1,18 @@
-"""Towers out of torch: exported for OpenVINO once, kept in the user's cache where that is faster."""
+"""Exporting the towers from torch to OpenVINO: once for each model, kept in the user's cache where that is faster."""
 
 import contextlib
 import io
 import json
 import os
 import shutil
-import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
+import filelock
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -23,16 +24,17 @@ from crossmodal.encoding.runtime import Exported, OpenVinoRuntime, Runtime, expo
 from crossmodal.errors import CrossmodalError
 from crossmodal.towers.text import PretrainedTextTower
 
-PROBE = 32  # images of the race between the two
-CLOSE_ENOUGH = 0.98  # the least cosine of an exported tower's vector with torch's
+PROBE = 32  # images that both runtimes are timed on
+CLOSE_ENOUGH = 0.98  # least cosine between an exported tower's vector and torch's
 
 
 class TorchRuntime:
-    """The model itself; on a GPU in bf16."""
+    """The model itself, in bf16 on a GPU."""
+
+    name = "torch"
 
     def __init__(self, model: DualEncoder) -> None:
         self._model = model.eval()
-        self.name = "torch"
         self.preprocessing: Preprocessing = model.preparation
 
     @torch.inference_mode()
@@ -50,29 +52,39 @@ class TorchRuntime:
 
 def fastest_runtime(model: DualEncoder, fingerprint: str) -> Runtime:
     """Return OpenVINO's towers where they are faster on this machine and agree with torch, else torch's."""
-    own = TorchRuntime(model)
+    torch_runtime = TorchRuntime(model)
     if model.device.type != "cpu" or not isinstance(model.text_tower, PretrainedTextTower):
-        return own
-    exported = Exported.of(fingerprint)
-    if exported:
+        return torch_runtime
+    if exported := Exported.of(fingerprint):
         return OpenVinoRuntime(exported)
+    place = exported_folder(fingerprint)
     try:
-        folder = _export(model, fingerprint)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(place.with_suffix(".lock")):  # one process exports a model, and others wait for it
+            if exported := Exported.of(fingerprint):
+                return OpenVinoRuntime(exported)
+            _export(model, place)
+            return _faster(torch_runtime, place)
     except (ImportError, OSError, CrossmodalError):  # no OpenVINO, no room, or a tower that it cannot hold
-        return own
-    other = OpenVinoRuntime(Exported(folder))
-    size = own.preprocessing.size
+        return torch_runtime
+
+
+def _faster(torch_runtime: TorchRuntime, place: Path) -> Runtime:
+    """Return the runtime of the towers in a folder; torch's, with the folder removed, where they are slower or differ."""
+    openvino_runtime = OpenVinoRuntime(Exported(place))
+    size = torch_runtime.preprocessing.size
     pixels = np.random.default_rng(0).integers(0, 256, (PROBE, size, size, 3), dtype=np.uint8)
-    mine, theirs = own.encode_pixels(pixels), other.encode_pixels(pixels)
-    slower = _seconds(lambda: other.encode_pixels(pixels)) > _seconds(lambda: own.encode_pixels(pixels))
-    if slower or (mine * theirs).sum(1).min() < CLOSE_ENOUGH:
-        shutil.rmtree(folder, ignore_errors=True)
-        return own
-    return other
+    cosines = (torch_runtime.encode_pixels(pixels) * openvino_runtime.encode_pixels(pixels)).sum(1)
+    ours, theirs = (_seconds(partial(one.encode_pixels, pixels)) for one in (openvino_runtime, torch_runtime))
+    if ours > theirs or cosines.min() < CLOSE_ENOUGH:
+        openvino_runtime.close()
+        shutil.rmtree(place, ignore_errors=True)
+        return torch_runtime
+    return openvino_runtime
 
 
 def _seconds(run: Callable[[], object]) -> float:
-    """Return the better of two runs, since anything else on the machine only adds to one."""
+    """Return the seconds of the faster of two calls; what else the machine does only adds to them."""
     taken = []
     for _ in range(2):
         started = time.perf_counter()
@@ -113,17 +125,17 @@ def _quiet_transformers() -> Iterator[None]:
         logging.set_verbosity(before)
 
 
-def _export(model: DualEncoder, fingerprint: str) -> Path:
-    """Write both towers into the cache, whole or not at all."""
+def _export(model: DualEncoder, place: Path) -> None:
+    """Write both towers into a folder, whole or not at all; for the holder of its lock."""
     import openvino as ov
 
-    place = exported_folder(fingerprint)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{fingerprint}.", dir=place.parent))
+    temporary = place.with_name(f".{place.name}.part")
+    shutil.rmtree(temporary, ignore_errors=True)  # of an export that was killed
+    temporary.mkdir()
     tower, size = model.text_tower, model.preparation.size
     assert isinstance(tower, PretrainedTextTower)
     try:
-        # The tracer warns of every condition in the towers' code, and the converter tells its arguments.
+        # The tracer warns of every condition in the towers' code, and the converter prints its arguments.
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), _quiet_transformers():
             warnings.simplefilter("ignore")
             tokens = torch.ones(2, 9, dtype=torch.long)
@@ -145,4 +157,3 @@ def _export(model: DualEncoder, fingerprint: str) -> Path:
         raise CrossmodalError(f"The towers cannot be exported ({error}).") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return place

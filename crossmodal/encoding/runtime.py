@@ -1,4 +1,4 @@
-"""What runs the towers over a folder: OpenVINO where that is the faster one, else torch.
+"""What executes the towers: OpenVINO where that is faster, else torch.
 
 The towers are exported once for each model, into the user's cache. A search that finds them there
 imports neither torch nor transformers.
@@ -6,24 +6,25 @@ imports neither torch nor transformers.
 
 import json
 import os
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 
 from crossmodal.data.preprocessing import Preprocessing
 from crossmodal.errors import CrossmodalError
-from crossmodal.files import cache_folder
+from crossmodal.files import cache_folder, checked_fingerprint
 
 SENTENCES_AT_ONCE = 64
-LAYOUT = 2  # of what is exported; what lies in the cache in another one is made anew
+LAYOUT = 2  # version of what is exported; towers in another one are exported again
 PARTS = ("about.json", "tokenizer.json", "image.xml", "image.bin", "text.xml", "text.bin")
 
 
 class Runtime(Protocol):
-    """Encodes images and sentences as unit vectors fp32 [N, D]."""
+    """Encodes images and sentences as unit vectors fp32 [N, D]; any number of threads may call it."""
 
     @property
     def name(self) -> str:
@@ -45,8 +46,8 @@ class Runtime(Protocol):
 
 
 def exported_folder(fingerprint: str) -> Path:
-    """Return where a model's exported towers lie, or would."""
-    return cache_folder() / f"{fingerprint}-{LAYOUT}"
+    """Return where a model's exported towers lie, or would; raises CrossmodalError for what is no fingerprint."""
+    return cache_folder() / f"{checked_fingerprint(fingerprint, 'What is to be searched')}-{LAYOUT}"
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Exported:
 
     @staticmethod
     def of(fingerprint: str) -> "Exported | None":
-        """Return a model's, or None where it was not exported whole, or OpenVINO is not installed."""
+        """Return a model's, or None where they are not exported, or OpenVINO is not installed."""
         folder = exported_folder(fingerprint)
         if not all((folder / part).is_file() for part in PARTS):
             return None
@@ -71,6 +72,8 @@ class Exported:
 class OpenVinoRuntime:
     """The exported towers, on the CPU in the precision that OpenVINO holds best for it."""
 
+    name = "OpenVINO"
+
     def __init__(self, exported: Exported) -> None:
         import openvino as ov
         import tokenizers
@@ -81,22 +84,29 @@ class OpenVinoRuntime:
             self.preprocessing = Preprocessing.from_plain(about["preprocessing"])
             self._padding: int = about["padding"]
             self._tokenizer = tokenizers.Tokenizer.from_file(str(self._folder / "tokenizer.json"))
-        except Exception as error:  # torn by another program
-            raise CrossmodalError(f"{self._folder} is broken ({error}); delete it, and it is made anew.") from error
-        self._core = ov.Core()
+        except Exception as error:  # damaged by another program
+            raise CrossmodalError(
+                f"{self._folder} is broken ({error}); delete it, and the towers are exported again."
+            ) from error
+        core = ov.Core()
         if os.access(self._folder, os.W_OK):  # where it cannot be written, each start compiles anew
-            self._core.set_property({"CACHE_DIR": str(self._folder / "compiled")})
-        self._compiled: dict[str, Callable[..., Any]] = {}
-        self.name = "OpenVINO"
+            core.set_property({"CACHE_DIR": str(self._folder / "compiled")})
+        self._towers = {tower: _Tower(core, self._folder / f"{tower}.xml") for tower in ("image", "text")}
 
-    def _model(self, tower: str) -> Callable[..., Any]:
-        if tower not in self._compiled:
-            self._compiled[tower] = self._core.compile_model(str(self._folder / f"{tower}.xml"), "CPU")
-        return self._compiled[tower]
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the compiled towers; they are compiled again by the next call."""
+        for tower in self._towers.values():
+            tower.close()
 
     def encode_pixels(self, pixels: np.ndarray) -> np.ndarray:
         """uint8 [N, size, size, 3] -> [N, D]."""
-        return np.array(self._model("image")(pixels)[0])
+        return self._towers["image"](pixels)
 
     def encode_sentences(self, sentences: Sequence[str]) -> np.ndarray:
         """Return [len(sentences), D]."""
@@ -112,4 +122,36 @@ class OpenVinoRuntime:
         mask = np.zeros_like(ids)
         for line, row in enumerate(rows):
             ids[line, : len(row)], mask[line, : len(row)] = row, 1
-        return np.array(self._model("text")((ids, mask))[0])
+        return self._towers["text"](ids, mask)
+
+
+class _Tower:
+    """A compiled tower, and an infer request for each thread that calls it at the same time.
+
+    A compiled model may be shared by threads and an infer request may not, and a compiled model that is called
+    uses the one request it has: so requests are lent from a pool, which makes one more when all are lent.
+    """
+
+    def __init__(self, core: Any, path: Path) -> None:
+        self._core, self._path = core, path
+        self._compiled: Any = None
+        self._idle: list[Any] = []
+        self._lock = threading.Lock()
+
+    def __call__(self, *inputs: np.ndarray) -> np.ndarray:
+        """Return the tower's output, a copy."""
+        with self._lock:
+            if self._compiled is None:
+                self._compiled = self._core.compile_model(str(self._path), "CPU")
+            compiled = self._compiled
+            request = self._idle.pop() if self._idle else compiled.create_infer_request()
+        output = np.array(request.infer(inputs, share_inputs=True, share_outputs=True)[0])
+        with self._lock:
+            if compiled is self._compiled:
+                self._idle.append(request)
+        return output
+
+    def close(self) -> None:
+        with self._lock:
+            self._compiled = None
+            self._idle.clear()

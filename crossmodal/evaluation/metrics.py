@@ -38,16 +38,17 @@ def ranks_of(images: Vectors, texts: Vectors, caption_to_image: Sequence[int]) -
     device = images.device if isinstance(images, Tensor) else None
     owner = torch.as_tensor(caption_to_image, device=device)
     all_images = torch.arange(images.shape[0], device=device)
-    text_ranks = []
+    # Filled in place: small results that are kept between large blocks fragment the heap by gigabytes.
+    image_ranks, text_ranks = torch.empty_like(all_images), torch.empty_like(owner)
+    hits = torch.empty(len(all_images), len(KS), dtype=torch.long, device=device)
     for rows in torch.arange(texts.shape[0], device=device).split(ROWS_AT_ONCE):
         scores = similarities(rows_of(texts, rows), images)
-        text_ranks.append(_best_rank(scores, all_images == owner[rows, None]))
-    image_ranks, hits = [], []
+        text_ranks[rows] = _best_rank(scores, all_images == owner[rows, None])
     for rows in all_images.split(ROWS_AT_ONCE):
         scores, right = similarities(rows_of(images, rows), texts), owner == rows[:, None]
-        image_ranks.append(_best_rank(scores, right))
-        hits.append(_right_in_first(scores, right))
-    return Ranks(torch.cat(image_ranks), torch.cat(text_ranks), torch.cat(hits), owner)
+        image_ranks[rows] = _best_rank(scores, right)
+        hits[rows] = _right_in_first(scores, right)
+    return Ranks(image_ranks, text_ranks, hits, owner)
 
 
 def _best_rank(scores: Tensor, right: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from itertools import islice
 
 from crossmodal.errors import CheckpointError
 from crossmodal.search.captions import CaptionList
-from crossmodal.search.in_memory import PhotosInMemory
+from crossmodal.search.gallery import Gallery
 
 EXAMPLES = 4
 LONGEST = 38  # characters of a caption that fits on a button
@@ -13,25 +13,25 @@ LOOKED_AT = 40  # photos
 ANYWHERE = ("two dogs in the snow", "a red car on a street", "a boat at sunset", "children playing in a park")
 
 
-def examples(gallery: PhotosInMemory) -> tuple[str, ...]:
+def examples(gallery: Gallery) -> tuple[str, ...]:
     """Return a few queries that photos of the gallery answer: captions of its own, else everyday scenes."""
     found = _captions(gallery) if gallery.about.has_captions else _scenes(gallery)
     return tuple(islice(_different(found), EXAMPLES)) or ANYWHERE
 
 
-def _captions(gallery: PhotosInMemory) -> Iterator[str]:
+def _captions(gallery: Gallery) -> Iterator[str]:
     for photo in gallery.newest(LOOKED_AT):
         yield from (caption for caption in sorted(photo.captions, key=len)[:1] if len(caption) <= LONGEST)
 
 
-def _scenes(gallery: PhotosInMemory) -> Iterator[str]:
+def _scenes(gallery: Gallery) -> Iterator[str]:
     """Yield everyday scenes that look like some photos, where the model's embeddings of the scenes are on disk."""
     try:
         scenes = CaptionList.stored(gallery.about)
     except CheckpointError:
         return
-    step = max(1, len(gallery.photos) // LOOKED_AT)
-    best = [scenes.nearest(gallery.vector(gallery.id_of(photo)), 1)[0] for photo in gallery.photos[::step][:LOOKED_AT]]
+    photos = gallery.newest(LOOKED_AT)
+    best = [scenes.nearest(gallery.vector(gallery.id_of(photo)), 1)[0] for photo in photos]
     for match in sorted(best, key=lambda match: -match.score):
         yield match.caption.removeprefix("A photo of ").removesuffix(".")
 

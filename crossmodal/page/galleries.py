@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crossmodal.errors import CheckpointError, CrossmodalError
-from crossmodal.galleries import maker_of_run, open_run
+from crossmodal.galleries import Place, maker_of_run, open_gallery, open_run
 from crossmodal.page.address import Asked
 from crossmodal.page.examples import examples
 from crossmodal.page.options import SAMPLE, SHIPPED, Options
@@ -17,7 +17,7 @@ from crossmodal.photos.gallery import FolderGallery
 from crossmodal.photos.store import DATABASE, VECTORS, index_folder
 from crossmodal.runs.folder import best_epoch, epochs_in, runs_in
 from crossmodal.runs.models import LazyRuntime, Maker
-from crossmodal.search.gallery import About
+from crossmodal.search.gallery import About, Gallery
 from crossmodal.search.in_memory import PhotosInMemory
 from crossmodal.search.search import Search
 
@@ -29,7 +29,7 @@ MODELS = 4  # runtimes that are kept; the one that was used longest ago is let g
 
 @dataclass(frozen=True)
 class Chosen:
-    """The gallery that a session looks at, and the run and epoch behind it; `folder` alone has a folder."""
+    """The gallery that a session looks at, and the run and epoch behind it; one in Milvus has none of its own."""
 
     name: str
     run: Path | None = None
@@ -54,7 +54,7 @@ def labels(options: Options, run: Path | None) -> dict[str, str]:
         found |= {"val": f"Validation photos of {run.name}", "all": f"All photos of {run.name}"}
     if epochs_in(SHIPPED):
         found["sample"] = "The drawn sample"
-    return found | {"folder": "A folder of yours"}
+    return found | {"folder": "A folder of yours"} | ({"milvus": options.collection} if options.milvus else {})
 
 
 def chosen(asked: Asked, options: Options) -> Chosen:
@@ -65,7 +65,8 @@ def chosen(asked: Asked, options: Options) -> Chosen:
         raise CheckpointError(f"There is no run {asked.run} in {options.checkpoints}; choose another one.")
     run = names.get(asked.run) or (runs[0] if runs else None)
     known = labels(options, run)
-    name = asked.gallery if asked.gallery in known else "folder" if options.photos else next(iter(known))
+    first = "milvus" if options.milvus else "folder" if options.photos else next(iter(known))
+    name = asked.gallery if asked.gallery in known else first
     if name == "folder":
         place = asked.folder or str(options.photos or "")
         return Chosen(name, run, _epoch(run, asked.epoch), Path(place).expanduser() if place.strip() else None)
@@ -85,7 +86,7 @@ def _epoch(run: Path | None, asked: int) -> int:
 class Opened:
     """An open gallery and its split views, each with its search; they share vectors, indexes and the model."""
 
-    def __init__(self, gallery: PhotosInMemory, maker: Maker, run: "RunGallery | None" = None) -> None:
+    def __init__(self, gallery: Gallery, maker: Maker, run: "RunGallery | None" = None) -> None:
         """`run` is the gallery again where it is that of a run, which has splits."""
         self.gallery, self.maker, self.run = gallery, maker, run
         self.runtime = runtime_of(maker)
@@ -128,7 +129,8 @@ def runtime_of(maker: Maker) -> LazyRuntime:
 
 def _bytes(opened: Opened) -> int:
     texts = opened.run.embeddings.texts.nbytes if opened.run else 0
-    return 2 * (opened.gallery.vectors.nbytes + texts)  # the vectors, and the indexes that may be made of them
+    images = opened.gallery.vectors.nbytes if isinstance(opened.gallery, PhotosInMemory) else 0
+    return 2 * (images + texts)  # the vectors, and the indexes that may be made of them
 
 
 GALLERIES = Kept(_bytes)
@@ -138,6 +140,9 @@ def opening(choice: Chosen, options: Options) -> Work[Opened] | None:
     """Return the work that opens a gallery, shared by all sessions; None for a folder that has no index."""
     if choice.name == "folder":
         return _folder(choice.folder)
+    if choice.name == "milvus":
+        place = Place(milvus=options.milvus, collection=options.collection)
+        return GALLERIES.get(place, (), "Opening the gallery in Milvus", lambda work: Opened(*open_gallery(place)))
     assert choice.run
     return _run(choice.run, choice.epoch, SAMPLE / "images" if choice.name == "sample" else options.images)
 

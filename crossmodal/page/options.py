@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from crossmodal.errors import CrossmodalError
+from crossmodal.galleries import Place
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SHIPPED = ROOT / "model-checkpoints" / "shipped"
@@ -15,18 +16,20 @@ SAMPLE = ROOT / "drawn-sample"
 
 @dataclass(frozen=True)
 class Options:
-    """Where the page looks: a folder of runs, the photos of a run if they were moved, a folder to begin with."""
+    """Where the page looks: a folder of runs, the photos of a run if they were moved, a folder or Milvus to begin with."""
 
     checkpoints: Path = ROOT / "model-checkpoints"
     images: Path | None = None
     photos: Path | None = None
+    milvus: str = ""
+    collection: str = Place.collection
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise CrossmodalError(
             f"The page was started with options that it does not know ({message}), so they were left out. It knows: "
-            "streamlit run app.py -- [--checkpoints DIR] [--images DIR] [--photos DIR]"
+            "streamlit run app.py -- [--checkpoints DIR] [--images DIR] [--photos DIR] [--milvus URL [--collection NAME]]"
         )
 
 
@@ -36,4 +39,6 @@ def options(arguments: Sequence[str]) -> Options:
     parser.add_argument("--checkpoints", type=Path, default=Options.checkpoints)
     parser.add_argument("--images", type=Path)
     parser.add_argument("--photos", type=Path)
+    parser.add_argument("--milvus", default="")
+    parser.add_argument("--collection", default=Options.collection)
     return Options(**vars(parser.parse_args(list(arguments))))

@@ -5,6 +5,7 @@ import os
 import secrets
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Generic, TypeVar
 from urllib.parse import unquote
@@ -21,17 +22,17 @@ from crossmodal.errors import CrossmodalError
 
 V = TypeVar("V")
 KNOWN_PHOTOS = 100_000  # ids that the page has shown, the last ones
-KNOWN_PICTURES = 300
+KEPT_PICTURES = 300_000_000  # bytes
 PICTURE_SIDE = 768
 LARGEST_UPLOAD = 50_000_000
 FOR_EVER = {"Cache-Control": "private, max-age=31536000, immutable", "X-Content-Type-Options": "nosniff"}
 
 
 class Known(Generic[V]):
-    """The last so many values by key; safe for threads."""
+    """The last values by key, of which each has a size, by default 1, and all together at most `most`; safe for threads."""
 
-    def __init__(self, most: int) -> None:
-        self._most, self._values = most, OrderedDict[str, V]()
+    def __init__(self, most: int, size: Callable[[V], int] = lambda value: 1) -> None:
+        self._most, self._size, self._values = most, size, OrderedDict[str, V]()
         self._lock = threading.Lock()
 
     def add(self, key: str, value: V) -> None:
@@ -39,7 +40,7 @@ class Known(Generic[V]):
         with self._lock:
             self._values[key] = value
             self._values.move_to_end(key)
-            if len(self._values) > self._most:
+            while sum(map(self._size, self._values.values())) > self._most:
                 self._values.popitem(last=False)
 
     def get(self, key: str) -> V | None:
@@ -49,7 +50,7 @@ class Known(Generic[V]):
 
 
 PHOTOS: Known[Path] = Known(KNOWN_PHOTOS)
-PICTURES: Known[bytes] = Known(KNOWN_PICTURES)
+PICTURES: Known[bytes] = Known(KEPT_PICTURES, len)
 
 
 def url_of(photo_id: str, path: Path, form: str = "small") -> str | None:
@@ -66,14 +67,15 @@ def url_of(photo_id: str, path: Path, form: str = "small") -> str | None:
 
 
 def keep_picture(content: bytes, name: str | None = None) -> str:
-    """Keep a picture that was dropped, made small; return its token. Raises PhotoError for what is no photo."""
-    picture = load_photo(content, at_least=PICTURE_SIDE, name=name)
-    picture.thumbnail((PICTURE_SIDE, PICTURE_SIDE))
-    return keep_image(picture)
+    """Keep a picture that was dropped; return its token, which cannot be guessed. Raises PhotoError for what is no photo."""
+    load_photo(content, at_least=PICTURE_SIDE, name=name)
+    token = secrets.token_hex(12)
+    PICTURES.add(token, content)
+    return token
 
 
 def keep_image(image: Image.Image) -> str:
-    """Keep an image as JPEG; return its token, which cannot be guessed."""
+    """Keep an image as JPEG; return its token."""
     file, token = io.BytesIO(), secrets.token_hex(12)
     image.save(file, "JPEG", quality=88)
     PICTURES.add(token, file.getvalue())
@@ -101,7 +103,13 @@ def _picture(request: Request) -> Response:
     content = PICTURES.get(request.path_params["token"])
     if content is None:
         return PlainTextResponse("There is no such picture.", 404)
-    return Response(content, media_type="image/jpeg", headers=FOR_EVER)
+    try:
+        picture, file = load_photo(content, at_least=PICTURE_SIDE), io.BytesIO()
+        picture.thumbnail((PICTURE_SIDE, PICTURE_SIDE))
+        picture.save(file, "JPEG", quality=88)
+    except CrossmodalError:
+        return PlainTextResponse("This picture cannot be shown.", 404)
+    return Response(file.getvalue(), media_type="image/jpeg", headers=FOR_EVER)
 
 
 async def _add_picture(request: Request) -> Response:

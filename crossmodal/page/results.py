@@ -96,9 +96,7 @@ def _found(opened: Opened, search: Search, asked: Asked, absent: str) -> Found:
     if asked.words and mostly_unknown(asked.words, vocabulary_of(opened.about)):
         st.info(HINT, icon=":material/translate:")
     query = query_of(opened, search, asked)
-    answer = search.photos(
-        query, asked.count, filters, asked.by_date, cut_off=not asked.weaker, without=asked.like or None
-    )
+    answer = search.photos(query, asked.count, filters, asked.by_date, cut_off=not asked.weaker)
     if asked.like:
         _like(search, asked)
     _summary(search, asked, answer)

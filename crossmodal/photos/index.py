@@ -1,4 +1,4 @@
-"""Indexing a folder as a user asks for it: which model, which place, what is refused."""
+"""Indexing a folder as a user asks for it: with which model, in which place, and what is refused."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -23,13 +23,16 @@ def index_photos(
     watch: Watch = lambda step: None,
     default: Path | None = None,
     cluster: Cluster | None = None,
+    included: Sequence[str] | None = None,
+    forget_missing: bool = False,
 ) -> Changes:
     """Make or bring up to date the index of a folder of photos.
 
-    `index` is where it lies, by default beside the photos. A new one is made with `checkpoint` (by
-    default the best of the default run); one that is there goes on with its own model, and what it
-    leaves out (`excluded`) stays left out unless named anew. With `cluster` the work is done where it says. Raises CrossmodalError when another
-    model made it, unless `rebuild` throws it away first.
+    `index` is where it lies, by default beside the photos. A new one is made with `checkpoint`, else with
+    `default`, else with the best of the default run; one that is there keeps its own model. The patterns
+    `excluded` and `included` are remembered until others are given (see Excluded). With `cluster` the work is
+    done where it says; `forget_missing` as for `update`. Raises CrossmodalError when another model made the
+    index, unless `rebuild` throws it away first.
     """
     photos = Path(photos)
     if not photos.is_dir():
@@ -38,16 +41,14 @@ def index_photos(
     with locked(folder):
         if rebuild or not (folder / DATABASE).is_file():
             _create(folder, photos, checkpoint or default)
-        store = Store(folder, writable=True)
-        try:
+        with Store(folder, writable=True) as store:
             _refuse_strangers(store, photos, checkpoint)
-            if excluded is not None and list(excluded) != store.meta["excluded"]:
-                store.set_meta("excluded", list(excluded))
-            maker = maker_of(store)
+            for key, patterns in (("excluded", excluded), ("included", included)):
+                if patterns is not None and list(patterns) != store.meta[key]:
+                    store.set_meta(key, list(patterns))
+            meta, maker = store.meta, maker_of(store)
             work = here(lambda: maker.runtime(to_stay=True)) if cluster is None else cluster(maker.model()[0])
-            return update(store, photos.resolve(), store.meta["excluded"], work, watch)
-        finally:
-            store.close()
+            return update(store, photos.resolve(), meta["excluded"], work, watch, meta["included"], forget_missing)
 
 
 def _create(folder: Path, photos: Path, checkpoint: Path | None) -> None:
@@ -64,6 +65,7 @@ def _create(folder: Path, photos: Path, checkpoint: Path | None) -> None:
         "cutoff": cutoff.plain() if cutoff else None,
         "fingerprint": content["fingerprint"], "checkpoint": str(path), "recipe": model.recipe.name,
         "size": model.recipe.joint_size, "runtime": runtime.name, "root": root, "excluded": [],
+        "included": [],
     })  # fmt: skip
 
 

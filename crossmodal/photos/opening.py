@@ -1,4 +1,4 @@
-"""What an index needs to be searched: its folder of photos, and the model that made it."""
+"""What searching an index needs: its folder of photos, and the model that made it."""
 
 import os
 from pathlib import Path
@@ -9,7 +9,7 @@ from crossmodal.runs.models import Maker
 
 
 def root_of(store: Store) -> Path:
-    """Return the folder of photos that an index is of; one that lies inside it travels with it."""
+    """Return the folder of photos that an index is of; an index inside its folder travels with it."""
     return Path(os.path.normpath(store.folder / store.meta["root"]))
 
 

@@ -1,38 +1,36 @@
 """The index of a folder on disk: SQLite for the records, a flat file for the vectors.
 
-A vector lies in a slot of `vectors.f32`. It is written, and on the disk, before the record that
-names its slot is committed, and a slot that a record names is never written again: a kill at any
-moment leaves records whose vectors are whole.
+A record names the slot of its vector in the file that `meta` names. Vectors are only ever appended, and are
+on the disk before the records that name them are committed; a rebuilt or compacted index gets another file.
+So a kill at any moment leaves records whose vectors are whole, and a reader keeps those it has mapped.
 """
 
+import contextlib
 import json
+import mmap
 import os
-import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+import re
+import secrets
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from crossmodal.errors import CrossmodalError
-from crossmodal.files import shown
-from crossmodal.photos.walk import INDEX_FOLDER
+from crossmodal.files import remove_leftovers, shown, stays_below
+from crossmodal.photos.database import broken, connect, explained, make_database
+from crossmodal.photos.meta import FORMAT, SOUND_RECORD, VECTORS, VERSION, checked_meta
+from crossmodal.photos.walk import INDEX_FOLDER, is_photo
 from crossmodal.search.record import Described, Found, Photo
 
-FORMAT, VERSION = "crossmodal-photo-index", 2
-DATABASE, VECTORS, LOCK = "photos.db", "vectors.f32", "index.lock"
-SCHEMA = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE photos (
-    id INTEGER PRIMARY KEY, path BLOB NOT NULL UNIQUE, size INTEGER NOT NULL, changed INTEGER NOT NULL,
-    digest BLOB NOT NULL, slot INTEGER NOT NULL UNIQUE, width INTEGER NOT NULL, height INTEGER NOT NULL,
-    taken REAL, camera TEXT NOT NULL, look INTEGER NOT NULL
-);
-CREATE INDEX photos_digest ON photos (digest);
-CREATE TABLE skipped (path BLOB PRIMARY KEY, size INTEGER NOT NULL, changed INTEGER NOT NULL, reason TEXT NOT NULL)
-    WITHOUT ROWID;
-"""
+DATABASE, LOCK = "photos.db", "index.lock"
+FOUND = "path, size, changed, inode, status_changed"
+RECORD = f"{FOUND}, slot, digest, width, height, taken, camera, look"
+SOUND_SKIP = "WHERE typeof(path) = 'blob' AND typeof(reason) = 'text'"  # what else stands there is read anew
+FREE_SLOTS = 1000  # fewer are never worth a new file
+COPIED_AT_ONCE = 4096  # vectors
 
 
 def index_folder(photos: Path, index: Path | None = None) -> Path:
@@ -41,60 +39,81 @@ def index_folder(photos: Path, index: Path | None = None) -> Path:
 
 
 class Store:
-    """An open index."""
+    """An open index. What a reader sees is of one moment: that of its opening, or of the last call of `photos`."""
+
+    meta: dict[str, Any]
 
     def __init__(self, folder: Path, writable: bool) -> None:
-        """Open an index that is there; raises CrossmodalError when it is absent, broken or of a newer format."""
+        """Open an index that is there; raises CrossmodalError when it is absent, broken or of another format."""
         self.folder = Path(folder)
         self.writable = writable
+        self._vectors = -1
         if not (self.folder / DATABASE).is_file():
             beside = self.folder.name == INDEX_FOLDER
             again = shown(str(self.folder.parent)) if beside else f"PHOTOS --index {shown(str(self.folder))}"
             raise CrossmodalError(f"There is no index in {folder}; make one with: python -m crossmodal index {again}")
-        with _told(self.folder):
-            self._db = _connect(self.folder / DATABASE, writable)
-            self.meta: dict[str, Any] = {
-                key: json.loads(value) for key, value in self._db.execute("SELECT key, value FROM meta")
-            }
-        version = self.meta.get("version")
-        if self.meta.get("format") != FORMAT or not isinstance(version, int) or version > VERSION:
-            raise CrossmodalError(
-                f"The index in {folder} has the format {self.meta.get('format')} {version}, and this program reads "
-                f"{FORMAT} up to {VERSION}; update the program, or make the index anew with --rebuild."
-            )
-        self.size: int = self.meta["size"]
-        self._vectors = os.open(self.folder / VECTORS, os.O_RDWR if writable else os.O_RDONLY)
+        with explained(self.folder):
+            self._db = connect(self.folder / DATABASE, writable)
+        try:
+            self._read()
+        except BaseException:
+            self.close()
+            raise
 
-    @staticmethod
-    def create(folder: Path, meta: dict[str, Any]) -> None:
-        """Make an empty index, whole or not at all; `meta` holds the model and `size`, that of its vectors."""
-        folder = Path(folder)
-        with _told(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            temporary = folder / f"{DATABASE}.part"
-            for name in (temporary, *(folder / f"{DATABASE}{end}" for end in ("", "-wal", "-shm"))):
-                name.unlink(missing_ok=True)
-            (folder / VECTORS).write_bytes(b"")
-            db = sqlite3.connect(temporary)
-            db.executescript(SCHEMA)
-            rows = {"format": FORMAT, "version": VERSION, **meta}.items()
-            db.executemany("INSERT INTO meta VALUES (?, ?)", ((key, json.dumps(value)) for key, value in rows))
-            db.commit()
-            db.close()
-            os.replace(temporary, folder / DATABASE)
-
-    def __enter__(self) -> "Store":
-        """Use the index for the length of a block."""
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Close the files."""
         self.close()
 
     def close(self) -> None:
-        """Close the files."""
+        """Close the files; vectors that were asked for stay."""
         self._db.close()
-        os.close(self._vectors)
+        self._close_vectors()
+
+    def _close_vectors(self) -> None:
+        if self._vectors >= 0:
+            os.close(self._vectors)
+        self._vectors = -1
+
+    def _read(self) -> None:
+        """Read `meta` and open the vectors, for a reader within a transaction that `photos` ends."""
+        self._close_vectors()
+        for _ in range(3):
+            with explained(self.folder):
+                if not self.writable:
+                    self._db.execute("BEGIN")
+                self.meta = checked_meta(self._db.execute("SELECT key, value FROM meta"), self.folder)
+                self.size: int = self.meta["size"]
+                path = self.folder / self.meta["vectors"]
+                if path.is_file():
+                    with contextlib.suppress(FileNotFoundError):
+                        self._vectors = os.open(path, (os.O_RDWR if self.writable else os.O_RDONLY) | os.O_NOFOLLOW)
+                        return
+                if not self.writable:  # the index was compacted or rebuilt since its meta was read
+                    self._db.execute("ROLLBACK")
+        raise broken(self.folder, "it has lost its vectors")
+
+    @staticmethod
+    def create(folder: Path, meta: Mapping[str, Any]) -> None:
+        """Make an empty index, whole or not at all, also in place of one; `meta` is what `checked_meta` asks for.
+
+        Whoever reads the old one meanwhile goes on reading it.
+        """
+        folder = Path(folder)
+        name = f"vectors-{secrets.token_hex(4)}.f32"
+        content = {"format": FORMAT, "version": VERSION, **meta, "vectors": name}
+        rows = [(key, json.dumps(value)) for key, value in content.items()]
+        checked_meta(rows, folder)
+        with explained(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / name).touch()
+            try:
+                make_database(folder / DATABASE, rows)
+            except BaseException:
+                (folder / name).unlink()
+                raise
+        _remove_strays(folder, name)
 
     def set_meta(self, key: str, value: Any) -> None:
         """Write one entry of `meta`."""
@@ -105,54 +124,69 @@ class Store:
     # --- reading ---
 
     def photos(self) -> Iterator[Photo]:
-        """Yield all records, in the order of their paths."""
-        with _told(self.folder):
-            for row in self._db.execute("SELECT * FROM photos ORDER BY path"):
-                yield _photo(row)
+        """Yield all records, in the order of their paths; `vectors` are theirs. Paths that leave the root are dropped.
 
-    def with_digest(self, digest: bytes) -> Photo | None:
-        """Return a record with this content, if there is one."""
-        with _told(self.folder):
-            row = self._db.execute("SELECT * FROM photos WHERE digest = ? LIMIT 1", (digest,)).fetchone()
-        return _photo(row) if row else None
+        Raises CrossmodalError for records that are broken, or whose vectors are lost.
+        """
+        if not self.writable and not self._db.in_transaction:
+            self._read()
+        try:
+            with explained(self.folder):
+                self._check_records()
+                rows = self._db.execute(f"SELECT {RECORD} FROM photos ORDER BY path")
+                yield from filter(_is_ours, map(_photo, rows))
+        finally:
+            if not self.writable and self._db.in_transaction:
+                self._db.execute("ROLLBACK")
 
-    def known(self) -> dict[str, tuple[int, int]]:
-        """Return size and time of change of every file that was met, used or skipped, by path."""
-        with _told(self.folder):
-            rows = self._db.execute(
-                "SELECT path, size, changed FROM photos UNION ALL SELECT path, size, changed FROM skipped"
-            )
-            return {os.fsdecode(path): (size, changed) for path, size, changed in rows}
+    def _check_records(self) -> None:
+        odd = self._db.execute(f"SELECT path FROM photos WHERE NOT ({SOUND_RECORD}) LIMIT 1").fetchone()
+        if odd:
+            raise broken(self.folder, f"its record of {odd[0]!r:.80} is damaged")
+        (last,) = self._db.execute("SELECT max(slot) FROM photos").fetchone()
+        if last is not None and last >= self._slots():
+            raise broken(self.folder, "it has lost vectors")
+
+    def with_digest(self, digest: bytes) -> list[Photo]:
+        """Return the records with this content."""
+        with explained(self.folder):
+            return [_photo(row) for row in self._db.execute(f"SELECT {RECORD} FROM photos WHERE digest = ?", (digest,))]
+
+    def known(self) -> dict[str, tuple[int, int, int, int]]:
+        """Return the state of every file that was met, used or skipped, by path; raises as `photos`."""
+        with explained(self.folder):
+            self._check_records()
+            rows = self._db.execute(f"SELECT {FOUND} FROM photos UNION ALL SELECT {FOUND} FROM skipped {SOUND_SKIP}")
+            return {os.fsdecode(path): tuple(state) for path, *state in rows}
 
     def digests(self) -> set[bytes]:
         """Return the contents that have a vector."""
-        with _told(self.folder):
+        with explained(self.folder):
             return {digest for (digest,) in self._db.execute("SELECT digest FROM photos")}
-
-    def slots(self) -> set[int]:
-        """Return the slots that records name."""
-        with _told(self.folder):
-            return {slot for (slot,) in self._db.execute("SELECT slot FROM photos")}
 
     def skipped(self) -> dict[str, tuple[Found, str]]:
         """Return the files that could not be used, each with the reason."""
-        with _told(self.folder):
-            rows = self._db.execute("SELECT path, size, changed, reason FROM skipped ORDER BY path").fetchall()
-        return {os.fsdecode(path): (Found(os.fsdecode(path), size, changed), why) for path, size, changed, why in rows}
+        with explained(self.folder):
+            rows = self._db.execute(f"SELECT reason, {FOUND} FROM skipped {SOUND_SKIP} ORDER BY path").fetchall()
+            return {os.fsdecode(path): (Found(os.fsdecode(path), *state), why) for why, path, *state in rows}
 
     def vectors(self) -> np.ndarray:
-        """Return the slots as they lie on the disk, fp32 [slots, size], not to be written to."""
-        rows = os.fstat(self._vectors).st_size // (4 * self.size)
-        if not rows:
+        """Return the slots as they lie on the disk, fp32 [slots, size], read-only; they outlive the store."""
+        slots = self._slots()
+        if not slots:
             return np.empty((0, self.size), dtype=np.float32)
-        return np.memmap(self.folder / VECTORS, np.float32, "r", shape=(rows, self.size))
+        mapped = mmap.mmap(self._vectors, slots * 4 * self.size, access=mmap.ACCESS_READ)
+        return np.frombuffer(mapped, np.float32).reshape(slots, self.size)
+
+    def _slots(self) -> int:
+        return os.fstat(self._vectors).st_size // (4 * self.size)
 
     # --- writing ---
 
     @contextmanager
     def change(self) -> Iterator[None]:
         """Do all of what is inside, or nothing; raises CrossmodalError when the disk refuses."""
-        with _told(self.folder):
+        with explained(self.folder):
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -162,37 +196,36 @@ class Store:
                     self._db.execute("ROLLBACK")
                 raise
 
-    def put_vectors(self, slots: Sequence[int], vectors: np.ndarray) -> None:
-        """Write vectors fp32 [len(slots), size] into slots that no record names, onto the disk."""
-        width = 4 * self.size
-        with _told(self.folder):
-            for slot, vector in zip(slots, np.ascontiguousarray(vectors, dtype=np.float32), strict=True):
-                _write_whole(self._vectors, vector.tobytes(), slot * width)
+    def append(self, vectors: np.ndarray) -> range:
+        """Write vectors fp32 [N, size] behind all others, onto the disk; return their slots."""
+        first = self._slots()
+        with explained(self.folder):
+            _write_whole(self._vectors, np.ascontiguousarray(vectors, np.float32).tobytes(), first * 4 * self.size)
             os.fsync(self._vectors)
+        return range(first, first + len(vectors))
 
     def add(self, found: Found, slot: int, described: Described) -> None:
         """Record a photo, in place of what was known of its path; within `change`."""
-        path = os.fsencode(found.path)
         self.forget([found.path])
         d = described
         self._db.execute(
-            "INSERT INTO photos (path, size, changed, digest, slot, width, height, taken, camera, look) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (path, found.size, found.changed, d.digest, slot, d.width, d.height, d.taken, d.camera, d.look),
+            f"INSERT INTO photos ({RECORD}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (os.fsencode(found.path), *found.state, slot, d.digest, d.width, d.height, d.taken, d.camera, d.look),
         )
 
     def touch(self, found: Found) -> None:
         """Record that a file was touched and holds what it held; within `change`."""
         self._db.execute(
-            "UPDATE photos SET size = ?, changed = ? WHERE path = ?",
-            (found.size, found.changed, os.fsencode(found.path)),
+            "UPDATE photos SET size = ?, changed = ?, inode = ?, status_changed = ? WHERE path = ?",
+            (*found.state, os.fsencode(found.path)),
         )
 
     def skip(self, found: Found, reason: str) -> None:
         """Record that a file cannot be used, until it changes; within `change`."""
         self.forget([found.path])
         self._db.execute(
-            "INSERT INTO skipped VALUES (?, ?, ?, ?)", (os.fsencode(found.path), found.size, found.changed, reason)
+            f"INSERT INTO skipped ({FOUND}, reason) VALUES (?, ?, ?, ?, ?, ?)",
+            (os.fsencode(found.path), *found.state, reason),
         )
 
     def forget(self, paths: Iterable[str]) -> None:
@@ -201,48 +234,58 @@ class Store:
             self._db.execute("DELETE FROM photos WHERE path = ?", (path,))
             self._db.execute("DELETE FROM skipped WHERE path = ?", (path,))
 
+    def remove_strays(self) -> None:
+        """Remove what killed runs left in the folder; for the one who holds the index's lock."""
+        _remove_strays(self.folder, self.meta["vectors"])
+
+    def compact(self) -> None:
+        """Move to a new file of vectors, in the order of paths, where most slots are free; for the lock's holder."""
+        old = self.vectors()
+        with explained(self.folder):
+            (count,) = self._db.execute("SELECT count(DISTINCT slot) FROM photos").fetchone()
+            if len(old) - count < max(FREE_SLOTS, count):
+                return
+            rows = self._db.execute("SELECT path, slot FROM photos ORDER BY path").fetchall()
+        used = list(dict.fromkeys(slot for _, slot in rows))
+        name = f"vectors-{secrets.token_hex(4)}.f32"
+        try:
+            with (self.folder / name).open("xb") as file:
+                for start in range(0, len(used), COPIED_AT_ONCE):
+                    file.write(old[used[start : start + COPIED_AT_ONCE]].tobytes())
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError:  # no room for both: the old one stays
+            (self.folder / name).unlink(missing_ok=True)
+            return
+        places = {slot: place for place, slot in enumerate(used)}
+        with self.change():
+            self._db.executemany(
+                "UPDATE photos SET slot = ? WHERE path = ?", ((places[slot], path) for path, slot in rows)
+            )
+            self._db.execute("UPDATE meta SET value = ? WHERE key = 'vectors'", (json.dumps(name),))
+        self._read()
+        self.remove_strays()
+
 
 def _photo(row: tuple[Any, ...]) -> Photo:
-    _, path, size, changed, digest, slot, *described = row
-    return Photo(Found(os.fsdecode(path), size, changed), slot, Described(digest, *described))
+    path, size, changed, inode, status_changed, slot, *described = row
+    return Photo(Found(os.fsdecode(path), size, changed, inode, status_changed), slot, Described(*described))
 
 
-def _connect(path: Path, writable: bool) -> sqlite3.Connection:
-    if writable:
-        db = sqlite3.connect(path, isolation_level=None, timeout=30)
-        db.execute("PRAGMA journal_mode = WAL")  # a search reads while the indexing writes
-        db.execute("PRAGMA synchronous = FULL")
-        return db
-    quoted = path.resolve().as_uri()
-    try:
-        db = sqlite3.connect(f"{quoted}?mode=ro", uri=True, isolation_level=None, timeout=30, check_same_thread=False)
-        db.execute("SELECT 1 FROM meta")
-    except sqlite3.OperationalError:  # where nothing can be written beside it, it cannot change either
-        db = sqlite3.connect(f"{quoted}?immutable=1", uri=True, isolation_level=None, check_same_thread=False)
-    return db
+def _is_ours(photo: Photo) -> bool:
+    return is_photo(photo.found.path) and stays_below(photo.found.path)
+
+
+def _remove_strays(folder: Path, vectors: str) -> None:
+    """Remove the files of vectors that the index no longer names, and what killed writers left."""
+    for path in folder.glob("vectors-*.f32"):
+        if path.name != vectors and re.fullmatch(VECTORS, path.name):
+            with contextlib.suppress(OSError):
+                path.unlink()
+    remove_leftovers(folder)
 
 
 def _write_whole(file: int, content: bytes, at: int) -> None:
     while content:
         written = os.pwrite(file, content, at)
         content, at = content[written:], at + written
-
-
-@contextmanager
-def _told(folder: Path) -> Iterator[None]:
-    """Turn what the disk and SQLite say into one sentence."""
-    try:
-        yield
-    except sqlite3.DatabaseError as error:
-        if "malformed" in str(error) or "not a database" in str(error) or "no such table" in str(error):
-            raise CrossmodalError(f"The index in {folder} is broken ({error}); make it anew with --rebuild.") from error
-        raise _refused(folder, str(error)) from error
-    except OSError as error:
-        raise _refused(folder, error.strerror or str(error)) from error
-
-
-def _refused(folder: Path, reason: str) -> CrossmodalError:
-    return CrossmodalError(
-        f"The index in {folder} cannot be used ({reason}); free some space, or name another folder with --index. "
-        "What was indexed before is untouched."
-    )

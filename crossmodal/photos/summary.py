@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Collection
 
-from crossmodal.photos.update import Changes
+from crossmodal.photos.changes import Changes
 
 
 def summary(changes: Changes, photos: int, skipped: Collection[str]) -> str:
@@ -21,7 +21,7 @@ def summary(changes: Changes, photos: int, skipped: Collection[str]) -> str:
         lines.append(f"{counted(len(skipped), 'file')} cannot be used, most often: {often}.")
     if changes.unreadable:
         lines.append(f"{counted(len(changes.unreadable), 'folder')} cannot be listed; what was known of it is kept.")
-    return "\n".join(lines)
+    return "\n".join([*lines, *changes.remarks()])
 
 
 def counted(count: int, one: str) -> str:

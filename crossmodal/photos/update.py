@@ -1,11 +1,11 @@
-"""Bringing an index up to date: walk, read, encode and write, all at the same time."""
+"""Bringing an index up to date: walking, reading, encoding and writing, all at the same time."""
 
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from contextlib import contextmanager
 from pathlib import Path
 
 import filelock
@@ -14,56 +14,24 @@ import numpy as np
 from crossmodal.batched import batched
 from crossmodal.encoding.runtime import Runtime
 from crossmodal.errors import CrossmodalError
+from crossmodal.files import stays_below
+from crossmodal.photos.changes import Changes, Step
+from crossmodal.photos.missing import missing_folders
 from crossmodal.photos.reading import Read, read_photo
 from crossmodal.photos.store import LOCK, Store
-from crossmodal.photos.walk import walk
+from crossmodal.photos.walk import Excluded, walk
 from crossmodal.search.record import Found
 
 AT_ONCE = 32  # photos that are encoded, and then recorded, together
 AHEAD = 4 * AT_ONCE  # photos that are read while others are encoded
 
 
-@dataclass
-class Changes:
-    """What a run did, in photos; and what it could not do."""
-
-    new: int = 0
-    changed: int = 0
-    moved: int = 0
-    copies: int = 0
-    forgotten: int = 0
-    unchanged: int = 0
-    skipped: dict[str, str] = field(default_factory=dict)  # newly skipped files, with the reason
-    unreadable: list[str] = field(default_factory=list)  # folders that could not be listed
-    seconds: float = 0.0
-
-
-@dataclass(frozen=True)
-class Step:
-    """How far a run is, for whoever watches."""
-
-    photos: int
-    photos_in_all: int
-    bytes: int
-    bytes_in_all: int
-    seconds: float
-
-    @property
-    def photos_per_second(self) -> float:
-        """How fast it goes."""
-        return self.photos / self.seconds if self.seconds else 0.0
-
-    @property
-    def seconds_left(self) -> float:
-        """How long it will take, as fast as it went."""
-        return (self.photos_in_all - self.photos) / self.photos_per_second if self.photos else float("inf")
-
-
 Watch = Callable[[Step], None]
 
 
-def locked(folder: Path) -> filelock.FileLock:
-    """Return the lock that one run at a time holds; the system frees it when its process ends, however it does.
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the lock that one run at a time may have; the system frees it when its process ends, however it does.
 
     Raises CrossmodalError when another run holds it, or the folder cannot be written.
     """
@@ -79,10 +47,13 @@ def locked(folder: Path) -> filelock.FileLock:
         raise CrossmodalError(
             f"The index folder {folder} cannot be written ({error.strerror}); name another with --index."
         ) from error
-    return lock
+    try:
+        yield
+    finally:
+        lock.release()
 
 
-Encoded = tuple[list[Read], np.ndarray | None]  # what was read, and a vector for each of it that is described
+Encoded = tuple[list[Read], np.ndarray | None]  # files that were read, and a vector for each that is described
 Work = Callable[[Path, Sequence[Found], Collection[bytes]], Iterator[Encoded]]
 
 
@@ -92,42 +63,57 @@ def update(
     excluded: Sequence[str],
     work: Work,
     watch: Watch = lambda step: None,
+    included: Sequence[str] = (),
+    forget_missing: bool = False,
 ) -> Changes:
     """Bring an index up to date with the files below `root`; its lock is held by the caller.
 
-    `work` reads and encodes files below a root, those whose content is known but for their vectors. What is done
-    is recorded batch by batch; a run that was killed is gone on with by the next.
+    `work` reads and encodes files below a root; of files whose content is known it only reads. What is done
+    is recorded batch by batch, and a run that was killed is resumed by the next. Photos of folders that are
+    missing (see `missing_folders`) are kept unless `forget_missing`.
     """
     started, changes = time.monotonic(), Changes()
     if not root.is_dir():
         raise CrossmodalError(f"The folder of photos {root} is not there; nothing in its index was changed.")
+    store.remove_strays()
     known = store.known()
     present: set[str] = set()
     todo: list[Found] = []
-    for found in walk(root, excluded, changes.unreadable.append):
+
+    def count(pattern: str) -> None:
+        changes.system[pattern] = changes.system.get(pattern, 0) + 1
+
+    for found in walk(root, excluded, changes.unreadable.append, included, count):
         present.add(found.path)
-        if known.get(found.path) == (found.size, found.changed):
+        if known.get(found.path) == found.state:
             changes.unchanged += 1
         else:
             todo.append(found)
     # What is below a folder that cannot be listed may still be there.
     hidden = tuple(f"{folder}/" if folder else "" for folder in changes.unreadable)
     present.update(path for path in known if hidden and path.startswith(hidden))
+    recorder = _Recorder(store, known, present, changes)
     if todo:
-        recorder = _Recorder(store, known, present, changes)
         for batch, step in stepped(work(root, todo, store.digests()), todo, started):
             recorder.record(*batch)
             watch(step)
     gone = [path for path in known if path not in present]
+    if not forget_missing:
+        without = Excluded(excluded, included)
+        lost = [path for path in gone if path not in recorder.moved and stays_below(path) and not without.below(path)]
+        changes.missing, kept = missing_folders(root, lost, present)
+        gone = [path for path in gone if path not in kept]
     with store.change():
         store.forget(gone)
+    store.compact()
+    changes.moved = len(recorder.moved)
     changes.forgotten = len(gone) - changes.moved
     changes.seconds = time.monotonic() - started
     return changes
 
 
 def stepped(batches: Iterable[Encoded], todo: Sequence[Found], started: float) -> Iterator[tuple[Encoded, Step]]:
-    """Yield batches, each with how far the run is when it is done."""
+    """Yield batches, each with how far the run is after it."""
     done = done_bytes = 0
     in_all = sum(found.size for found in todo)
     for batch in batches:
@@ -136,7 +122,7 @@ def stepped(batches: Iterable[Encoded], todo: Sequence[Found], started: float) -
 
 
 def here(runtime: Callable[[], Runtime]) -> Work:
-    """Return the work in this process: files are read, and others encoded, while those before are recorded."""
+    """Return the work done in this process: one batch is read while the one before is encoded, and its own recorded."""
 
     def work(root: Path, todo: Sequence[Found], known: Collection[bytes]) -> Iterator[Encoded]:
         encoder = runtime()
@@ -159,65 +145,63 @@ def here(runtime: Callable[[], Runtime]) -> Work:
 
 
 class _Recorder:
-    """The part of a run that records what was read and encoded."""
+    """Records what was read and encoded."""
 
-    def __init__(self, store: Store, known: dict[str, tuple[int, int]], present: set[str], changes: Changes) -> None:
+    def __init__(self, store: Store, known: Mapping[str, tuple[int, ...]], present: set[str], changes: Changes) -> None:
         self._store, self._known, self._present, self._changes = store, known, present, changes
-        self._free = _free_slots(store.slots())
+        self.moved: set[str] = set()  # the paths that photos had before
 
-    def record(self, batch: list[Read], vectors: np.ndarray | None) -> None:
+    def record(self, batch: Sequence[Read], vectors: np.ndarray | None) -> None:
         """Commit all of a batch at once."""
-        slots = {read.found.path: next(self._free) for read in batch if read.described is not None}
-        if vectors is not None:
-            self._store.put_vectors(list(slots.values()), vectors)
+        slots = iter(()) if vectors is None else iter(self._store.append(vectors))
         with self._store.change():
             for read in batch:
-                self._record_one(read, slots.get(read.found.path))
+                self._record_one(read, slots)
 
-    def _record_one(self, read: Read, slot: int | None) -> None:
+    def _record_one(self, read: Read, slots: Iterator[int]) -> None:
         store, changes, path = self._store, self._changes, read.found.path
         if read.gone:
             self._present.discard(path)
         elif read.reason:
             store.skip(read.found, read.reason)
             changes.skipped[path] = read.reason
-        elif read.described is not None and slot is not None:
+        elif read.described is not None:
             if path in self._known:
                 changes.changed += 1
             else:
                 changes.new += 1
-            store.add(read.found, slot, read.described)
+            store.add(read.found, next(slots), read.described)
         else:
             self._record_known(read)
 
     def _record_known(self, read: Read) -> None:
         """Record a file whose content has a vector: it was touched, moved or copied."""
         store, changes, path = self._store, self._changes, read.found.path
-        other = store.with_digest(read.digest)
-        if other is None:  # the only file with this content was changed a moment ago; met again by the next run
+        paths = {photo.found.path: photo for photo in store.with_digest(read.digest)}
+        if not paths:  # the only file with this content was changed a moment ago; met again by the next run
             return
-        if other.found.path == path:
+        if path in paths:
             store.touch(read.found)
             changes.unchanged += 1
             return
-        slot = next(self._free)
-        store.put_vectors([slot], store.vectors()[other.slot][None])
-        store.add(read.found, slot, other.described)
-        if other.found.path in self._present:
+        before = next((path for path in paths if path not in self._present), None)
+        known = paths[before or next(iter(paths))]
+        store.add(read.found, known.slot, known.described)
+        if before is None:
             changes.copies += 1
         else:
-            store.forget([other.found.path])
-            changes.moved += 1
+            store.forget([before])
+            self.moved.add(before)
 
 
 def encoded(runtime: Runtime, batch: Sequence[Read]) -> np.ndarray | None:
-    """Return the vectors of what was read and decoded, None where nothing was."""
+    """Return the vectors of the photos that were decoded, None where none was."""
     pixels = [read.pixels for read in batch if read.pixels is not None]
     return runtime.encode_pixels(np.stack(pixels)) if pixels else None
 
 
 def _in_order(pool: ThreadPoolExecutor, read: Callable[[Found], Read], todo: Iterable[Found]) -> Iterator[Read]:
-    """Yield what is read in the order of the files, AHEAD of them under way."""
+    """Yield what was read, in the order of the files, with AHEAD of them being read meanwhile."""
     under_way: deque[Future[Read]] = deque()
     try:
         for found in todo:
@@ -229,12 +213,3 @@ def _in_order(pool: ThreadPoolExecutor, read: Callable[[Found], Read], todo: Ite
     finally:
         for future in under_way:
             future.cancel()
-
-
-def _free_slots(used: set[int]) -> Iterator[int]:
-    """Yield slots that no record named when the run began: a search that reads meanwhile may still look there."""
-    slot = 0
-    while True:
-        if slot not in used:
-            yield slot
-        slot += 1

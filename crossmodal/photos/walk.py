@@ -2,6 +2,7 @@
 
 import fnmatch
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -11,19 +12,65 @@ ENDINGS = frozenset(
     ".jpg .jpeg .jpe .jfif .png .webp .gif .bmp .dib .tif .tiff .heic .heif .hif .avif".split()
 )  # fmt: skip
 INDEX_FOLDER = ".crossmodal"
+# What file servers, systems and programs keep beside photos: thumbnails, waste, the second half of a Mac's files.
+SYSTEM = (
+    "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found", ".Trash*", "._*", "__MACOSX",
+    "node_modules",
+)  # fmt: skip
 
 
-def walk(root: Path, excluded: Sequence[str], unreadable: Callable[[str], None]) -> Iterator[Found]:
+class Excluded:
+    """The names that are left out: those the user names, hidden folders, and SYSTEM but for what is `included`."""
+
+    def __init__(self, excluded: Sequence[str] = (), included: Sequence[str] = ()) -> None:
+        """Shell patterns of names, or of paths from the root."""
+        self._excluded, self._included = _matching(excluded), _matching(included)
+        self._system = _matching(SYSTEM, re.IGNORECASE)
+
+    def file(self, path: str) -> bool:
+        """Say whether a file is left out for its own name or path."""
+        return self._excluded(path) or bool(self.system(path))
+
+    def folder(self, path: str) -> bool:
+        """Say whether a folder is left out for its own name or path."""
+        hidden = path.rpartition("/")[2].startswith(".") and not self._included(path)
+        return hidden or self.file(path)
+
+    def system(self, path: str) -> str:
+        """Return the pattern of SYSTEM that leaves a file or folder out, or nothing."""
+        name = path.rpartition("/")[2]
+        if not self._system(name) or self._included(path):
+            return ""
+        return next(pattern for pattern in SYSTEM if fnmatch.fnmatchcase(name.lower(), pattern.lower()))
+
+    def below(self, path: str) -> bool:
+        """Say whether a file is left out for its name or for that of a folder above it."""
+        parts = path.split("/")
+        return self.file(path) or any(self.folder("/".join(parts[:depth])) for depth in range(1, len(parts)))
+
+
+def _matching(patterns: Sequence[str], flags: int = 0) -> Callable[[str], bool]:
+    """Return what says whether one of the patterns matches a path's name, or the path."""
+    if not patterns:
+        return lambda path: False
+    match = re.compile("|".join(map(fnmatch.translate, patterns)), flags).match
+    return lambda path: bool(match(path.rpartition("/")[2]) or match(path))
+
+
+def walk(
+    root: Path,
+    excluded: Sequence[str],
+    unreadable: Callable[[str], None],
+    included: Sequence[str] = (),
+    system: Callable[[str], None] = lambda path: None,
+) -> Iterator[Found]:
     """Yield the photos below `root`, folder by folder, by their names; links are followed, each folder once.
 
-    Hidden folders are passed over, and files and folders whose name, or path from the root, matches one
-    of the shell patterns `excluded`. `unreadable` is told of folders that cannot be listed.
+    Patterns as for Excluded. `unreadable` is told of folders that cannot be listed, `system` of the
+    pattern of SYSTEM that leaves a file or folder out.
     """
+    without = Excluded(excluded, included)
     seen: set[tuple[int, int]] = set()
-
-    def left_out(path: str) -> bool:
-        name = path.rpartition("/")[2]
-        return any(fnmatch.fnmatch(name, pattern) or fnmatch.fnmatch(path, pattern) for pattern in excluded)
 
     def listed(folder: str) -> list[os.DirEntry[str]]:
         at = os.stat(os.path.join(root, folder))
@@ -33,7 +80,7 @@ def walk(root: Path, excluded: Sequence[str], unreadable: Callable[[str], None])
         with os.scandir(os.path.join(root, folder)) as entries:
             return sorted(entries, key=lambda entry: entry.name)
 
-    folders = [""]  # a list rather than calls of calls, for folders may lie deeper than those may
+    folders = [""]  # a stack of our own: folders may lie deeper than calls may be nested
     while folders:
         folder = folders.pop()
         below = []
@@ -45,12 +92,21 @@ def walk(root: Path, excluded: Sequence[str], unreadable: Callable[[str], None])
         for entry in entries:
             path = f"{folder}/{entry.name}" if folder else entry.name
             try:
-                if entry.is_dir():
-                    if not entry.name.startswith(".") and not left_out(path):
-                        below.append(path)
-                elif os.path.splitext(entry.name)[1].lower() in ENDINGS and entry.is_file() and not left_out(path):
-                    stat = entry.stat()
-                    yield Found(path, stat.st_size, stat.st_mtime_ns)
+                is_folder = entry.is_dir()
+                if not is_folder and not (is_photo(path) and entry.is_file()):
+                    continue
+                if without.folder(path) if is_folder else without.file(path):
+                    if pattern := without.system(path):
+                        system(pattern)
+                elif is_folder:
+                    below.append(path)
+                else:
+                    yield Found.of(path, entry.stat())
             except OSError:  # gone since it was listed, or a link to nowhere
                 continue
         folders += reversed(below)
+
+
+def is_photo(path: str) -> bool:
+    """Say whether a file may be a photo by its name."""
+    return os.path.splitext(path)[1].lower() in ENDINGS

@@ -1,4 +1,4 @@
-"""The folder of a run: what is in it, its results, its state, and how a new run makes room."""
+"""The folder of a run: its epochs, its results, its state, and making room for a new run."""
 
 import os
 import re
@@ -9,9 +9,13 @@ from typing import Any
 from crossmodal.errors import CheckpointError
 from crossmodal.files import append_line, load_tensors, read_lines, save_tensors
 
-STATE_FORMAT, STATE_VERSION = "crossmodal-training-state", 1
+STATE_FORMAT, STATE_VERSION = "crossmodal-training-state", 2
 STATE, RESULTS = "training_state.pt", "results.jsonl"
 OWN_FILES = re.compile(r"^((model|img_embeds|txt_embeds)_epoch_\d+\.pt|training_state\.pt|results\.jsonl|tensorboard)$")
+
+# What a killed process leaves of a file that it was writing (`files.whole_file`).
+LEFTOVER = re.compile(r"^\.(.+)\.[a-z0-9_]{8}\.part$")
+FEATURES = "features"  # the folder, inside that of a run, of what frozen towers and teachers give
 
 
 def epochs_in(folder: Path) -> list[int]:
@@ -29,7 +33,7 @@ def runs_in(folder: Path) -> list[Path]:
 
 
 def results_of(folder: Path) -> list[dict[str, Any]]:
-    """Return one record an epoch, in order; where an epoch was done again, the later one."""
+    """Return one record an epoch, in order; of an epoch that was done again after a resume, the later one."""
     records = read_lines(Path(folder) / RESULTS, keep=lambda record: isinstance(record, dict) and "epoch" in record)
     return [record for _, record in sorted({record["epoch"]: record for record in records}.items())]
 
@@ -54,6 +58,14 @@ def best_epoch(folder: Path) -> int | None:
     epochs = epochs_in(folder)
     rated = [record for record in results_of(folder) if record["epoch"] in epochs and "rsum" in record]
     return max(rated, key=lambda record: record["rsum"])["epoch"] if rated else max(epochs, default=None)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what killed processes left half written in a run's folder; no process may be training in it."""
+    for path in (*Path(folder).glob(".*.part"), *(Path(folder) / FEATURES).glob(".*.part")):
+        named = LEFTOVER.match(path.name)
+        if named and (path.parent.name == FEATURES or OWN_FILES.match(named[1])):
+            path.unlink(missing_ok=True)
 
 
 def make_room(folder: Path) -> Path | None:

@@ -1,5 +1,6 @@
 """The model that made a gallery: found again by its fingerprint, and opened when the first query needs it."""
 
+import contextlib
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ class Maker:
         from crossmodal.runs.opening import CHECKPOINTS, checkpoint_of, load_model
 
         for path in (self.checkpoint, *(checkpoint_of(run) for run in runs_in(CHECKPOINTS))):
-            if path.is_file():
+            with contextlib.suppress(CrossmodalError):  # absent, or what lies there now is no checkpoint
                 model, content = load_model(path)
                 if content["fingerprint"] == self.fingerprint:
                     return path, model

@@ -1,10 +1,11 @@
 """When to say that nothing looks like a query: thresholds on the scores of each kind of query."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -55,23 +56,17 @@ class Cutoff:
         return asdict(self)
 
     @staticmethod
-    def from_plain(values: Mapping[str, Any] | None) -> "Cutoff | None":
-        """Rebuild from plain values; raises ValueError for anything else."""
-        if not values:
+    def from_plain(values: Any) -> "Cutoff | None":
+        """Rebuild from plain values, None from None; raises CrossmodalError for anything else."""
+        if values is None:
             return None
         try:
-            kinds = {
-                kind: Thresholds(
-                    tuple((int(size), float(value)) for size, value in limits["nothing_below"]),
-                    float(limits["left_out_below"]),
-                )
-                for kind, limits in values["kinds"].items()
-            }
-            if not all(limits.nothing_below for limits in kinds.values()):
-                raise ValueError("no threshold")
-            return Cutoff(kinds, str(values["calibrated_on"]))
-        except (TypeError, KeyError, AttributeError) as error:
-            raise ValueError(f"{type(error).__name__}: {error}") from error
+            kinds = {kind: _thresholds(limits) for kind, limits in values["kinds"].items()}
+            if not set(kinds) <= set(get_args(Calibration)):
+                raise ValueError("an unknown kind of query")
+            return Cutoff(kinds, str(values["calibrated_on"])[:200])
+        except (TypeError, KeyError, AttributeError, ValueError, OverflowError) as error:
+            raise CrossmodalError(f"This is no cut-off ({type(error).__name__}: {error}).") from error
 
     @staticmethod
     def read(folder: Path) -> "Cutoff | None":
@@ -81,5 +76,18 @@ class Cutoff:
             return None
         try:
             return Cutoff.from_plain(json.loads(path.read_text(encoding="utf-8")))
-        except ValueError as error:
+        except (ValueError, RecursionError, CrossmodalError) as error:
             raise CrossmodalError(f"{path} is broken ({error}); delete it, or calibrate it again.") from error
+
+
+def _thresholds(limits: Any) -> Thresholds:
+    """Rebuild thresholds from plain values; raises ValueError and others for anything else."""
+    nothing = tuple((int(size), float(value)) for size, value in limits["nothing_below"])
+    left_out = float(limits["left_out_below"])
+    if (
+        not nothing
+        or any(size < 1 for size, _ in nothing)
+        or not all(map(math.isfinite, [left_out, *dict(nothing).values()]))
+    ):
+        raise ValueError("no threshold")
+    return Thresholds(nothing, left_out)

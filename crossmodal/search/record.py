@@ -1,5 +1,6 @@
 """What is known of a photo: its record, and the fields of it that are shown, filtered by and stored elsewhere."""
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,13 +11,33 @@ from crossmodal.files import shown
 ORIENTATIONS = ("landscape", "portrait", "square")
 
 
+LARGEST = 2**63 - 1  # integer that SQLite holds
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A file that may be a photo: its path from the root, bytes, and time of change in nanoseconds."""
+    """A file that may be a photo: its path from the root, bytes, and times of change in nanoseconds.
+
+    `inode` and `status_changed` tell of a change that kept size and time; 0 where the system has none.
+    """
 
     path: str
     size: int
     changed: int
+    inode: int = 0
+    status_changed: int = 0
+
+    @staticmethod
+    def of(path: str, stat: os.stat_result) -> "Found":
+        """Return what the system says of a file, in numbers that SQLite holds (of times: the years 1678 to 2262)."""
+        times = (max(-LARGEST, min(LARGEST, time)) for time in (stat.st_mtime_ns, stat.st_ctime_ns))
+        changed, status_changed = times
+        return Found(path, stat.st_size, changed, stat.st_ino & LARGEST, status_changed)
+
+    @property
+    def state(self) -> tuple[int, int, int, int]:
+        """What differs once a file was changed."""
+        return self.size, self.changed, self.inode, self.status_changed
 
 
 @dataclass(frozen=True, slots=True)

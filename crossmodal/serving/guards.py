@@ -5,14 +5,16 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from ipaddress import ip_address
+from urllib.parse import urlsplit
 
 from limits import RateLimitItem, parse
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -20,7 +22,9 @@ from crossmodal.serving.keys import owner_of
 
 LOG = logging.getLogger("crossmodal.serving")
 REQUEST_ID = re.compile(r"^[A-Za-z0-9_.-]{1,64}$")
-OPEN = ("/health",)  # asked by load balancers, which have no key
+OPEN = ("/health",)  # asked by load balancers, which have no key and no name for this server
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+METHODS = ("GET", "HEAD", "POST", "OPTIONS")  # any other, which anybody can make up, is "other" in logs and metrics
 CONTENT_POLICY = (
     "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
     "connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
@@ -37,12 +41,12 @@ HEADERS = {
 
 @dataclass(frozen=True)
 class Limits:
-    """What one who asks may."""
+    """What one client may."""
 
     upload_bytes: int = 10_000_000
     body_bytes: int = 64_000  # of what is no upload
     upload_pixels: int = 40_000_000
-    rate: RateLimitItem = field(default_factory=lambda: parse("600/minute"))  # a key, or an address without one
+    rate: RateLimitItem = field(default_factory=lambda: parse("600/minute"))  # of a key, or an address without one
 
 
 def error(status: int, code: str, message: str, request_id: str, headers: dict[str, str] | None = None) -> JSONResponse:
@@ -51,29 +55,52 @@ def error(status: int, code: str, message: str, request_id: str, headers: dict[s
     return JSONResponse(content, status, headers)
 
 
+class Rate:
+    """Counts what each client asks for."""
+
+    def __init__(self, rate: RateLimitItem) -> None:
+        self._rate, self._limiter = rate, MovingWindowRateLimiter(MemoryStorage())
+
+    def count(self, who: str, cost: int = 1) -> None:
+        """Count a request; raises HTTPException 429 where it is one too many."""
+        if cost and not self._limiter.hit(self._rate, who, cost=cost):
+            reset = self._limiter.get_window_stats(self._rate, who).reset_time
+            wait = {"retry-after": str(max(1, round(reset - time.time())))}
+            raise HTTPException(
+                429, f"This is more than {self._rate}, where each term of a query counts; wait a while.", wait
+            )
+
+
 class Guards:
     """An ASGI middleware around everything else."""
 
     def __init__(
-        self, app: ASGIApp, limits: Limits, keys: dict[str, bytes], done: Callable[[str, str, int, float], None]
-    ) -> None:
-        """`keys` are hashes by name, none for an open server; `done` is told of each request's method, route, status, seconds."""
+        self, app: ASGIApp, limits: Limits, keys: dict[str, bytes], hosts: frozenset[str],
+        done: Callable[[str, str, int, float], None],
+    ) -> None:  # fmt: skip
+        """`keys` are hashes by name, none for an open server; `hosts` are names that this server answers to, beside its own.
+
+        `done` is told of each request's method, route, status and seconds.
+        """
         self._app, self._limits, self._keys, self._done = app, limits, keys, done
-        self._limiter = MovingWindowRateLimiter(MemoryStorage())
+        self._hosts = LOOPBACK | {host.lower() for host in hosts}
+        self._rate = Rate(limits.rate)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        headers = Headers(scope=scope)
+        headers, method = Headers(scope=scope), scope["method"]
         given = headers.get("x-request-id", "")
         request_id = given if REQUEST_ID.match(given) else uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
-        started, status, come = time.perf_counter(), 500, _Counted(self._most(scope))
+        if method == "HEAD":  # is what GET is, without the body
+            scope["method"] = "GET"
+        started, status, body = time.perf_counter(), 500, _Counted(self._most(scope))
 
         async def answering(message: Message) -> None:
             nonlocal status
-            if come.too_many and not come.told:
+            if body.too_many and not body.told:
                 return  # whatever the application makes of a body that was cut off
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -83,6 +110,8 @@ class Guards:
                     written.setdefault(name, value)
                 if scope["path"].startswith("/api/search"):
                     written["cache-control"] = "no-store"
+            elif method == "HEAD":
+                message = {**message, "body": b""}
             await send(message)
 
         try:
@@ -90,34 +119,38 @@ class Guards:
             if refused:
                 await refused(scope, receive, answering)
             else:
-                await self._app(scope, come.reader(receive), answering)
-                if come.too_many:
-                    come.told = True
+                await self._app(scope, body.reader(receive), answering)
+                if body.too_many:
+                    body.told = True
                     await self._too_large(request_id, scope)(scope, receive, answering)
         finally:
             seconds = time.perf_counter() - started
             # The route rather than the path: ids and what was asked stay out of logs and metrics.
             route = getattr(scope.get("route"), "path", "-")
-            self._done(scope["method"], route, status, seconds)
-            LOG.info(json.dumps({"request_id": request_id, "method": scope["method"], "route": route, "status": status,
+            method = method if method in METHODS else "other"
+            self._done(method, route, status, seconds)
+            LOG.info(json.dumps({"request_id": request_id, "method": method, "route": route, "status": status,
                                  "ms": round(1000 * seconds, 1)}))  # fmt: skip
 
-    def _refusal(self, scope: MutableMapping[str, Any], headers: Headers, request_id: str) -> JSONResponse | None:
+    def _refusal(self, scope: Scope, headers: Headers, request_id: str) -> JSONResponse | None:
         """Return the answer to one who may not ask, or None."""
         if scope["path"] in OPEN:
             return None
+        if not self._is_ours(headers.get("host", ""), scope):
+            return error(
+                400, "bad_request", "This server does not answer to that name; allow it with --allow-host.", request_id
+            )
         owner = None
         needs_key = self._keys and (scope["path"].startswith("/api/") or scope["path"] == "/metrics")
         if needs_key:
             bearer = headers.get("authorization", "").removeprefix("Bearer ").strip()
             owner = owner_of(headers.get("x-api-key") or bearer, self._keys)
         who = f"key {owner}" if owner else f"address {(scope.get('client') or ('-',))[0]}"
-        if not self._limiter.hit(self._limits.rate, who):
-            reset = self._limiter.get_window_stats(self._limits.rate, who).reset_time
-            wait = {"retry-after": str(max(1, round(reset - time.time())))}
-            return error(
-                429, "too_many_requests", f"More than {self._limits.rate} were made; wait a while.", request_id, wait
-            )
+        try:
+            self._rate.count(who)
+        except HTTPException as refused:
+            return error(429, "too_many_requests", refused.detail, request_id, dict(refused.headers or {}))
+        scope["state"]["charge"] = lambda cost: self._rate.count(who, cost)
         if needs_key and owner is None:
             told = {"www-authenticate": "Bearer"}
             return error(401, "unauthorized", "This needs an API key, in the header X-API-Key.", request_id, told)
@@ -126,15 +159,33 @@ class Guards:
             return self._too_large(request_id, scope)
         return None
 
-    def _most(self, scope: MutableMapping[str, Any]) -> int:
+    def _is_ours(self, host: str, scope: Scope) -> bool:
+        """Say whether a request is for this server by name, or by the address that it came to.
+
+        Otherwise a web site could give its own name this machine's address, and read what only this machine may.
+        """
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+        except ValueError:
+            return False
+        return name in self._hosts or _same_address(name, (scope.get("server") or ("",))[0])
+
+    def _most(self, scope: Scope) -> int:
         return self._limits.upload_bytes if scope["path"] == "/api/search/upload" else self._limits.body_bytes
 
-    def _too_large(self, request_id: str, scope: MutableMapping[str, Any]) -> JSONResponse:
-        return error(413, "too_large", f"More than the {self._most(scope):,} bytes that are read.", request_id)
+    def _too_large(self, request_id: str, scope: Scope) -> JSONResponse:
+        return error(413, "too_large", f"This is more than the {self._most(scope):,} bytes that are read.", request_id)
+
+
+def _same_address(one: str, other: str) -> bool:
+    try:
+        return ip_address(one) == ip_address(other)
+    except ValueError:
+        return one == other
 
 
 class _Counted:
-    """Counts the bytes that really come, since a header may say less, or nothing; at too many it cuts the body off."""
+    """Counts the bytes that really come, since a header may say fewer, or nothing; a body of too many is cut off."""
 
     def __init__(self, most: int) -> None:
         self._most, self._come = most, 0

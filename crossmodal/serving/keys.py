@@ -7,10 +7,10 @@ import secrets
 from pathlib import Path
 
 from crossmodal.errors import CrossmodalError
-from crossmodal.files import write_text
+from crossmodal.files import PRIVATE, write_text
 
-NAME = re.compile(r"^[A-Za-z0-9_.-]{1,64}$")
-LINE = re.compile(r"^(?P<name>[A-Za-z0-9_.-]{1,64}):(?P<digest>[0-9a-f]{64})$")
+NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+LINE = re.compile(rf"(?P<name>{NAME.pattern}):(?P<digest>[0-9a-f]{{64}})")
 
 
 def read_keys(path: Path) -> dict[str, bytes]:
@@ -23,7 +23,7 @@ def read_keys(path: Path) -> dict[str, bytes]:
     for number, line in enumerate(lines, start=1):
         if not line.strip() or line.startswith("#"):
             continue
-        match = LINE.match(line.strip())
+        match = LINE.fullmatch(line.strip())
         if match is None:
             raise CrossmodalError(
                 f"{path}, line {number}, is no API key; add one with: python -m crossmodal api-key NAME --keys {path}"
@@ -36,13 +36,14 @@ def read_keys(path: Path) -> dict[str, bytes]:
 
 def add_key(path: Path, name: str) -> str:
     """Add a new key to a file, in place of one of the same name, and return it; only its hash is kept."""
-    if not NAME.match(name):
-        raise CrossmodalError(f"{name!r} is no name for a key; use letters, digits, dots, lines and underscores.")
+    if not NAME.fullmatch(name):
+        raise CrossmodalError(
+            f"{name!r} is no name for a key; use 1 to 64 letters, digits, dots, hyphens, underscores."
+        )
     kept = read_keys(path) if Path(path).is_file() and Path(path).stat().st_size else {}
     key = secrets.token_urlsafe(32)
     kept[name] = _digest(key)
-    write_text(path, "".join(f"{known}:{digest.hex()}\n" for known, digest in kept.items()))
-    Path(path).chmod(0o600)
+    write_text(path, "".join(f"{known}:{digest.hex()}\n" for known, digest in kept.items()), PRIVATE)
     return key
 
 

@@ -1,29 +1,26 @@
-"""What is asked and answered, as OpenAPI shows it."""
+"""What is asked and answered, as OpenAPI shows it; filters and facts of photos are those that the search declares."""
 
 import re
 from datetime import date
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StringConstraints
+from fastapi import UploadFile
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StringConstraints, create_model
 
-from crossmodal.search.filters import Filters
+from crossmodal.search.filters import Filters, Kind, filters_on
+from crossmodal.search.query import replaced_surrogates
+from crossmodal.search.record import FIELDS
 
 Id = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{24}$")]
-TopK = Annotated[int, Field(ge=1, le=200, description="how many to return")]
-DAY = r"^\d{4}-\d{2}-\d{2}$"
-VISIBLE = r"[^\s\x00-\x1f\x7f-\x9f]"  # a query of nothing else would be none
+DAY = r"\d{4}-\d{2}-\d{2}"
+MOST = 200  # photos in one answer
 
 
-def _whole(text: object) -> object:
-    """Replace halves of characters, which JSON can hold and a tokenizer cannot read."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") if isinstance(text, str) else text
-
-
-def _written(day: object) -> object:
-    """Let days be written as days alone; a number would be taken for seconds."""
-    if day is not None and not (isinstance(day, str) and re.match(DAY, day)):
+def _day(value: object) -> object:
+    """Let days be written as days alone; a number would be read as seconds."""
+    if value is not None and not (isinstance(value, str) and re.fullmatch(DAY, value)):
         raise ValueError("write a day as 2024-08-31")
-    return day
+    return value
 
 
 def _number(value: object) -> object:
@@ -33,74 +30,118 @@ def _number(value: object) -> object:
     return value
 
 
-BodyTopK = Annotated[int, Field(ge=1, le=200, description="how many to return"), BeforeValidator(_number)]
-Day = Annotated[date, BeforeValidator(_written)]
+def _whole(value: object) -> object:
+    return replaced_surrogates(value) if isinstance(value, str) else value
+
+
+Words = Annotated[str, StringConstraints(max_length=1000), BeforeValidator(_whole)]
+WORDS = Field("", description="words beside the photo: a sentence, or terms with signs and weights")
+WEIGHT = Field(1.0, ge=0.01, le=100, description="weight of the photo beside the words")
+BY_DATE = Field(False, description="the newest of the best first, where dates are known")
+CUT_OFF = Field(
+    True, description="leave out photos that do not look like the query, where the model is calibrated for it"
+)
+TOP_K = Field(10, ge=1, le=MOST, description="how many photos, and how many captions")
+FILTERS: dict[Kind, Any] = {
+    "day": Annotated[date, BeforeValidator(_day)],
+    "number": Annotated[float, Field(ge=0, le=100_000)],
+    "text": Annotated[str, StringConstraints(max_length=1000), BeforeValidator(_whole)],
+}
+
+
+def _filter_fields(of_json: bool) -> dict[str, Any]:
+    """Return the fields of a model for all filters; in JSON a number is written as a number, in a form as text."""
+    made: dict[str, Any] = {}
+    for one in filters_on():
+        kind = Literal[one.choices] if one.choices else FILTERS[one.kind]  # type: ignore[valid-type]
+        if of_json and one.kind == "number":
+            kind = Annotated[kind, BeforeValidator(_number)]
+        # A form has no null: a field is there or not.
+        made[one.name] = (kind | None if of_json else kind, Field(None, description=one.help))
+    return made
+
+
+def _facts() -> dict[str, Any]:
+    """Return the fields of a model for what is shown of a record."""
+    return {name: (type(field.plain(field.type())) | None, None) for name, field in FIELDS.items() if field.plain}
 
 
 class Asked(BaseModel):
-    """No field that is not known, so that a misspelt one is told."""
+    """Only fields that are known, so that a misspelt one is told."""
 
     model_config = ConfigDict(extra="forbid")
 
 
-class PhotoFilters(Asked):
-    """What a photo of an index must be."""
-
-    folder: Annotated[str, StringConstraints(max_length=1000)] | None = Field(
-        None, description="and all below it, from the top"
-    )
-    after: Day | None = Field(None, description="taken on this day or later")
-    before: Day | None = Field(None, description="taken on this day or earlier")
-    megapixels: Annotated[float, Field(strict=True, ge=0, le=1000)] | None = Field(None, description="at least so many")
-    orientation: Literal["landscape", "portrait", "square"] | None = None
-    camera: Annotated[str, StringConstraints(max_length=200)] | None = Field(None, description="a part of its name")
+class WithFilters(Asked):
+    """A model that has the filters among its fields."""
 
     def plain(self) -> Filters:
-        """Return them as the search knows them."""
-        return Filters(**self.model_dump())
+        """Return the filters as the search knows them."""
+        return Filters(**{one.name: getattr(self, one.name) for one in filters_on()})
 
 
-class TextQuery(Asked):
+class UploadFields(WithFilters):
+    """The fields of an upload's form beside the filters."""
+
+    file: Annotated[UploadFile, Field(description="a photo; it is not stored")]
+    query: Words = WORDS
+    image_weight: float = WEIGHT
+    top_k: int = TOP_K
+    by_date: bool = BY_DATE
+    cut_off: bool = CUT_OFF
+
+
+class PhotoFields(BaseModel):
+    """What is told of a photo beside the facts of its record."""
+
+    id: Id
+    score: float = Field(description="cosine similarity with the query")
+    url: str = Field(description="as JPEG, without the data that cameras write into files")
+    thumbnail: str
+    original: str = Field(description="the file itself, to be downloaded")
+    captions: list[str] = Field(description="its own captions")
+    copies: list[Id] = Field(description="copies of it that were found too")
+
+
+# Classes below are made of what the search declares, which a type checker cannot follow.
+
+
+class PhotoFilters(create_model("_", __base__=WithFilters, **_filter_fields(of_json=True))):  # type: ignore[misc]
+    """What a photo must be; a filter that the gallery does not know is not applied."""
+
+
+class Upload(create_model("_", __base__=UploadFields, **_filter_fields(of_json=False))):  # type: ignore[misc]
+    """A photo, alone or beside words."""
+
+
+class Photo(create_model("_", __base__=PhotoFields, **_facts())):  # type: ignore[misc]
+    """A photo of the gallery, with the facts that are known of it."""
+
+
+class Question(Asked):
+    """What all questions in JSON have in common."""
+
+    top_k: Annotated[int, BeforeValidator(_number)] = TOP_K
+    filters: PhotoFilters = PhotoFilters()
+    by_date: StrictBool = BY_DATE
+    cut_off: StrictBool = CUT_OFF
+
+
+class TextQuery(Question):
     """A sentence, or terms with signs and weights."""
 
-    query: Annotated[str, StringConstraints(pattern=VISIBLE, max_length=1000), BeforeValidator(_whole)] = Field(
-        description="a sentence, or terms: dog + beach - people, 2:dog + cat", examples=["two dogs in the snow"]
-    )
-    top_k: BodyTopK = 10
-    filters: PhotoFilters = PhotoFilters()
-    by_date: StrictBool = Field(False, description="the newest of the best first")
-    cut_off: StrictBool = Field(True, description="leave out what does not look like the sentence, where that is known")
+    query: Words = Field(
+        description="a sentence, or terms: dog + beach - people, 2:dog + cat", examples=["two dogs in the snow"],
+        json_schema_extra={"pattern": r"\S"},  # told, not validated here: an empty query is refused in words
+    )  # fmt: skip
 
 
-class ImageQuery(Asked):
+class ImageQuery(Question):
     """A photo of the gallery, alone or beside words."""
 
     image_id: Id
-    top_k: BodyTopK = 10
-    query: Annotated[str, StringConstraints(max_length=1000), BeforeValidator(_whole)] = Field(
-        "", description="words beside it, or none"
-    )
-    image_weight: Annotated[float, Field(strict=True, ge=0.01, le=100)] = Field(
-        1.0, description="of the photo beside the words"
-    )
-    filters: PhotoFilters = PhotoFilters()
-
-
-class Photo(BaseModel):
-    """A photo of the gallery."""
-
-    id: Id
-    score: float | None = Field(None, description="cosine similarity with the query")
-    url: str
-    thumbnail: str
-    captions: list[str] = []
-    copies: list[Id] = Field([], description="copies of it that were found too")
-    date: str | None = None
-    width: int | None = None
-    height: int | None = None
-    orientation: str | None = None
-    camera: str | None = None
-    bytes: int | None = None
+    query: Words = WORDS
+    image_weight: Annotated[float, BeforeValidator(_number)] = WEIGHT
 
 
 class Caption(BaseModel):
@@ -115,12 +156,16 @@ class Photos(BaseModel):
     """Photos that were found, best first; none where nothing looks like the query."""
 
     photos: list[Photo]
+    passing: int = Field(description="photos that pass the filters")
+    cut_off: bool = Field(description="whether photos were left out because they do not look like the query")
+    notes: list[str] = Field(description="what a user has to be told, for example of filters that were not applied")
 
 
 class PhotosAndCaptions(Photos):
     """Similar photos, and captions that fit."""
 
     captions: list[Caption]
+    preview: str | None = Field(None, description="an upload as a data URL, where browsers cannot show its format")
 
 
 class Health(BaseModel):
@@ -137,18 +182,33 @@ class Latencies(BaseModel):
     p99: float
 
 
+class Filter(BaseModel):
+    """A filter that this gallery can apply, as a page shows it."""
+
+    name: str
+    kind: Kind
+    label: str
+    help: str
+    choices: list[str] = Field(description="the values there are, where others make no sense")
+    values: list[str] = Field(description="values that photos have, where they can be listed")
+    range: tuple[date, date] | None = Field(description="the first and the last day that photos are of")
+
+
 class Stats(BaseModel):
     """What is served, and how it goes."""
 
     photos: int
     captions: int
-    model: str
+    model: str = Field(description="the recipe of the model that encodes")
     fingerprint: str
+    note: str = Field(description="what a user has to know of these photos")
     search: str = Field(description="how the gallery is searched")
+    fields: list[str] = Field(description="what the gallery knows of its photos")
+    filters: list[Filter]
     recall: dict[str, float] = Field(description="of the model on its validation split, per cent, where known")
     uptime_seconds: float
     queries: int
-    latency: Latencies | None = Field(None, description="none before the first search")
+    latency: Latencies | None = Field(None, description="none before the second search")
 
 
 class ErrorDetail(BaseModel):

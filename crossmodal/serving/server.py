@@ -13,11 +13,13 @@ from ipaddress import ip_address
 from pathlib import Path
 
 import uvicorn
+from fastapi import FastAPI
 
 from crossmodal.errors import CrossmodalError
 from crossmodal.files import cache_folder, write_text
+from crossmodal.search.search import Search
 from crossmodal.serving.api import create_app, swap
-from crossmodal.serving.gallery import Gallery
+from crossmodal.serving.connections import BACKLOG, Connection, most_connections
 from crossmodal.serving.guards import Limits
 from crossmodal.serving.keys import read_keys
 
@@ -32,11 +34,13 @@ class Served:
     port: int = 8000
     keys: Path | None = None
     origins: tuple[str, ...] = ()
+    hosts: frozenset[str] = frozenset()  # names that it answers to, beside its own
+    proxies: tuple[str, ...] = ()  # addresses, or networks, that are believed when they say whom they ask for
     log_queries: bool = False
     limits: Limits = field(default_factory=Limits)
 
 
-def serve(open_gallery: Callable[[], Gallery], served: Served) -> None:
+def serve(open_search: Callable[[], Search], served: Served) -> None:
     """Serve until SIGTERM or Ctrl-C, which let requests under way end; SIGHUP swaps to what can be opened then.
 
     Raises CrossmodalError when the gallery or the keys cannot be read, or the port is taken.
@@ -49,42 +53,54 @@ def serve(open_gallery: Callable[[], Gallery], served: Served) -> None:
             "Make one with: python -m crossmodal api-key NAME --keys FILE",
             served.host,
         )
-    first: list[Gallery] = [open_gallery()]  # here, so that what is wrong is one sentence and not a failed start
-    app = create_app(lambda: first.pop() if first else open_gallery(), served.limits, keys, served.origins,
-                     served.log_queries)  # fmt: skip
-    config = uvicorn.Config(
-        app, served.host, served.port, access_log=False, log_level="warning", server_header=False,
+    first: list[Search] = [open_search()]  # here, so that what is wrong is one sentence and not a failed start
+    app = create_app(lambda: first.pop() if first else open_search(), served.limits, keys, served.origins,
+                     served.hosts | {served.host}, served.log_queries)  # fmt: skip
+    asyncio.run(_run(uvicorn.Server(config_of(app, served)), app, served))
+
+
+def config_of(app: FastAPI, served: Served) -> uvicorn.Config:
+    """Return how uvicorn serves the application."""
+    Connection.most = most_connections()
+    return uvicorn.Config(
+        app, served.host, served.port, access_log=False, log_level="warning", server_header=False, http=Connection,
+        proxy_headers=bool(served.proxies), forwarded_allow_ips=list(served.proxies), backlog=BACKLOG,
         timeout_graceful_shutdown=DRAIN, timeout_keep_alive=20, h11_max_incomplete_event_size=64_000,
     )  # fmt: skip
-    asyncio.run(_run(uvicorn.Server(config), served))
 
 
-async def _run(server: uvicorn.Server, served: Served) -> None:
-    app, loop = server.config.app, asyncio.get_running_loop()
-    swapping: set[asyncio.Task[None]] = set()
+async def swap_when_told(app: FastAPI, told: asyncio.Event) -> None:
+    """Swap each time `told` is set; being told several times during a swap is one more swap."""
+    while True:
+        await told.wait()
+        told.clear()
+        await swap(app)
 
-    def hang_up() -> None:
-        task = loop.create_task(swap(app))  # type: ignore[arg-type]
-        swapping.add(task)
-        task.add_done_callback(swapping.discard)
 
-    loop.add_signal_handler(signal.SIGHUP, hang_up)
+async def _run(server: uvicorn.Server, app: FastAPI, served: Served) -> None:
+    loop, told = asyncio.get_running_loop(), asyncio.Event()
+    loop.set_exception_handler(Connection.too_many.handle)
+    loop.add_signal_handler(signal.SIGHUP, told.set)
     try:
         sockets = [server.config.bind_socket()]
     except SystemExit as error:  # uvicorn's way to say that the port is taken
         raise CrossmodalError(
             f"{served.host}:{served.port} cannot be listened on; another program may have it, choose another --port."
         ) from error
-    # Taken over by each connection; asyncio sets it by itself, but not for uvicorn's sockets, and then the kernel holds
-    # every second part of an answer back for 40 ms.
+    # Each connection inherits it. asyncio sets it on sockets of its own, but not on uvicorn's, and without it the kernel
+    # holds every second part of an answer back for 40 ms.
     sockets[0].setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     port = sockets[0].getsockname()[1]
     write_text(_place(port), json.dumps({"pid": os.getpid()}))
-    announced = loop.create_task(_announce(server, f"Serving http://{served.host}:{port} (API: /docs)"))
+    beside = [
+        loop.create_task(_announce(server, f"Serving http://{served.host}:{port} (API: /docs)")),
+        loop.create_task(swap_when_told(app, told)),
+    ]
     try:
         await server.serve(sockets=sockets)
     finally:
-        announced.cancel()
+        for task in beside:
+            task.cancel()
         _place(port).unlink(missing_ok=True)
 
 

@@ -1,19 +1,21 @@
-"""What the server holds: the gallery, replaced as a whole; what was asked before; how it goes."""
+"""What the server holds: the search, replaced as a whole; sentences encoded before; how it goes."""
 
 import asyncio
 import statistics
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Annotated
 
 import numpy as np
 from cachetools import LRUCache
+from fastapi import Depends, Request
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from crossmodal.search.query import combine, encode_terms, parse_terms
+from crossmodal.search.query import Query, Term
+from crossmodal.search.search import Search
 from crossmodal.serving.batching import Batcher
-from crossmodal.serving.gallery import Gallery
 
 REMEMBERED = 4096  # sentences whose vectors are kept
 RECENT = 2000  # searches of which percentiles are told
@@ -59,30 +61,59 @@ class Measures:
         return round(cuts[49], 2), round(cuts[94], 2), round(cuts[98], 2)
 
 
-@dataclass(frozen=True)
-class Query:
-    """A unit vector [D], and whether it is of one sentence, for which the cut-off is."""
-
-    vector: np.ndarray
-    sentence: bool
-
-
 class Serving:
-    """One gallery with what goes with it; a request that began with one ends with it."""
+    """A search with its batchers and its cache of sentences.
 
-    def __init__(self, gallery: Gallery, measures: Measures) -> None:
-        self.gallery, self._measures = gallery, measures
+    Whoever uses it holds it; it is closed when the last one lets go. Holding and letting go is for the
+    thread of the event loop alone.
+    """
+
+    def __init__(self, search: Search, measures: Measures) -> None:
+        """The maker holds it."""
+        self.search, self._measures, self._holders = search, measures, 1
         self._known: LRUCache[str, np.ndarray] = LRUCache(REMEMBERED)
-        self._texts: Batcher[str] = Batcher(gallery.runtime.encode_sentences, measures.batch)
-        self.pixels: Batcher[np.ndarray] = Batcher(_encode_pixels(gallery), measures.batch)
-        measures.photos.set(gallery.photo_count())
+        runtime = search.runtime
+        self._texts: Batcher[str] = Batcher(runtime.encode_sentences, measures.batch)
+        self.pixels: Batcher[np.ndarray] = Batcher(
+            lambda pixels: runtime.encode_pixels(np.stack(list(pixels))), measures.batch
+        )
+        measures.photos.set(search.gallery.count())
 
-    async def query(self, text: str = "", parts: Sequence[tuple[np.ndarray, float]] = ()) -> Query:
-        """Return the query of words, and of vectors with weights beside them; raises CrossmodalError for none."""
-        terms = parse_terms(text) if text.strip() or not parts else []
+    @staticmethod
+    def begin(open_search: Callable[[], Search], measures: Measures) -> "Serving":
+        """Open a search to be served, which takes a while; raises CrossmodalError for what cannot be opened."""
+        search = open_search()
+        try:
+            # So that the first user does not wait for what is compiled, or encoded, once.
+            search.runtime.encode_sentences(["a photo"])
+            if not search.gallery.about.has_captions:
+                _ = search.everyday
+            return Serving(search, measures)
+        except BaseException:
+            search.close()
+            raise
+
+    @contextmanager
+    def held(self) -> "Iterator[Serving]":
+        """Hold it for the length of a block."""
+        self._holders += 1
+        try:
+            yield self
+        finally:
+            self.let_go()
+
+    def let_go(self) -> None:
+        """Close it unless somebody else holds it."""
+        self._holders -= 1
+        if not self._holders:
+            self._texts.close()
+            self.pixels.close()
+            self.search.close()
+
+    async def query(self, terms: Sequence[Term], photos: Sequence[tuple[np.ndarray, float]] = ()) -> Query:
+        """Return the query of terms, and of photos' vectors with weights; raises CrossmodalError for none."""
         vectors = await asyncio.gather(*(self._encoded(term.text) for term in terms))
-        weighted = encode_terms(terms, lambda _: np.stack(vectors)) if terms else []
-        return Query(combine([*weighted, *parts]), len(terms) == 1 and not parts and terms[0].weight > 0)
+        return Query.of(terms, np.stack(vectors) if vectors else None, photos)
 
     async def _encoded(self, sentence: str) -> np.ndarray:
         known = self._known.get(sentence)
@@ -93,11 +124,10 @@ class Serving:
         self._known[sentence] = vector
         return vector
 
-    def close(self) -> None:
-        """Let the threads end."""
-        self._texts.close()
-        self.pixels.close()
+
+async def _held(request: Request) -> AsyncIterator[Serving]:
+    with request.app.state.serving.held() as serving:
+        yield serving
 
 
-def _encode_pixels(gallery: Gallery) -> Callable[[Sequence[np.ndarray]], np.ndarray]:
-    return lambda pixels: gallery.runtime.encode_pixels(np.stack(list(pixels)))
+Held = Annotated[Serving, Depends(_held)]  # what is served as a request begins, for as long as the request takes

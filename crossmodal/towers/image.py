@@ -4,29 +4,30 @@ import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import timm
 import timm.data
 import torch
+from timm.models import ConvNeXt, EfficientNet, ResNet
 from torch import Tensor, nn
 
 from crossmodal.data.preprocessing import Preprocessing
 from crossmodal.errors import CrossmodalError, WeightsError
-from crossmodal.recipe import Recipe
+from crossmodal.recipe import WHOLE, Recipe
+from crossmodal.towers.freezing import Freezable, counted
 from crossmodal.towers.pooling import GPO, mean_of_places, places
 from crossmodal.towers.weights import find_image_weights
 
 # On a CPU, what a few images leave in each layer stays in its cache: a third faster than 64 at once.
 IMAGES_AT_ONCE = 16
-ALL = -1  # as a number of frozen stages
 
 
-class ImageTower(nn.Module):
+class ImageTower(Freezable):
     """A timm model that gives one feature vector an image.
 
-    `stem` is the frozen first part, `trunk` the rest; without frozen stages the stem only scales
-    the pixels. The BatchNorm statistics that pretrained weights came with are held: a batch of a
+    `stem` is the first part, frozen in the whole run, and `trunk` the rest; without frozen stages the
+    stem only scales the pixels. More can be frozen for a time. The BatchNorm statistics that pretrained weights came with are held: a batch of a
     small set would only blur them, and held statistics keep gradient caching and several processes
     exact. A tower that starts at random has none worth holding, and learns them.
     """
@@ -39,7 +40,7 @@ class ImageTower(nn.Module):
         pooling: str = "own",
         holds_statistics: bool = True,
     ) -> None:
-        """`pooling` is the model's own, or mean or gpo over the places of its last grid."""
+        """`frozen_stages` are in the stem; `pooling` is the model's own, or mean or gpo over its last grid."""
         super().__init__()
         self.name = name
         self.preprocessing = preprocessing
@@ -50,40 +51,28 @@ class ImageTower(nn.Module):
             self.net: Any = timm.create_model(name, pretrained=False, num_classes=0)
         except RuntimeError as error:
             raise CrossmodalError(_unknown(name)) from error
-        stages = len(self.net.blocks) - 1 if hasattr(self.net, "conv_stem") else 0
-        if not ALL <= frozen_stages <= stages:
-            raise CrossmodalError(f"{name} has {stages} stages that can be frozen, not {frozen_stages}.")
-        if frozen_stages == ALL and pooling == "gpo":
-            raise CrossmodalError("--image-pooling gpo is learned, so the tower cannot be frozen whole.")
         self.features: int = self.net.num_features
         self.pool: Callable[[Tensor], Tensor] = GPO() if pooling == "gpo" else mean_of_places
         self.mean: Tensor
         self.std: Tensor
         self.register_buffer("mean", torch.tensor(preprocessing.mean).view(1, 3, 1, 1) * 255, persistent=False)
         self.register_buffer("std", torch.tensor(preprocessing.std).view(1, 3, 1, 1) * 255, persistent=False)
-        for part in self._stem_parts():
-            part.requires_grad_(False)
-        self.train()  # a new module is in training mode without being told, and BatchNorm is to be held from the start
+        self.freeze(frozen_stages)
 
-    def _stem_parts(self) -> list[nn.Module]:
-        if self.frozen_stages <= 0:
-            return [self.net] if self.frozen_stages == ALL else []
-        return [self.net.conv_stem, self.net.bn1, *self.net.blocks[: self.frozen_stages]]
+    def first_parts(self, count: int) -> list[nn.Module]:
+        """Return the modules of the first `count` stages, with what comes before them; of the last stage only with WHOLE."""
+        if count == WHOLE:
+            return list(self.children())
+        before, stages, _ = _stages(self.net)
+        return [*before, *counted(count, stages[:-1], self.name, ("image", "stages"))] if count else []
 
-    def train(self, mode: bool = True) -> "ImageTower":
-        """Set the mode, except for BatchNorm whose statistics are held."""
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode, except for what is frozen and for BatchNorm whose statistics are held."""
         super().train(mode)
-        for part in [self.net] if self.holds_statistics else self._stem_parts():
-            for module in part.modules():
-                if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                    module.eval()
+        for module in self.net.modules() if self.holds_statistics else ():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
         return self
-
-    def freeze(self, frozen: bool) -> None:
-        """Hold or release all that is not in the stem, which stays as it is."""
-        self.requires_grad_(not frozen)
-        for part in self._stem_parts():
-            part.requires_grad_(False)
 
     def stem(self, pixels: Tensor) -> Tensor:
         """uint8 [N, 3, size, size] -> what the trunk reads (scaled pixels, or the frozen stages' output)."""
@@ -105,24 +94,22 @@ class ImageTower(nn.Module):
 
     def _stem(self, pixels: Tensor) -> Tensor:
         hidden = self._scaled(pixels)
-        if self.frozen_stages == ALL:
-            with torch.no_grad():
-                return self.pooled(self.net.forward_features(hidden))
         with torch.no_grad():
-            for part in self._stem_parts():
+            if self.frozen_stages == WHOLE:
+                return self.pooled(self.net.forward_features(hidden))
+            for part in self.first_parts(self.frozen_stages):
                 hidden = part(hidden)
         return hidden
 
     def _trunk(self, hidden: Tensor) -> Tensor:
-        if self.frozen_stages == ALL:
+        if self.frozen_stages == WHOLE:
             return hidden
-        if self.frozen_stages:
-            for stage in self.net.blocks[self.frozen_stages :]:
-                hidden = stage(hidden)
-            grid = self.net.bn2(self.net.conv_head(hidden))
-        else:
-            grid = self.net.forward_features(hidden)
-        return self.pooled(grid)
+        if not self.frozen_stages:
+            return self.pooled(self.net.forward_features(hidden))
+        _, stages, after = _stages(self.net)
+        for part in (*stages[self.frozen_stages :], *after):
+            hidden = part(hidden)
+        return self.pooled(hidden)
 
     def grid(self, pixels: Tensor) -> Tensor:
         """uint8 [N, 3, size, size] -> what is pooled: of a convolutional tower its last grid [N, features, rows, columns]."""
@@ -155,6 +142,17 @@ class ImageTower(nn.Module):
         return ImageTower(**{**values, "preprocessing": Preprocessing.from_plain(values["preprocessing"])})
 
 
+def _stages(net: Any) -> tuple[list[nn.Module], list[nn.Module], list[nn.Module]]:
+    """Return what comes before the stages of a model, its stages, and what comes after; nothing for other families."""
+    if isinstance(net, EfficientNet):
+        return [net.conv_stem, net.bn1], [*net.blocks], [net.conv_head, net.bn2]
+    if isinstance(net, ConvNeXt):
+        return [net.stem], [*net.stages], [net.norm_pre]
+    if isinstance(net, ResNet):
+        return [net.conv1, net.bn1, net.act1, net.maxpool], [net.layer1, net.layer2, net.layer3, net.layer4], []
+    return [], [], []
+
+
 def _unknown(name: str) -> str:
     near = difflib.get_close_matches(name, timm.list_models(), n=5, cutoff=0.5)
     alike = f" Names like it: {', '.join(near)}." if near else ""
@@ -179,7 +177,9 @@ def image_tower(recipe: Recipe, folder: Path | None = None) -> ImageTower:
         config["crop_pct"],
     )  # fmt: skip
     torch.manual_seed(recipe.seed)
-    tower = ImageTower(name, preprocessing, recipe.frozen_stages, recipe.image_pooling, pretrained)
+    tower = ImageTower(name, preprocessing, recipe.always_frozen("image"), recipe.image_pooling, pretrained)
+    for stage in recipe.stages:
+        tower.first_parts(stage.frozen_image)  # refuses more than there are
     if pretrained:
         file = find_image_weights(name, published.hf_hub_id or "", folder)
         # timm fills in the repository's name for ids that end in a slash.
@@ -199,7 +199,7 @@ def _load_weights(net: nn.Module, file: Path) -> None:
     if set(own) <= set(published):
         net.load_state_dict({key: published[key] for key in own})
         return
-    # Other code names the same tensors otherwise; the classifier is last, and not part of the tower.
+    # Other code gives the same tensors other names; the classifier is last, and not part of the tower.
     theirs = [value for key, value in published.items() if "num_batches_tracked" not in key]
     keys = [key for key in own if "num_batches_tracked" not in key]
     if [own[key].shape for key in keys] != [value.shape for value in theirs[: len(keys)]]:

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from crossmodal.errors import CrossmodalError
+from crossmodal.recipe import WHOLE
+from crossmodal.towers.freezing import Freezable, counted
 
 WORD = re.compile(r"[a-z0-9]+(?:'[a-z]+)?")
 PADDING, UNKNOWN, START = 0, 1, 2
@@ -32,7 +34,7 @@ def make_vocabulary(captions: Iterable[str], size: int = MAX_WORDS) -> list[str]
     return [*SPECIAL, *(word for word, _ in ranked[: size - len(SPECIAL)])]
 
 
-class ScratchTextTower(nn.Module):
+class ScratchTextTower(Freezable):
     """A text tower on its own vocabulary; sentences in, one feature vector each out."""
 
     def __init__(self, encoder: str, vocabulary: Sequence[str]) -> None:
@@ -46,6 +48,17 @@ class ScratchTextTower(nn.Module):
             BiLSTM(len(vocabulary)) if encoder == "bilstm" else TransformerEncoder(len(vocabulary))
         )
         self.features = self.net.features
+
+    def first_parts(self, count: int) -> list[nn.Module]:
+        """Return the word embeddings and the first `count` layers, of which an LSTM has none to freeze."""
+        if count == WHOLE:
+            return [self.net]
+        layers = [*self.net.layers.layers] if isinstance(self.net, TransformerEncoder) else []
+        return (
+            [self.net.embedding, *counted(count, layers, f"scratch:{self.encoder}", ("text", "layers"))]
+            if count
+            else []
+        )
 
     def forward(self, sentences: Sequence[str]) -> Tensor:
         """Return features [len(sentences), features], in the order given."""

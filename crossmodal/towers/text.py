@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from crossmodal.errors import CrossmodalError, WeightsError
-from crossmodal.recipe import Recipe
+from crossmodal.recipe import WHOLE, Recipe
+from crossmodal.towers.freezing import Freezable, counted
 from crossmodal.towers.scratch import MAX_WORDS, ScratchTextTower, make_vocabulary
 from crossmodal.towers.weights import find_text_weights
 
@@ -27,7 +28,7 @@ MAX_TOKENS = 64  # of Flickr30k's captions 1 in 1,000 is longer; the rest of tho
 SENTENCES_AT_ONCE = 64
 
 
-class PretrainedTextTower(nn.Module):
+class PretrainedTextTower(Freezable):
     """A Hugging Face encoder; sentences in, one feature vector each out."""
 
     def __init__(self, config: Mapping[str, Any], tokenizer: str, pooling: str = "mean") -> None:
@@ -49,6 +50,18 @@ class PretrainedTextTower(nn.Module):
         self.tokenizer = tokenizers.Tokenizer.from_str(tokenizer)
         self.tokenizer.no_padding()
         self.tokenizer.enable_truncation(MAX_TOKENS)
+
+    def first_parts(self, count: int) -> list[nn.Module]:
+        """Return the embeddings and the first `count` layers."""
+        if count == WHOLE:
+            return [self.net]
+        encoder = getattr(self.net, "encoder", None) or getattr(self.net, "transformer", None)  # the latter: DistilBERT
+        layers = getattr(encoder, "layer", ())
+        return (
+            [self.net.embeddings, *counted(count, layers, self.config["model_type"], ("text", "layers"))]
+            if count
+            else []
+        )
 
     def forward(self, sentences: Sequence[str]) -> Tensor:
         """Return features [len(sentences), features], in the order given."""
@@ -115,10 +128,14 @@ def text_tower(recipe: Recipe, folder: Path | None = None, captions: Sequence[st
     """
     torch.manual_seed(recipe.seed)
     if recipe.text_tower.startswith(SCRATCH):
-        return ScratchTextTower(recipe.text_tower.removeprefix(SCRATCH), make_vocabulary(captions))
-    if recipe.text_weights == "random":
-        return _random_tower(recipe, captions)
-    return _published_tower(recipe, find_text_weights(recipe.text_tower, folder))
+        tower: TextTower = ScratchTextTower(recipe.text_tower.removeprefix(SCRATCH), make_vocabulary(captions))
+    elif recipe.text_weights == "random":
+        tower = _random_tower(recipe, captions)
+    else:
+        tower = _published_tower(recipe, find_text_weights(recipe.text_tower, folder))
+    for stage in recipe.stages:
+        tower.first_parts(stage.frozen_text)  # refuses more than there are
+    return tower
 
 
 def _random_tower(recipe: Recipe, captions: Sequence[str]) -> PretrainedTextTower:

@@ -1,4 +1,4 @@
-"""Random views of the photos that are trained on: crops, flips, colours."""
+"""Random views of the photos that are trained on: crops, flips, colour jitter."""
 
 import random
 import re
@@ -8,6 +8,7 @@ import torch
 from PIL import Image, ImageEnhance, ImageOps
 from torch import Tensor
 from torchvision.transforms import RandomResizedCrop
+from torchvision.transforms.functional import adjust_hue
 
 from crossmodal.data.dataset import CaptionedImage
 from crossmodal.data.preprocessing import Preprocessing, to_pixels
@@ -15,7 +16,6 @@ from crossmodal.recipe import Recipe
 
 SIDES = re.compile(r"\b(left|right)\b", re.IGNORECASE)
 CROP_RATIO = (3 / 4, 4 / 3)
-# Hue stays as it is: captions name colours.
 ENHANCERS = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)
 
 
@@ -26,17 +26,20 @@ def may_flip(image: CaptionedImage) -> bool:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Which random views there are: crops of at least `crop_area`, flips, colours changed by up to `colour`."""
+    """Random views: crops of at least `crop_area`, flips, and jitter of colour and hue."""
 
     prepare: Preprocessing
     crop_area: float = 0.6
     flip: bool = True
     colour: float = 0.0
+    hue: float = 0.0  # small or none, since captions name colours
 
     @staticmethod
     def of(recipe: Recipe, prepare: Preprocessing) -> "Augmentation | None":
-        """Return what a recipe asks for, or None where it trains on the photos as they are."""
-        return Augmentation(prepare, recipe.crop_area, bool(recipe.flip), recipe.colour) if recipe.augment else None
+        """Return the views of a recipe, or None where it trains on the photos as they are."""
+        if not recipe.augment:
+            return None
+        return Augmentation(prepare, recipe.crop_area, bool(recipe.flip), recipe.colour, recipe.hue)
 
     def __call__(self, photo: Image.Image, image: CaptionedImage, key: str) -> Tensor:
         """Return a view of a photo, uint8 [3, size, size]; the same for the same key."""
@@ -47,6 +50,8 @@ class Augmentation:
         if self.colour:
             for enhancer in ENHANCERS:
                 view = enhancer(view).enhance(rng.uniform(1 - self.colour, 1 + self.colour))
+        if self.hue:
+            view = adjust_hue(view, rng.uniform(-self.hue, self.hue))
         return to_pixels(view)
 
     def _crop(self, photo: Image.Image, rng: random.Random) -> Image.Image:

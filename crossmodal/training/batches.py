@@ -37,21 +37,22 @@ def plan_epoch(
     captions_per_image: int,
     seed: int,
     epoch: int,
-    rivals: Sequence[Sequence[int]] | None = None,
+    negatives: Sequence[Sequence[int]] | None = None,
 ) -> list[Batch]:
     """Return the steps of an epoch: every image once, in a new order each epoch.
 
-    An image appears once in a batch, so no two captions of it meet as strangers. `captions_per_image`
+    An image appears once in a batch, so its captions are never each other's negatives. `captions_per_image`
     of its captions come along (0 for all of them): over the epochs they take turns, so that all are
-    used in ceil(captions / captions_per_image) epochs. Batches differ in size by one image at most.
-    `rivals` are for each image others that are hard to tell from it, which follow it in the order and
-    so share its batch, but for those that came before.
+    used in ceil(captions / captions_per_image) epochs. Batches differ in size by one image at most, and
+    of two images or more none is left alone: it would have no negative, and BatchNorm no variance.
+    `negatives` are each image's hard negatives, which follow it in the order and so share its batch,
+    but for those that came before.
     """
     order = list(range(len(dataset)))
     random.Random(f"order {seed} {epoch}").shuffle(order)
-    if rivals is not None:
-        order = list(dict.fromkeys(member for index in order for member in (index, *rivals[index])))
-    steps = max(1, round(len(order) / batch_size))
+    if negatives is not None:
+        order = list(dict.fromkeys(member for index in order for member in (index, *negatives[index])))
+    steps = max(1, min(round(len(order) / batch_size), len(order) // 2))
     batches = []
     for step in range(steps):
         low, high = share_bounds(len(order), step, steps)
@@ -66,7 +67,7 @@ def plan_epoch(
 
 
 def _in_turn(captions: Sequence[str], count: int, key: str, epoch: int) -> list[str]:
-    """Return the next `count` captions of a fixed shuffled round."""
+    """Return the next `count` captions in a fixed shuffled order."""
     if not count or count >= len(captions):
         return list(captions)
     round_ = list(captions)

@@ -10,9 +10,10 @@ from crossmodal.dual_encoder import DualEncoder
 from crossmodal.encoding.decoding_ahead import DecodedPhotos, Photos
 from crossmodal.errors import CrossmodalError
 from crossmodal.progress import Bars
+from crossmodal.recipe import WHOLE
 from crossmodal.training.augmentation import Augmentation
 from crossmodal.training.cached_photos import CachedPhotos
-from crossmodal.training.stem_photos import CACHE_SHARE, StemPhotos
+from crossmodal.training.stem_photos import CACHE_SHARE, CachedStemPhotos, StemPhotos
 
 Say = Callable[[str], None]
 
@@ -20,28 +21,32 @@ Say = Callable[[str], None]
 def choose_photos(
     model: DualEncoder, dataset: Dataset, folder: Path, workers: int, processes: int, bars: Bars, say: Say
 ) -> Photos:
-    """Return the source that the model's recipe asks for, and say what it takes before filling it.
+    """Return the source of photos for the model's recipe, and say what memory it takes before filling it.
 
-    `folder` is where what is kept on disk lies. Raises CrossmodalError for a cache in memory that
-    does not fit.
+    `folder` is that of what is cached on disk. Raises CrossmodalError for a cache in memory that does
+    not fit.
     """
     recipe, tower = model.recipe, model.image_tower
     pin = model.device.type == "cuda"
     augmentation = Augmentation.of(recipe, tower.preprocessing)
     decoded = DecodedPhotos(dataset, tower.preprocessing, augmentation, recipe.seed, workers, pin)
-    if not recipe.frozen_stages:
+    frozen = recipe.always_frozen("image")
+    if not frozen or (recipe.augment and not recipe.views):  # new views in each epoch leave nothing to cache
         return decoded if recipe.cache == "none" else _cached(model, dataset, decoded, folder, processes, bars, say)
     views = recipe.views if recipe.augment else 0
-    needed, free = StemPhotos.bytes_needed(dataset, tower, views), psutil.virtual_memory().available
+    what = "The whole image tower is" if frozen == WHOLE else f"The first {frozen} stages of the image tower are"
+    needed, free = CachedStemPhotos.bytes_needed(dataset, tower, views), psutil.virtual_memory().available
     fits = needed * processes < CACHE_SHARE * free
-    frozen = f"The first {recipe.frozen_stages} stages are" if recipe.frozen_stages > 0 else "The whole image tower is"
     say(
-        f"{frozen} frozen: the output for {len(dataset):,} photos "
+        f"{what} frozen: the output for {len(dataset):,} photos "
         + (f"({views} views each) " if views else "")
         + f"takes {needed / 1e9:.1f} GB of memory"
-        + ("." if fits else f", more than {CACHE_SHARE:.0%} of what is free, so it is computed anew in each step.")
+        + (" in each process." if processes > 1 else ".")
+        + ("" if fits else f" That is more than {CACHE_SHARE:.0%} of what is free, so it is computed in each step.")
     )
-    return StemPhotos(dataset, tower, decoded, views, recipe.seed, bars, folder) if fits else decoded
+    if not fits:
+        return StemPhotos(tower, decoded, views)
+    return CachedStemPhotos(tower, decoded, views, dataset, bars, folder)
 
 
 def _cached(

@@ -1,7 +1,8 @@
 """Several processes as one: rows gathered with their gradient, gradients added up."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 
 import torch
@@ -18,12 +19,18 @@ PATIENCE = timedelta(hours=2)
 def start_processes() -> tuple[int, int]:
     """Join the processes that torchrun started; return this one's rank and how many there are."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
-        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
+        # Flags go over gloo, on the CPU, so that no GPU waits for them.
+        dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
     return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
 
 
+def is_first() -> bool:
+    """Say whether this process is the one that speaks and writes."""
+    return not dist.is_initialized() or dist.get_rank() == 0
+
+
 def leave_processes() -> None:
-    """Take leave of the other processes: without it a thread of theirs may still run when Python ends, and abort it.
+    """End the process group: without it one of its threads may still run when Python ends, and abort it.
 
     Not called after an error, where the others may be waiting in a collective.
     """
@@ -71,13 +78,32 @@ def from_first(text: str) -> str:
     return held[0]
 
 
-def any_process(flag: bool, device: torch.device) -> bool:
-    """Say whether the flag is up in any process, so that all stop at the same step."""
+def any_process(flag: bool) -> bool:
+    """Say whether the flag is set in any process, so that all stop at the same step."""
     if not dist.is_initialized() or dist.get_world_size() == 1:
         return flag
-    value = torch.tensor(int(flag), device=device)
+    value = torch.tensor(int(flag))
     dist.all_reduce(value, op=dist.ReduceOp.MAX)
     return bool(value.item())
+
+
+@contextmanager
+def first_process_first() -> Iterator[None]:
+    """Run a block in the first process, then in the others, which find what it wrote."""
+    several = dist.is_initialized() and dist.get_world_size() > 1
+    if several and dist.get_rank():
+        dist.barrier()
+    yield
+    if several and not dist.get_rank():
+        dist.barrier()
+
+
+@torch.no_grad()
+def share_weights(model: nn.Module) -> None:
+    """Give all processes the first one's parameters and buffers."""
+    if dist.is_initialized() and dist.get_world_size() > 1:
+        for value in (*model.parameters(), *model.buffers()):
+            dist.broadcast(value, 0)
 
 
 def sizes_of_shares(count: int, processes: int) -> list[int]:
@@ -87,7 +113,7 @@ def sizes_of_shares(count: int, processes: int) -> list[int]:
 
 
 def share_statistics(model: nn.Module, device: torch.device) -> None:
-    """Let BatchNorm learn from the batches of all processes; raises CrossmodalError where that cannot be."""
+    """Let BatchNorm learn from the batches of all processes; raises CrossmodalError on a device that cannot."""
     if device.type != "cuda":
         raise CrossmodalError(
             "This recipe has BatchNorm that learns from the batch, which several processes share on CUDA only; "

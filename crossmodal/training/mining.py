@@ -1,4 +1,4 @@
-"""Hard negatives: which images the last epoch's embeddings mistook for each other."""
+"""Hard negatives: images that the last epoch's embeddings take for each other."""
 
 from pathlib import Path
 
@@ -11,9 +11,9 @@ ROWS_AT_ONCE = 1024
 
 
 def mine(folder: Path, epoch: int, fingerprint: str, count: int) -> list[list[int]]:
-    """Return for each train image the `count` other train images most like its captions, likest first.
+    """Return for each train image the `count` other train images most similar to its captions, most similar first.
 
-    They are ranked by the tensors that `epoch` left in `folder`; positions are those in the train split.
+    They are ranked by the embeddings that `epoch` wrote to `folder`; positions are those in the train split.
     """
     trained = load_embeddings(folder, epoch, fingerprint, "python training_script.py").only("train")
     return confused(trained.images.float(), trained.texts.float(), trained.caption_to_image, count)

@@ -10,9 +10,9 @@ from crossmodal.recipe import Recipe
 
 
 def make_optimizer(model: DualEncoder, recipe: Recipe) -> torch.optim.AdamW:
-    """Build AdamW over towers, projections and temperature, each with its share of the learning rate.
+    """Build AdamW over all that is not always frozen, each part with its factor of the learning rate.
 
-    A part with a share of 0 is frozen. Matrices and kernels decay; vectors and the temperature do not.
+    Matrices and kernels decay; vectors and the temperature do not.
     """
     parts: list[tuple[list[nn.Parameter], float]] = [
         (list(model.image_tower.parameters()), recipe.image_lr_scale),
@@ -24,22 +24,12 @@ def make_optimizer(model: DualEncoder, recipe: Recipe) -> torch.optim.AdamW:
     ]
     groups = []
     for parameters, scale in parts:
-        if scale == 0:
-            for parameter in parameters:
-                parameter.requires_grad_(False)
         trained = [parameter for parameter in parameters if parameter.requires_grad]
         for matrices, decay in ((True, recipe.weight_decay), (False, 0.0)):
             chosen = [parameter for parameter in trained if (parameter.dim() > 1) == matrices]
             if chosen:
                 groups.append({"params": chosen, "weight_decay": decay, "scale": scale})
     return torch.optim.AdamW(groups, lr=0.0, fused=model.device.type == "cuda")
-
-
-def freeze_towers(model: DualEncoder, recipe: Recipe, epoch: int) -> None:
-    """Hold the towers that stay as they are in this epoch, and release the others."""
-    frozen = recipe.frozen_in(epoch)
-    model.image_tower.freeze("image" in frozen)
-    model.text_tower.requires_grad_("text" not in frozen)
 
 
 def learning_rate(recipe: Recipe, epoch: float) -> float:
@@ -55,6 +45,6 @@ def learning_rate(recipe: Recipe, epoch: float) -> float:
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Give each part its share of `rate`."""
+    """Give each part its factor of `rate`."""
     for group in optimizer.param_groups:
         group["lr"] = rate * group["scale"]

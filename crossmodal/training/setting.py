@@ -1,12 +1,11 @@
-"""Where a run happens, and how far it is."""
+"""Where a run is trained, and how far it is."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from crossmodal.progress import Bars, silent
-
-FEATURES = "features"  # the folder, inside that of the run, of what frozen towers and teachers give
+from crossmodal.runs.folder import FEATURES
 
 
 class Interrupted(Exception):
@@ -15,7 +14,7 @@ class Interrupted(Exception):
 
 @dataclass(frozen=True)
 class Setting:
-    """Where a run happens: its folder, its place among the processes, how much it says."""
+    """Where a run is trained: its folder, its place among the processes, how much it says."""
 
     folder: Path
     weights: Path | None = None  # a folder looked into first for pretrained weights
@@ -41,8 +40,11 @@ class Progress:
     best_rsum: float = -1.0
     losses: list[float] = field(default_factory=list)
     seconds: float = 0.0
-    fingerprint: str = ""  # of the last checkpoint, which its tensors carry too
+    fingerprint: str = ""  # of the last checkpoint, which its embeddings carry too
+    updates: int = 0  # of the average of the weights
 
     def next_epoch(self) -> "Progress":
         """Return the progress at the start of the epoch after this one."""
-        return Progress(self.epoch + 1, 0, self.best_epoch, self.best_rsum, fingerprint=self.fingerprint)
+        return Progress(
+            self.epoch + 1, 0, self.best_epoch, self.best_rsum, fingerprint=self.fingerprint, updates=self.updates
+        )

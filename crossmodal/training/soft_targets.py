@@ -1,4 +1,4 @@
-"""Soft targets: what else than the true pair is right, by a teacher or by how alike captions are."""
+"""Soft targets: how well other captions and images of a batch fit, by a teacher or by caption similarity."""
 
 import torch
 import torch.nn.functional as F
@@ -15,29 +15,29 @@ from crossmodal.training.setting import Setting
 
 
 class SoftTargets:
-    """How well each caption of a batch fits each of its images, as somebody else sees it."""
+    """Soft targets of the batches of a train split."""
 
     def __init__(self, captions: list[str], texts: Tensor, images: Tensor, temperature: float) -> None:
-        """`texts` [len(captions), D] and `images` [N, D], N the images of the train split, are their vectors."""
+        """`texts` [len(captions), D] and `images` [N, D] are the vectors of the captions and of the split's N images."""
         self._row = {caption: row for row, caption in enumerate(captions)}
         self._texts, self._images, self._temperature = texts, images, temperature
 
-    def affinity(self, batch: Batch) -> Tensor:
-        """Return logits [captions, images] of a batch."""
+    def logits(self, batch: Batch) -> Tensor:
+        """Return the soft targets of a batch as logits [captions, images]."""
         rows = [self._row[caption] for caption in batch.captions]
         return self._texts[rows].float() @ self._images[list(batch.images)].float().T / self._temperature
 
 
 def soft_targets(recipe: Recipe, dataset: Dataset, setting: Setting, device: torch.device) -> SoftTargets | None:
-    """Return what a recipe asks for, over the train split `dataset`; None where it asks for none.
+    """Return the soft targets of a recipe over the train split `dataset`; None where it has none.
 
-    The vectors are computed once and kept in the run's folder of features. Raises WeightsError when a teacher cannot be had.
+    The vectors are computed once and cached in the run's folder. Raises WeightsError when a teacher cannot be had.
     """
     if recipe.soft_targets == "none":
         return None
     captions, folder, bars = list(dict.fromkeys(dataset.captions)), setting.features, setting.bars
     if recipe.soft_targets == "captions":
-        # As it was published, also when a run goes on with the tower half trained.
+        # As it was published, also when a run is resumed with the tower half trained.
         tower = text_tower(recipe, setting.weights).to(device).eval()
         texts = kept(folder, tower, captions, lambda: text_features(tower, captions, bars))
         texts = F.normalize(texts, dim=1)
@@ -51,6 +51,6 @@ def soft_targets(recipe: Recipe, dataset: Dataset, setting: Setting, device: tor
 
 
 def _mean_of_captions(dataset: Dataset, captions: list[str], texts: Tensor) -> Tensor:
-    """Return one vector an image: the mean over its captions, so that a product with it is a mean of cosines."""
+    """Return the mean of each image's caption vectors: a product with it is the mean of their cosines."""
     row = {caption: number for number, caption in enumerate(captions)}
     return torch.stack([texts[[row[caption] for caption in image.captions]].mean(0) for image in dataset.images])

@@ -1,6 +1,5 @@
-"""The frozen stages' output of each photo, computed once and read in every epoch."""
+"""The frozen first stages' output of each photo: cached where it fits, else computed in each epoch."""
 
-import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -9,46 +8,71 @@ from torch import Tensor
 
 from crossmodal.data.dataset import Dataset
 from crossmodal.encoding.cached_features import files_of, kept
-from crossmodal.encoding.decoding_ahead import DecodedPhotos, slices
+from crossmodal.encoding.decoding_ahead import Photos, slices
 from crossmodal.progress import Bars
-from crossmodal.towers.image import ALL, ImageTower
+from crossmodal.recipe import WHOLE
+from crossmodal.towers.image import ImageTower
 
 # Of the free memory, what the frozen stages' output may take.
 CACHE_SHARE = 0.4
+PHOTOS_AT_ONCE = 32
 
 
 class StemPhotos:
-    """The frozen stages' output of each photo and of some augmented views of it, in memory.
+    """The frozen stages' output, computed in each epoch.
 
-    What is frozen gives the same output in every epoch, so it is computed once.
+    The views of an epoch come again after `views` epochs, and grids are rounded to fp16, both as in the
+    cache: a run is the same with and without it.
     """
 
     hidden = True
 
+    def __init__(self, tower: ImageTower, source: Photos, views: int) -> None:
+        """`views` is 0 where the source has no views."""
+        self._tower, self._source, self._views = tower, source, views
+
+    def epoch(self, batches: Sequence[Sequence[int]], epoch: int) -> Iterator[Tensor]:
+        """Yield the stem's output of a batch's views."""
+        for pixels in self._source.epoch(batches, (epoch - 1) % self._views + 1 if self._views else 0):
+            yield self._stem(pixels)
+
+    def clean(self, indices: Sequence[int], at_once: int) -> Iterator[Tensor]:
+        """Yield the stem's output of photos as they are."""
+        for pixels in self._source.clean(indices, at_once):
+            yield self._stem(pixels)
+
+    @torch.no_grad()
+    def _stem(self, pixels: Tensor) -> Tensor:
+        """Grids in fp16, [N, C, H, W]; of a tower that is frozen whole, features in fp32, [N, F]."""
+        device = self._tower.mean.device
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            parts = [self._tower.stem(part.to(device, non_blocking=True)) for part in pixels.split(PHOTOS_AT_ONCE)]
+        hidden = torch.cat(parts)
+        return hidden.half() if hidden.dim() == 4 else hidden.float()
+
+
+class CachedStemPhotos(StemPhotos):
+    """The same, computed once and kept in memory, for the photos and for each of their views."""
+
     def __init__(
-        self,
-        dataset: Dataset,
-        tower: ImageTower,
-        source: DecodedPhotos,
-        views: int,
-        seed: int,
-        bars: Bars,
-        features: Path,
+        self, tower: ImageTower, source: Photos, views: int, dataset: Dataset, bars: Bars, features: Path
     ) -> None:
         """What a tower that is frozen whole gives is kept in the folder `features` too."""
-        self._seed, self._views = seed, views
+        super().__init__(tower, source, views)
         everything = range(len(dataset))
         trained = [index for index, image in enumerate(dataset.images) if image.split == "train"]
         self._row = {index: row for row, index in enumerate(trained)}
 
-        # View 0 is the photo as it is, of all images; the others are of those trained on.
         def clean() -> Tensor:
-            return _stem_of(tower, source.clean(everything, 32), len(everything), "Frozen stages", bars)
+            photos = StemPhotos.clean(self, everything, PHOTOS_AT_ONCE)
+            return _collected(photos, len(everything), "Frozen stages", bars)
 
-        whole = tower.frozen_stages == ALL
-        self._clean = kept(features, tower, files_of(dataset.images), clean) if whole else clean()
-        self._augmented = [
-            _stem_of(tower, source.epoch(slices(trained, 32), view), len(trained), f"View {view} of {views}", bars)
+        self._clean = (
+            kept(features, tower, files_of(dataset.images), clean) if tower.frozen_stages == WHOLE else clean()
+        )
+        batches = slices(trained, PHOTOS_AT_ONCE)
+        self._cached = [
+            _collected(StemPhotos.epoch(self, batches, view), len(trained), f"View {view} of {views}", bars)
             for view in range(1, views + 1)
         ]
 
@@ -61,39 +85,31 @@ class StemPhotos:
         return 2 * one * (len(dataset) + views * len(dataset.split("train")))
 
     def epoch(self, batches: Sequence[Sequence[int]], epoch: int) -> Iterator[Tensor]:
-        """Yield fp16 [N, C, H, W]; each image shows another of its views each epoch."""
+        """Yield the stem's output of a batch's views, or of the photos as they are where there are no views."""
         for images in batches:
-            if not self._augmented:
+            if self._cached:
+                yield self._cached[(epoch - 1) % self._views][[self._row[index] for index in images]]
+            else:
                 yield self._clean[list(images)]
-                continue
-            picks = [
-                (random.Random(f"view {self._seed} {index}").randrange(self._views) + epoch) % self._views
-                for index in images
-            ]
-            yield torch.stack(
-                [self._augmented[view][self._row[index]] for view, index in zip(picks, images, strict=True)]
-            )
 
     def clean(self, indices: Sequence[int], at_once: int) -> Iterator[Tensor]:
-        """Yield fp16 [N, C, H, W]."""
+        """Yield the stem's output of photos as they are."""
         for chunk in slices(indices, at_once):
             yield self._clean[list(chunk)]
 
 
-@torch.no_grad()
-def _stem_of(tower: ImageTower, pixels: Iterator[Tensor], count: int, title: str, bars: Bars) -> Tensor:
-    """Return the stem's output of all photos: grids fp16 in the memory order of the CPU's fast kernels."""
-    kept: Tensor | None = None
+def _collected(batches: Iterator[Tensor], count: int, title: str, bars: Bars) -> Tensor:
+    """Return all batches as one tensor: grids in the memory order of the CPU's fast kernels."""
+    collected: Tensor | None = None
     row = 0
     with bars(title, count, "photo") as advance:
-        for batch in pixels:
-            hidden = tower.stem(batch.to(tower.mean.device)).cpu()
-            if kept is None:
-                grid = hidden.dim() == 4  # a whole tower gives vectors, small enough for fp32
-                kept = torch.empty((count, *hidden.shape[1:]), dtype=torch.half if grid else torch.float)
-                kept = kept.contiguous(memory_format=torch.channels_last) if grid else kept
-            kept[row : row + len(hidden)] = hidden
+        for hidden in batches:
+            if collected is None:
+                collected = torch.empty((count, *hidden.shape[1:]), dtype=hidden.dtype)
+                if hidden.dim() == 4:
+                    collected = collected.contiguous(memory_format=torch.channels_last)
+            collected[row : row + len(hidden)] = hidden
             row += len(hidden)
             advance(len(hidden))
-    assert kept is not None and row == count
-    return kept
+    assert collected is not None and row == count
+    return collected

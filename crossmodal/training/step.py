@@ -1,6 +1,6 @@
 """One step's gradient: all at once, or by gradient caching, in one process or several."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor
 from crossmodal.dual_encoder import DualEncoder
 from crossmodal.training.batches import Batch
 from crossmodal.training.distributed import add_gradients, gather_rows
-from crossmodal.training.losses import info_nce, nt_xent, sigmoid, soft_cross_entropy, symmetric_cross_entropy, triplet
+from crossmodal.training.losses import batch_loss
 from crossmodal.training.soft_targets import SoftTargets
 
 
@@ -32,17 +32,6 @@ class StepPlan:
         return self.shares[self.rank]
 
 
-Loss = Callable[[Tensor, Tensor, Tensor, DualEncoder], Tensor]
-LOSSES: dict[str, Loss] = {
-    "clip": lambda images, texts, rows, model: symmetric_cross_entropy(images, texts, rows, model.logit_scale),
-    "infonce": lambda images, texts, rows, model: info_nce(images, texts, rows, model.logit_scale),
-    "nt-xent": lambda images, texts, rows, model: nt_xent(images, texts, rows, model.logit_scale),
-    "triplet": lambda images, texts, rows, model: triplet(images, texts, rows, model.recipe.margin),
-    "triplet-hard": lambda images, texts, rows, model: triplet(images, texts, rows, model.recipe.margin, hardest=True),
-    "sigmoid": lambda images, texts, rows, model: sigmoid(images, texts, rows, model.logit_scale, model.logit_bias),
-}
-
-
 def compute_gradient(
     model: DualEncoder,
     plan: StepPlan,
@@ -52,18 +41,15 @@ def compute_gradient(
     bf16: bool,
     seed: int,
     soft: SoftTargets | None = None,
-) -> float:
-    """Leave the gradient of the whole batch's loss in the parameters; return the loss.
+) -> Tensor:
+    """Leave the gradient of the whole batch's loss in the parameters; return the loss, which the device may still compute.
 
     `inputs` are the own images: pixels uint8 [N, 3, S, S], or the stem's output where `hidden`.
     With 0 < chunk_size < N the embeddings are computed first without a graph, a chunk at a time, and
     again with one to pass their gradient on (gradient caching, Gao et al. 2021): the same gradient,
-    in the memory of a chunk. `seed` decides the dropout; `soft` says what else is right beside the true pairs.
+    in the memory of a chunk. `seed` decides the dropout.
     """
     model.train()
-    for tower in (model.image_tower, model.text_tower):
-        if not any(parameter.requires_grad for parameter in tower.parameters()):
-            tower.eval()  # no dropout, and no statistics, in what is frozen
     seed += 10007 * plan.rank
     chunks = _chunks(plan.own, inputs, chunk_size)
     if len(chunks) == 1:
@@ -92,7 +78,7 @@ def compute_gradient(
             # Each process has the whole gradient of the temperature; the sum must be one of them.
             parameter.grad /= len(plan.shares)
     add_gradients(model.parameters())
-    return loss.item()
+    return loss.detach()
 
 
 def _chunks(batch: Batch, inputs: Tensor, chunk_size: int) -> list[tuple[Tensor, Sequence[str]]]:
@@ -125,7 +111,5 @@ def _loss(model: DualEncoder, plan: StepPlan, images: Tensor, texts: Tensor, sof
     images = gather_rows(images, [len(share.images) for share in plan.shares])
     texts = gather_rows(texts, [len(share.captions) for share in plan.shares])
     rows = torch.tensor(plan.batch.image_of_caption, device=texts.device)
-    if soft:
-        affinity = soft.affinity(plan.batch).to(texts.device)
-        return soft_cross_entropy(images, texts, rows, model.logit_scale, affinity, model.recipe.soft_share)
-    return LOSSES[model.recipe.loss](images, texts, rows, model)
+    soft_logits = soft.logits(plan.batch).to(texts.device) if soft else None
+    return batch_loss(model, images, texts, rows, soft_logits)

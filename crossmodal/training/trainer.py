@@ -1,13 +1,15 @@
-"""The training loop: steps, epochs, what is written after each, and going on after an interruption."""
+"""The training loop: steps, epochs, what is written after each, and resume after an interruption."""
 
 import hashlib
 import json
 import math
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import torch
+from timm.utils import ModelEmaV3
 from torch import Tensor
 from tqdm import tqdm
 
@@ -20,16 +22,16 @@ from crossmodal.encoding.embeddings import model_path, save_embeddings
 from crossmodal.errors import CheckpointError, CrossmodalError
 from crossmodal.evaluation.metrics import metrics_of_split
 from crossmodal.progress import silent
+from crossmodal.recipe import WHOLE
 from crossmodal.runs.folder import add_result, save_state, summary
 from crossmodal.towers.text import PretrainedTextTower
-from crossmodal.training.average import WeightAverage
 from crossmodal.training.batches import Batch, plan_epoch
 from crossmodal.training.choice import choose_photos
-from crossmodal.training.distributed import any_process, from_first
+from crossmodal.training.distributed import any_process, from_first, share_weights
 from crossmodal.training.head_start import train_projections
 from crossmodal.training.interrupt import StopWish
 from crossmodal.training.mining import mine
-from crossmodal.training.optimizer import freeze_towers, learning_rate, make_optimizer, set_learning_rate
+from crossmodal.training.optimizer import learning_rate, make_optimizer, set_learning_rate
 from crossmodal.training.setting import Interrupted, Progress, Setting
 from crossmodal.training.shared_encoding import encode_shared
 from crossmodal.training.soft_targets import SoftTargets, soft_targets
@@ -52,8 +54,14 @@ class Trainer:
         self.train_set = self.dataset.split("train")
         self.optimizer = make_optimizer(model, self.recipe)
         self._trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        self._average = WeightAverage(self._trained, self.recipe.ema)
+        # Its decay after n steps is (1 + n) / (10 + n) at most, so that the start is soon forgotten.
+        self._average = (
+            ModelEmaV3(model, self.recipe.ema, use_warmup=True, warmup_gamma=9.0, warmup_power=1.0)
+            if self.recipe.ema
+            else None
+        )
         self.progress = Progress()
+        self._pending: tuple[int, Tensor] | None = None  # the last step and its loss, not read yet
         self.bf16 = model.device.type == "cuda"
         self._stop = StopWish(self._say)
         self.photos: Photos
@@ -65,6 +73,7 @@ class Trainer:
         """Train to the end or to the first signal; raises Interrupted after the state is saved."""
         with self._stop:
             self.open_photos()
+            share_weights(self.model)
             self._remember_texts()
             self.soft = soft_targets(self.recipe, self.train_set, self.setting, self.model.device)
             if self.progress.epoch == 0:
@@ -86,103 +95,113 @@ class Trainer:
 
     def open_photos(self) -> None:
         """Choose how photos are read; what the frozen stages give is computed here."""
-        setting = self.setting
-        self.photos = choose_photos(
-            self.model,
-            self.dataset,
-            setting.features,
-            setting.workers,
-            setting.processes,
-            setting.bars,
-            self._say,
-        )
+        at = self.setting
+        self.photos = choose_photos(self.model, self.dataset, at.features, at.workers, at.processes, at.bars, self._say)
 
     def _remember_texts(self) -> None:
-        """Read all captions once with a text tower that is never trained."""
+        """Encode all captions once with a text tower that is never trained."""
         tower = self.model.text_tower
-        if isinstance(tower, PretrainedTextTower) and self.recipe.always_frozen("text"):
+        if isinstance(tower, PretrainedTextTower) and self.recipe.always_frozen("text") == WHOLE:
             captions = list(dict.fromkeys(self.dataset.captions))
             bars = self.setting.bars
             features = kept(self.setting.features, tower, captions, lambda: text_features(tower, captions, bars))
-            tower.remembered = dict(zip(captions, features, strict=True))
+            for model in (self.model, self._shown):
+                model.text_tower.remembered = dict(zip(captions, features, strict=True))
+
+    @property
+    def _shown(self) -> DualEncoder:
+        """The model that is validated and written: the trained one, or its average."""
+        return self._average.module if self._average else self.model
 
     def _head_start(self) -> None:
         images = image_features(self.model, self.photos, self.train_rows, self.setting.bars, "Features of photos")
         texts = text_features(self.model.text_tower, self.train_set.captions, self.setting.bars)
         images, texts = images.clone(), texts.clone()  # inference tensors cannot be trained on
-        train_projections(
-            self.model,
-            self.train_set,
-            images,
-            texts,
-            self.recipe.head_start_epochs,
-            self.recipe.seed,
-            self.setting.bars,
-        )
-        self._average = WeightAverage(self._trained, self.recipe.ema)  # of what was trained just now
+        train_projections(self.model, self.train_set, images, texts, self.soft, self.setting.bars)
+        share_weights(self.model)
+        if self._average:
+            self._average.set(self.model)
         self._finish_epoch(0)
 
     def train_epoch(self) -> None:
         """Do the steps of the epoch that are left, and show how it goes."""
         recipe, progress, setting = self.recipe, self.progress, self.setting
-        freeze_towers(self.model, recipe, progress.epoch)
+        stage = recipe.stage(progress.epoch)
+        self.model.image_tower.freeze(stage.frozen_image)
+        self.model.text_tower.freeze(stage.frozen_text)
         batches = self._plan()
         plans = [StepPlan.of(batch, setting.rank, setting.processes) for batch in batches]
         left = [self._rows(plan.own.images) for plan in plans[progress.step :]]
         inputs = iter(self.photos.epoch(left, progress.epoch))
-        started = saved = time.monotonic()
+        started = saved = before = time.monotonic()
         waited = 0.0
         total = sum(len(batch.images) for batch in batches)
         done = sum(len(batch.images) for batch in batches[: progress.step])
         title = f"Epoch {progress.epoch}/{recipe.epochs}"
         with tqdm(total=total, initial=done, desc=title, unit="photo", disable=setting.bars is silent) as bar:
             for step in range(progress.step, len(plans)):
-                before = time.monotonic()
                 photos = next(inputs)
                 waited += time.monotonic() - before
-                loss = self.train_step(plans[step], photos, step, len(plans))
-                progress.losses.append(loss)
+                self.train_step(plans[step], photos, step, len(plans))
                 progress.step = step + 1
-                bar.update(len(batches[step].images))
                 now = time.monotonic()
-                bar.set_postfix(loss=f"{loss:.3f}", waiting=f"{waited / (now - started):.0%}")
+                progress.seconds += now - before
+                before = now
+                bar.update(len(batches[step].images))
+                loss = f"{progress.losses[-1]:.3f}" if progress.losses else "-"
+                bar.set_postfix(loss=loss, waiting=f"{waited / (now - started):.0%}")
                 self._stop_if_asked()
                 if now - saved > STATE_EVERY:
                     self._save_state()
                     saved = time.monotonic()
-        progress.seconds += time.monotonic() - started
+            self.read_loss()
+            progress.seconds += time.monotonic() - before
 
     def _plan(self) -> list[Batch]:
         """Return the batches of the current epoch; it depends on nothing that a resumed run does not have."""
-        recipe, progress, rivals = self.recipe, self.progress, None
+        recipe, progress, negatives = self.recipe, self.progress, None
         if recipe.hard_negatives and progress.fingerprint:
-            rivals = mine(self.setting.folder, progress.epoch - 1, progress.fingerprint, recipe.hard_negatives)
+            negatives = mine(self.setting.folder, progress.epoch - 1, progress.fingerprint, recipe.hard_negatives)
+            # The extra images come last, and have no embeddings to mine.
+            negatives += [[] for _ in range(len(self.train_set) - len(negatives))]
         return plan_epoch(
-            self.train_set, recipe.batch_size, recipe.captions_per_image, recipe.seed, progress.epoch, rivals
+            self.train_set, recipe.batch_size, recipe.captions_per_image, recipe.seed, progress.epoch, negatives
         )
 
-    def train_step(self, plan: StepPlan, inputs: Tensor, step: int, steps: int) -> float:
-        """Do one step of the current epoch's `steps`; return the loss.
+    def train_step(self, plan: StepPlan, inputs: Tensor, step: int, steps: int) -> None:
+        """Do one step of the current epoch's `steps`.
 
-        `inputs` are the own images of the plan, as the photos give them.
+        `inputs` are the own images of the plan, as the photos give them. The step's loss is read after
+        the next step has begun, so that a GPU does not wait for it.
         """
         recipe, epoch = self.recipe, self.progress.epoch
-        set_learning_rate(self.optimizer, learning_rate(recipe, epoch - 1 + (step + 1) / steps))
+        # The rate in the middle of the step: neither warm-up nor cosine is 0 there.
+        set_learning_rate(self.optimizer, learning_rate(recipe, epoch - 1 + (step + 0.5) / steps))
         self.optimizer.zero_grad(set_to_none=True)
         seed = int.from_bytes(hashlib.sha256(f"{recipe.seed} {epoch} {step}".encode()).digest()[:6], "big")
         loss = compute_gradient(
             self.model, plan, inputs, self.photos.hidden, recipe.chunk_size, self.bf16, seed, self.soft
         )
-        if not math.isfinite(loss):
-            raise CrossmodalError(
-                f"The loss is no longer a number in epoch {epoch}, step {step + 1}; train again with a smaller --lr. "
-                "What earlier epochs wrote is untouched."
-            )
         torch.nn.utils.clip_grad_norm_(self._trained, recipe.clip_norm)
         self.optimizer.step()
         self.model.clamp_logit_scale()
-        self._average.follow()
-        return loss
+        if self._average:
+            self.progress.updates += 1
+            self._average.update(self.model, self.progress.updates + 2)
+        self.read_loss()
+        self._pending = (step, loss)
+
+    def read_loss(self) -> None:
+        """Take down the last step's loss; raises CrossmodalError when it is not a number."""
+        if self._pending is None:
+            return
+        (step, loss), self._pending = (self._pending[0], self._pending[1].item()), None
+        if not math.isfinite(loss):
+            raise CrossmodalError(
+                f"The loss is no longer a number in epoch {self.progress.epoch}, step {step + 1}; train again with a "
+                "smaller --lr. What earlier epochs wrote is untouched."
+            )
+        self.progress.losses.append(loss)
 
     def _rows(self, images: Sequence[int]) -> list[int]:
         """Turn positions in the train split into positions in the whole set."""
@@ -193,25 +212,21 @@ class Trainer:
     def _finish_epoch(self, epoch: int) -> None:
         """Validate the weights as they are stored, and write the epoch's files."""
         self._stop_if_asked()
-        with self._average.in_place():
-            self._validate_and_write(epoch)
-
-    def _validate_and_write(self, epoch: int) -> None:
-        started, shown = time.monotonic(), Dataset(self.dataset.images[: self.written])
-        trained = {key: value.clone() for key, value in self.model.state_dict().items()}
+        started, dataset, model = time.monotonic(), Dataset(self.dataset.images[: self.written]), self._shown
+        exact = {key: value.clone() for key, value in model.state_dict().items()}
         try:
             # What is measured and encoded is what a reader of the checkpoint will have.
-            self.model.load_state_dict(self.model.stored_weights())
-            embeddings = encode_shared(self.model, self.photos, shown, self.data, self.setting)
+            model.load_state_dict(model.stored_weights())
+            embeddings = encode_shared(model, self.photos, dataset, self.data, self.setting)
             split = "val" if "val" in embeddings.splits else "train"
             metrics = metrics_of_split(embeddings, split)
             folder, fingerprint = self.setting.folder, ""
             if self.setting.rank == 0:
-                fingerprint = self.model.save(model_path(folder, epoch), epoch, metrics, self.data)
+                fingerprint = model.save(model_path(folder, epoch), epoch, metrics, self.data)
                 save_embeddings(folder, epoch, fingerprint, embeddings)
             self.progress.fingerprint = from_first(fingerprint)
         finally:
-            self.model.load_state_dict(trained)
+            model.load_state_dict(exact)
         if metrics["rsum"] > self.progress.best_rsum:
             self.progress.best_epoch, self.progress.best_rsum = epoch, metrics["rsum"]
         if self.setting.rank == 0:
@@ -225,7 +240,7 @@ class Trainer:
             "loss": sum(losses) / len(losses) if losses else None,
             "split": split,
             **{key: round(value, 4) for key, value in metrics.items()},
-            "temperature": round(1 / self.model.logit_scale.exp().item(), 5),
+            "temperature": round(self._shown.temperature, 5),
             "seconds": round(self.progress.seconds, 1),
             "seconds_validating_and_writing": round(writing, 1),
             "photos_per_second": round(photos / self.progress.seconds, 1) if self.progress.seconds else None,
@@ -238,19 +253,18 @@ class Trainer:
     # --- state ---
 
     def _save_state(self) -> None:
+        self.read_loss()
         if self.setting.rank:
             return
-        progress = self.progress
         save_state(self.setting.folder, {
             "recipe": self.recipe.plain(), "image_tower": self.model.image_tower.plain(),
             "text_tower": self.model.text_tower.plain(), "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(), "average": self._average.state(), "data": self.data, "data_hash": data_hash(self.dataset),
-            "epoch": progress.epoch, "step": progress.step, "losses": progress.losses, "seconds": progress.seconds,
-            "best_epoch": progress.best_epoch, "best_rsum": progress.best_rsum, "fingerprint": progress.fingerprint,
+            "optimizer": self.optimizer.state_dict(), "data": self.data, "data_hash": data_hash(self.dataset),
+            "average": self._average.module.state_dict() if self._average else None, "progress": asdict(self.progress),
         })  # fmt: skip
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from a saved state; raises CheckpointError when the data are not those of the run.
+        """Resume from a saved state; raises CheckpointError when the data are not those of the run.
 
         Orders, views and dropout are drawn from the seed, the epoch and the step, so the state needs
         no random generator's state.
@@ -262,13 +276,13 @@ class Trainer:
             )
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self._average.restore(state["average"])
-        known = ("epoch", "step", "best_epoch", "best_rsum", "losses", "seconds", "fingerprint")
-        self.progress = Progress(**{key: state[key] for key in known})
+        if self._average:
+            self._average.module.load_state_dict(state["average"])
+        self.progress = Progress(**state["progress"])
 
     def _stop_if_asked(self) -> None:
         """Save the state and raise Interrupted when a signal came, in all processes at the same step."""
-        if any_process(self._stop.wished, self.model.device):
+        if any_process(self._stop.wished):
             if self.progress.epoch:
                 self._save_state()
             raise Interrupted
@@ -279,6 +293,6 @@ class Trainer:
 
 
 def data_hash(dataset: Dataset) -> str:
-    """Return a hash of names, captions and splits, by which a resumed run knows its data."""
+    """Return a hash of names, captions and splits: a run is resumed on the same data only."""
     plain = [(image.name, image.captions, image.split) for image in dataset.images]
     return hashlib.sha256(json.dumps(plain).encode()).hexdigest()[:16]

@@ -48,7 +48,7 @@ class MilvusGallery:
         self._key, self._values = bytes.fromhex(held["id_key"]), held["values"]
         self.maker = Maker(
             self.about.fingerprint, self.about.checkpoint, f"the gallery {milvus.name} in {milvus.url}",
-            f"{again} --rebuild --checkpoints RUN",
+            f"{again} --rebuild --checkpoint RUN",
         )  # fmt: skip
 
     def _refuse_another(self, checkpoint: Path, held: dict[str, Any]) -> None:
@@ -135,7 +135,7 @@ class MilvusGallery:
         return self._milvus.count(self._milvus.captions) if self.about.has_captions else 0
 
     def values(self, name: str) -> Sequence[Any]:
-        """Return the different values of a field as they were when the gallery was loaded."""
+        """Return the folders, the cameras, or the first and the last date, as they were when the gallery was loaded."""
         return self._values.get(name, ())
 
     def close(self) -> None:

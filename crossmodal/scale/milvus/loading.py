@@ -27,7 +27,7 @@ class Source:
     """What is loaded: what it is, its photos, and its captions (text, path of its photo), each with unit vectors."""
 
     about: About
-    values: Mapping[str, Sequence[str]]  # of the fields that filters look for a part of
+    values: Mapping[str, Sequence[Any]]  # what can be chosen from: folders, cameras, the first and the last date
     photos: Sequence[Photo]
     vectors: np.ndarray
     captions: Sequence[tuple[str, str]]
@@ -37,9 +37,11 @@ class Source:
     def of(gallery: PhotosInMemory) -> "Source":
         """Return a run's gallery, or an indexed folder's."""
         about = replace(gallery.about, root=gallery.about.root.resolve(), checkpoint=gallery.about.checkpoint.resolve())
-        values: dict[str, Sequence[str]] = {
-            name: list(gallery.values(name)) for name in ("folder", "camera") if name in about.fields
+        values: dict[str, Sequence[Any]] = {
+            name: gallery.values(name) for name in ("folder", "camera", "date") if name in about.fields
         }
+        if dates := values.get("date"):
+            values["date"] = [dates[0], dates[-1]]
         captions: list[tuple[str, str]] = []
         vectors = np.empty((0, gallery.vectors.shape[1]), np.float32)
         if isinstance(gallery, RunGallery):

@@ -1,1 +1,1 @@
-"""Embedding a huge collection: the work spread over a cluster by Ray, the result in an index or in Parquet."""
+"""Embedding a huge collection on a Ray cluster, into an index or into Parquet files."""

@@ -1,4 +1,4 @@
-"""Photos and their vectors as Parquet files, for engines and tools that read those."""
+"""Photos and their vectors as Parquet files, for databases and tools that read those."""
 
 import json
 import os
@@ -28,13 +28,13 @@ class ParquetFolder:
     def __init__(self, folder: Path, fingerprint: str) -> None:
         """Raises CrossmodalError where another model wrote it."""
         self.folder, self._fingerprint = Path(folder), fingerprint
-        self.photos = self.skipped = 0  # written, and found to be of no use, since this was opened
-        self._files = sorted(self.folder.glob("part-*.parquet"))
+        self.photos = self.skipped = 0  # how many were written, and could not be used, since this was opened
+        self._files = sorted(file for file in self.folder.glob("part-*.parquet") if file.stem[5:].isdecimal())
         for file in self._files:
             there = _metadata(file).get(b"fingerprint", b"").decode()
             if there != fingerprint:
                 raise CrossmodalError(
-                    f"{file} was written by another model ({there or 'nobody knows which'}) than {fingerprint}; name another "
+                    f"{file} was written by another model ({there or 'unknown'}) than {fingerprint}; name another "
                     "folder with --parquet."
                 )
 
@@ -44,7 +44,7 @@ class ParquetFolder:
         return written((place.found if isinstance(place, Member) else place).path)
 
     def known(self) -> set[str]:
-        """Return the paths that were done, or could not be used."""
+        """Return the paths of the photos that were written, and of those that could not be used."""
         import pyarrow.parquet as pq
 
         paths = {path for file in self._files for path in pq.read_table(file, columns=["path"])["path"].to_pylist()}
@@ -58,7 +58,7 @@ class ParquetFolder:
         return paths
 
     def write(self, batches: Iterable[Encoded]) -> None:
-        """Write what comes, a file at a time."""
+        """Write batches as they come, a file whenever there are enough rows for one."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -116,4 +116,4 @@ def _metadata(file: Path) -> dict[bytes, bytes]:
     try:
         return pq.read_schema(file).metadata or {}
     except (pa.ArrowInvalid, OSError) as error:
-        raise CrossmodalError(f"{os.fspath(file)} is broken ({error}); delete it, and it is made anew.") from error
+        raise CrossmodalError(f"{os.fspath(file)} is broken ({error}); delete it, and run this again.") from error

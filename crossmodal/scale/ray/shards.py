@@ -1,4 +1,4 @@
-"""WebDataset shards: tar files of which the photos are read where they lie, so that a batch needs no whole shard."""
+"""WebDataset shards: tar files whose photos are read in place, so that a batch needs no whole shard."""
 
 import os
 import tarfile
@@ -13,7 +13,7 @@ from crossmodal.search.record import Found
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A photo in a shard: what is found is named SHARD.tar/NAME; where its bytes begin in the file."""
+    """A photo in a shard: named SHARD.tar/NAME in `found`; its bytes begin at `offset` of the file `shard`."""
 
     found: Found
     shard: str
@@ -24,7 +24,7 @@ Place = Found | Member  # of a photo: a file, or a part of a shard
 
 
 def shards_in(folder: Path) -> list[Path]:
-    """Return the shards of a folder, or the one that is named; raises CrossmodalError where there is none."""
+    """Return the shards in a folder, or the one shard that is named; raises CrossmodalError where there is none."""
     folder = Path(folder)
     found = [folder] if folder.is_file() else sorted(folder.glob("*.tar"))
     if not found:
@@ -34,16 +34,16 @@ def shards_in(folder: Path) -> list[Path]:
 
 def members_of(shard: Path) -> Iterator[Member]:
     """Yield the photos of a shard; raises CrossmodalError for what is no plain tar file."""
-    changed = shard.stat().st_mtime_ns
     try:
+        changed = shard.stat().st_mtime_ns
         with tarfile.open(shard, "r:") as archive:
             for member in archive:
                 if member.isreg() and os.path.splitext(member.name)[1].lower() in ENDINGS:
                     found = Found(f"{shard.name}/{member.name}", member.size, changed)
                     yield Member(found, str(shard.resolve()), member.offset_data)
-    except tarfile.TarError as error:
+    except (tarfile.TarError, OSError) as error:
         raise CrossmodalError(
-            f"{shard} is no tar file that can be read ({error}); a packed one has to be unpacked first (gunzip)."
+            f"{shard} is no tar file that can be read ({error}); a compressed one has to be unpacked first (gunzip)."
         ) from error
 
 

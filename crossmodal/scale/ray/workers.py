@@ -1,4 +1,4 @@
-"""Reading and encoding photos in an actor pool of Ray Data; a worker that dies costs the batch it had."""
+"""Reading and encoding photos in an actor pool of Ray Data; a worker that dies loses only its batch, which is done again."""
 
 import logging
 import os
@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 
 from crossmodal.errors import CrossmodalError
-from crossmodal.photos.reading import Prepare, Read, digest_of, read_content, read_photo
+from crossmodal.photos.reading import MOST, TOO_LARGE, Prepare, Read, digest_of, read_content, read_photo
 from crossmodal.photos.update import AT_ONCE, Encoded, Work, encoded
 from crossmodal.scale.ray.shards import Place, read_member
 from crossmodal.search.record import Found
 
-BATCHES_IN_A_ROUND = 5000  # of which Ray is told at once
-ASKED_AHEAD = 4  # batches that are under way to the one who records them
-READERS = 4  # threads of a worker that decode
+BATCHES_IN_A_ROUND = 5000  # that Ray is given at once
+ASKED_AHEAD = 4  # batches that are requested before they are recorded
+READERS = 4  # threads that decode, for each worker
 
 
 def start_ray(where: str, workers: int | None) -> int:
@@ -29,8 +29,8 @@ def start_ray(where: str, workers: int | None) -> int:
     Raises CrossmodalError without Ray, or where no cluster answers.
     """
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")  # what goes wrong is told once, in a sentence
-    if (Path.home() / ".ray" / "auth_token").is_file():  # which newer clusters ask for, and Ray's client forgets
+    os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")  # an error is reported once, in a sentence
+    if (Path.home() / ".ray" / "auth_token").is_file():  # newer clusters ask for it, and Ray's client does not look
         os.environ.setdefault("RAY_AUTH_MODE", "token")
     try:
         import ray
@@ -40,7 +40,7 @@ def start_ray(where: str, workers: int | None) -> int:
 
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     if where != "local" and not where.startswith("ray://"):
-        raise CrossmodalError(f"--on {where} is no place to work on; give local, or ray://HOST:PORT of a cluster.")
+        raise CrossmodalError(f"--on {where} cannot be used; give local, or ray://HOST:PORT of a cluster.")
     # A cluster gets this code; what it imports has to be installed there.
     code = None if where == "local" else {"py_modules": [str(Path(crossmodal.__file__).parent)]}
     try:
@@ -52,7 +52,7 @@ def start_ray(where: str, workers: int | None) -> int:
 
 
 def on_ray(where: str, workers: int | None, checkpoint: Path) -> Work:
-    """Return the work of an index's update, done by workers."""
+    """Return the work of `update`, done by workers."""
     count = start_ray(where, workers)
 
     def work(root: Path, todo: Sequence[Found], known: Collection[bytes]) -> Iterator[Encoded]:
@@ -63,9 +63,9 @@ def on_ray(where: str, workers: int | None, checkpoint: Path) -> Work:
 
 
 def spread(checkpoint: Path, root: Path, todo: Sequence[Place], workers: int) -> Iterator[Encoded]:
-    """Yield batches as they are done, in any order; what a worker that died had is done again by another.
+    """Yield batches as they are done, in any order; the batch of a worker that died is done again by another.
 
-    Raises CrossmodalError where the cluster goes away; what was yielded until then stays done.
+    Raises CrossmodalError where the cluster is lost; what was yielded until then is done.
     """
     import ray
 
@@ -85,12 +85,12 @@ def spread(checkpoint: Path, root: Path, todo: Sequence[Place], workers: int) ->
     except ray.exceptions.RayError as error:
         said = str(error).strip().splitlines()[-1]
         raise CrossmodalError(
-            f"The work on Ray ended early ({said[:300]}); the same command goes on with what is left."
+            f"The work on Ray ended early ({said[:300]}); run the same command again for what is left."
         ) from error
 
 
 class Job:
-    """Runs in the cluster: gives batches to workers, and hands on what they did."""
+    """Runs in the cluster: gives batches to workers, and returns what they did."""
 
     def __init__(self, content: list[Any], name: str, root: str, batches: list[bytes], workers: int) -> None:
         import ray
@@ -110,7 +110,7 @@ class Job:
 
 
 class Worker:
-    """Holds the towers, and encodes one batch after the other."""
+    """Holds the towers, and encodes one batch after another."""
 
     def __init__(self, content: Any, name: str, root: str) -> None:
         import ray
@@ -139,6 +139,8 @@ def _read(root: Path, at_least: int, prepare: Prepare, place: Place) -> Read:
     if isinstance(place, Found):
         return read_photo(root, place, at_least, prepare, ())
     found = place.found
+    if found.size > MOST:
+        return Read(found, reason=TOO_LARGE)
     try:
         content = read_member(place)
     except OSError as error:
@@ -147,7 +149,7 @@ def _read(root: Path, at_least: int, prepare: Prepare, place: Place) -> Read:
 
 
 def _without_known(reads: list[Read], vectors: np.ndarray | None, known: Collection[bytes]) -> Encoded:
-    """Leave away what an index has by its content already, under this name or another, as a run in one process does."""
+    """Drop the vectors of contents that an index has already, under whatever path, as a run in one process does."""
     if vectors is None:
         return reads, None
     kept, bare = [], []

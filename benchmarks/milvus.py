@@ -1,6 +1,6 @@
 """The same photos searched in this process and in Milvus, a file and a server: p50, p95, recall@10, time to load.
 
-    python -m benchmarks.engines [--size 100000] [--embeddings RUN_FOLDER EPOCH]
+    python -m benchmarks.milvus [--size 100000] [--embeddings RUN_FOLDER EPOCH]
 
 Starts a server of its own (the package `milvus`). Made-up clustered vectors, or real ones: the images
 and captions of a run's tensors as a gallery, other captions as queries.
@@ -13,15 +13,16 @@ import time
 from pathlib import Path
 
 import numpy as np
-from crossmodal.search.fast_index import HalfIndex
 
 from benchmarks.queries import TOP, clustered, real
 from crossmodal.scale.milvus.connection import Milvus
-from crossmodal.scale.milvus.gallery import PhotosInMilvus
+from crossmodal.scale.milvus.gallery import MilvusGallery
 from crossmodal.scale.milvus.loading import Source, load
 from crossmodal.search.filters import Filters
-from crossmodal.search.gallery import PhotosInMemory, PhotoTable
-from crossmodal.search.record import Described, Found, Photo
+from crossmodal.search.gallery import About, Gallery
+from crossmodal.search.half_index import HalfIndex
+from crossmodal.search.in_memory import PhotosInMemory
+from crossmodal.search.record import DESCRIBED, Described, Found, Photo
 from tests.milvus_server import LocalMilvus
 
 FOLDERS = 100
@@ -52,13 +53,12 @@ def main() -> None:
 
 
 def compare(vectors: np.ndarray, queries: np.ndarray, server: LocalMilvus, file: Path) -> None:
-    """Print how each table does on these vectors."""
+    """Print how each gallery does on these vectors."""
     source = made_up(vectors)
     print(f"{len(vectors):,} vectors of {vectors.shape[1]}", flush=True)
-    here = PhotosInMemory(source.photos, vectors)
-    here.index = HalfIndex(vectors)
+    here = PhotosInMemory(source.about, source.photos, vectors, HalfIndex(vectors))
     expected = {
-        among: [{photo.found.path for photo, _ in here.nearest(query, TOP, filters)} for query in queries]
+        among: [{photo.path for photo, _ in here.nearest(query, TOP, filters)} for query in queries]
         for among, filters in ASKED.items()
     }
     _measure("in this process, exact", here, queries, expected)
@@ -67,7 +67,7 @@ def compare(vectors: np.ndarray, queries: np.ndarray, server: LocalMilvus, file:
         started = time.perf_counter()
         load(milvus, source, rebuild=False)
         taken = time.perf_counter() - started
-        _measure(f"{name}; loaded in {taken:.0f} s", PhotosInMilvus(milvus, []), queries, expected)
+        _measure(f"{name}; loaded in {taken:.0f} s", MilvusGallery(milvus), queries, expected)
 
 
 def made_up(vectors: np.ndarray) -> Source:
@@ -80,22 +80,21 @@ def made_up(vectors: np.ndarray) -> Source:
         )
         for n in range(len(vectors))
     ]
-    about = {"fingerprint": "f", "checkpoint": "", "recipe": "", "size": vectors.shape[1], "runtime": "torch", "cutoff": None,
-             "root": "", "cameras": [], "metrics": {}, "holds": "photos"}  # fmt: skip
-    return Source(about, photos, vectors, [], np.empty((0, vectors.shape[1]), np.float32))
+    about = About("made up", Path(), "f", Path(), "", DESCRIBED)
+    return Source(about, {}, photos, vectors, [], np.empty((0, vectors.shape[1]), np.float32))
 
 
-def _measure(name: str, table: PhotoTable, queries: np.ndarray, expected: dict[str, list[set[str]]]) -> None:
+def _measure(name: str, gallery: Gallery, queries: np.ndarray, expected: dict[str, list[set[str]]]) -> None:
     for among, truths in expected.items():
         filters = ASKED[among]
         for query in queries[:5]:
-            table.nearest(query, TOP, filters)
+            gallery.nearest(query, TOP, filters)
         taken, right = [], 0
         for query, truth in zip(queries, truths, strict=True):
             started = time.perf_counter()
-            found = table.nearest(query, TOP, filters)
+            found = gallery.nearest(query, TOP, filters)
             taken.append(1000 * (time.perf_counter() - started))
-            right += len(truth & {photo.found.path for photo, _ in found})
+            right += len(truth & {photo.path for photo, _ in found})
         p95 = statistics.quantiles(taken, n=20)[-1]
         recall = right / sum(map(len, truths))
         print(

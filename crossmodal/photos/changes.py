@@ -1,0 +1,62 @@
+"""What an indexing run did, and how far one is."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from crossmodal.files import shown
+
+
+@dataclass
+class Changes:
+    """What a run did, in photos; and what it could not do."""
+
+    new: int = 0
+    changed: int = 0
+    moved: int = 0
+    copies: int = 0
+    forgotten: int = 0
+    unchanged: int = 0
+    skipped: dict[str, str] = field(default_factory=dict)  # newly skipped files, with the reason
+    unreadable: list[str] = field(default_factory=list)  # folders that could not be listed
+    missing: dict[str, int] = field(default_factory=dict)  # folders without a file, and their photos, which are kept
+    system: dict[str, int] = field(default_factory=dict)  # patterns of SYSTEM, and how often each left something out
+    seconds: float = 0.0
+
+    def remarks(self) -> list[str]:
+        """Return a sentence each on folders that are missing, and on what was left out as a system's own."""
+        said = []
+        if self.missing:
+            folders = _listed(shown(folder) or "the whole folder" for folder in self.missing)
+            said.append(
+                f"{sum(self.missing.values()):,} photos are missing along with everything in {folders}; they are kept, since "
+                "a disk may be away. --forget-missing forgets them."
+            )
+        if self.system:
+            said.append(f"Left out as files of the system: {_listed(self.system)}; --include NAME takes them in.")
+        return said
+
+
+def _listed(names: Iterable[str], most: int = 5) -> str:
+    names = list(names)
+    return ", ".join(names[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")
+
+
+@dataclass(frozen=True)
+class Step:
+    """How far a run is."""
+
+    photos: int
+    photos_in_all: int
+    bytes: int
+    bytes_in_all: int
+    seconds: float
+
+    @property
+    def photos_per_second(self) -> float:
+        """The mean speed so far."""
+        return self.photos / self.seconds if self.seconds else 0.0
+
+    @property
+    def seconds_left(self) -> float:
+        """How long the rest takes at the mean speed."""
+        return (self.photos_in_all - self.photos) / self.photos_per_second if self.photos else float("inf")

@@ -1,0 +1,128 @@
+"""The routes that search: by words, by a photo of the gallery, by an upload, and by words beside a photo."""
+
+import base64
+import io
+import logging
+from typing import Annotated, Any
+
+import numpy as np
+from fastapi import APIRouter, File, HTTPException, Request
+from PIL import Image
+from starlette.concurrency import run_in_threadpool
+
+from crossmodal.data.decoding import decoded, opened_photo
+from crossmodal.errors import PhotoError
+from crossmodal.search.filters import Filters
+from crossmodal.search.hit import Hit
+from crossmodal.search.query import Query, Term, parse_terms
+from crossmodal.search.search import Search
+from crossmodal.serving import schema
+from crossmodal.serving.failures import ABSENT, FAILURES
+from crossmodal.serving.state import Held, Serving
+
+LOG = logging.getLogger("crossmodal.serving")
+PHOTO = "image/jpeg"  # as the schema says it; any format that photos come in is read
+SHOWN_BY_BROWSERS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF")
+PREVIEW = 256  # pixels of the longer side of what is shown of an upload that a browser cannot show
+ROUTES = APIRouter()
+
+
+@ROUTES.post("/api/search/text", responses=FAILURES)
+async def search_text(request: Request, serving: Held, asked: schema.TextQuery) -> schema.Photos:
+    """Find photos for a sentence, or for terms with signs and weights."""
+    query = await serving.query(_terms(request, asked.query))
+    return schema.Photos(**await _photos(serving, query, asked, asked.filters.plain()))
+
+
+@ROUTES.post("/api/search/image", responses={**FAILURES, **ABSENT})
+async def search_image(request: Request, serving: Held, asked: schema.ImageQuery) -> schema.PhotosAndCaptions:
+    """Find photos like one of the gallery, alone or beside words, and captions that fit."""
+    vector = await run_in_threadpool(serving.search.gallery.vector, asked.image_id)
+    query = await serving.query(_words(request, asked.query), [(vector, asked.image_weight)])
+    return schema.PhotosAndCaptions(**await _photos_and_captions(serving, query, asked, asked.filters.plain()))
+
+
+@ROUTES.post(
+    "/api/search/upload",
+    responses={**FAILURES, 415: {"model": schema.Error, "description": "no photo"}},
+    openapi_extra={"requestBody": {"content": {"multipart/form-data": {"encoding": {"file": {"contentType": PHOTO}}}}}},
+)
+async def search_upload(
+    request: Request, serving: Held, asked: Annotated[schema.Upload, File()]
+) -> schema.PhotosAndCaptions:
+    """Find photos like an uploaded one, alone or beside words, and captions that fit."""
+    terms = _words(request, asked.query)
+    pixels, preview = await _decoded(request, serving.search, await asked.file.read())
+    query = await serving.query(terms, [(await serving.pixels(pixels), asked.image_weight)])
+    found = await _photos_and_captions(serving, query, asked, asked.plain())
+    return schema.PhotosAndCaptions(**found, preview=preview)
+
+
+def _terms(request: Request, text: str) -> list[Term]:
+    """Return the terms of a query; each costs as much as a request, since each is encoded."""
+    if request.app.state.log_queries:
+        LOG.info("query %r", text)
+    terms = parse_terms(text)
+    request.state.charge(len(terms) - 1)
+    return terms
+
+
+def _words(request: Request, text: str) -> list[Term]:
+    return _terms(request, text) if text.strip() else []
+
+
+async def _decoded(request: Request, search: Search, content: bytes) -> tuple[np.ndarray, str | None]:
+    """Return what the image tower is given of an upload, and a preview of it where browsers cannot show its format.
+
+    An upload whose client has left meanwhile is not decoded.
+    """
+    async with request.app.state.decoding:
+        if await request.is_disconnected():
+            raise HTTPException(499, "The client has left.")
+        try:
+            return await run_in_threadpool(_pixels, search, content, request.app.state.limits.upload_pixels)
+        except PhotoError as failure:
+            raise HTTPException(415, str(failure)) from failure
+
+
+def _pixels(search: Search, content: bytes, most: int) -> tuple[np.ndarray, str | None]:
+    prepare = search.runtime.preprocessing
+    with opened_photo(content, "The upload", most) as photo:
+        image = decoded(photo, prepare.size)
+        preview = None if photo.format in SHOWN_BY_BROWSERS else _preview(image)
+    return prepare.array(image), preview
+
+
+def _preview(image: Image.Image) -> str:
+    file = io.BytesIO()
+    small = image.copy()
+    small.thumbnail((PREVIEW, PREVIEW))
+    small.save(file, "JPEG")
+    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+async def _photos(
+    serving: Serving, query: Query, asked: schema.Question | schema.Upload, filters: Filters
+) -> dict[str, Any]:
+    answer = await run_in_threadpool(serving.search.photos, query, asked.top_k, filters, asked.by_date, asked.cut_off)
+    return {
+        "photos": [_photo(hit) for hit in answer.hits], "passing": answer.passing, "cut_off": answer.cut_off,
+        "notes": answer.notes,
+    }  # fmt: skip
+
+
+async def _photos_and_captions(
+    serving: Serving, query: Query, asked: schema.Question | schema.Upload, filters: Filters
+) -> dict[str, Any]:
+    found = await _photos(serving, query, asked, filters)
+    hits = await run_in_threadpool(serving.search.captions, query, asked.top_k)
+    captions = [schema.Caption(caption=hit.caption, score=round(hit.score, 4), image_id=hit.photo) for hit in hits]
+    return {**found, "captions": captions}
+
+
+def _photo(hit: Hit) -> schema.Photo:
+    url = f"/api/image/{hit.id}"
+    return schema.Photo(
+        id=hit.id, score=round(hit.score, 4), url=url, thumbnail=f"{url}/thumbnail", original=f"{url}/original",
+        captions=list(hit.photo.captions), copies=[copy.id for copy in hit.copies], **hit.facts,
+    )  # fmt: skip

@@ -1,0 +1,85 @@
+"""Files that are whole or not there, their permissions, and what killed writers leave."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from crossmodal.data.thumbnails import Size, thumbnail
+from crossmodal.errors import CrossmodalError
+from crossmodal.files import PRIVATE, checked_fingerprint, remove_leftovers, stays_below, whole_file, write_text
+from crossmodal.serving.keys import add_key
+from tests.test_photo_index import save
+
+
+def mode_of(path: Path) -> int:
+    return path.stat().st_mode & 0o777
+
+
+def test_a_private_file_is_never_readable_by_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "umask", lambda mask: pytest.fail("it is the whole process's, other threads included"))
+    replace, modes = os.replace, []
+
+    def seen(source: Path, target: Path) -> None:
+        modes.append(mode_of(source))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", seen)
+    with whole_file(tmp_path / "key", PRIVATE) as temporary:
+        assert mode_of(temporary) == PRIVATE
+        temporary.write_text("secret")
+    add_key(tmp_path / "keys", "anna")
+    assert modes == [PRIVATE, PRIVATE]
+    write_text(tmp_path / "open", "for all")
+    (tmp_path / "plain").write_text("for all")
+    assert mode_of(tmp_path / "open") == mode_of(tmp_path / "plain")
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+from crossmodal.files import whole_file
+with whole_file(Path(sys.argv[1])) as temporary:
+    temporary.write_text("half")
+    print("writing", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_what_a_killed_writer_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    process = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path / "a")], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "writing\n"
+    others = {".b.1234.part", "c.part", ".a.0123456789ab.partial"}
+    for name in others:
+        (tmp_path / name).write_text("not ours")
+    write_text(tmp_path / "b", "whole")
+    left = {path.name for path in tmp_path.iterdir()}
+    assert len(left) == len(others) + 2  # its writer lives
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    write_text(tmp_path / "b", "whole")
+    assert {path.name for path in tmp_path.iterdir()} == {*others, "b"}
+    remove_leftovers(tmp_path / "nowhere")
+
+
+def test_thumbnails_of_killed_writers_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    photo = save(tmp_path / "a.jpg")
+    _, tag = thumbnail(photo, Size.TINY)
+    (folder,) = (tmp_path / "cache" / "crossmodal" / "thumbnails").iterdir()
+    (folder / f"{tag}.jpg").rename(folder / f".{tag}.jpg.0123456789ab.part")
+    thumbnail(photo, Size.TINY)
+    assert [path.name for path in folder.iterdir()] == [f"{tag}.jpg"]
+
+
+def test_what_a_file_states_is_believed_only_in_part() -> None:
+    assert checked_fingerprint("0123456789abcdef" * 2, "a.pt") == "0123456789abcdef" * 2
+    for wrong in ("/../../victim", "0" * 31, "0" * 33, "0" * 32 + "\n", "G" * 32, "", None, 5, ["0" * 32]):
+        with pytest.raises(CrossmodalError, match=r"^a\.pt names no model .*make it anew"):
+            checked_fingerprint(wrong, "a.pt")
+    assert stays_below("a/b.jpg") and stays_below("a..b/c...jpg")
+    assert not any(map(stays_below, ("", "/etc/hostname", "../a.jpg", "a/../../b.jpg", "a/..", "a\0.jpg")))

@@ -1,0 +1,82 @@
+"""The OpenVINO runtime with towers made by hand: many threads, and folders that are not its own."""
+
+import json
+import threading
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import openvino as ov
+import pytest
+import tokenizers
+from openvino import opset13 as ops
+
+from crossmodal.encoding.runtime import Exported, OpenVinoRuntime, exported_folder
+from crossmodal.errors import CrossmodalError
+from crossmodal.runs.models import Maker
+from tests.test_photo_index import ColourRuntime
+
+SIZE, THREADS, CALLS = 64, 4, 40
+
+
+@pytest.fixture
+def exported(tmp_path: Path) -> Exported:
+    """Towers: an image becomes its mean colour, a sentence the mean of its words' numbers."""
+    pixels = ops.parameter([-1, SIZE, SIZE, 3], np.uint8)
+    colour = ops.reduce_mean(ops.convert(pixels, np.float32), np.array([1, 2]))
+    ids, mask = ops.parameter([-1, -1], np.int64), ops.parameter([-1, -1], np.int64)
+    mean = ops.reduce_mean(ops.convert(ops.multiply(ids, mask), np.float32), np.array([1]), keep_dims=True)
+    ov.save_model(ov.Model([colour], [pixels]), tmp_path / "image.xml", compress_to_fp16=False)
+    ov.save_model(ov.Model([mean], [ids, mask]), tmp_path / "text.xml", compress_to_fp16=False)
+    words = tokenizers.models.WordLevel({"zero": 0, "one": 1, "two": 2}, unk_token="zero")
+    tokenizer = tokenizers.Tokenizer(words)
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    about = {"preprocessing": asdict(ColourRuntime.preprocessing), "padding": 0}
+    (tmp_path / "about.json").write_text(json.dumps(about))
+    return Exported(tmp_path)
+
+
+def test_threads_share_a_runtime(exported: Exported) -> None:
+    wrong: list[object] = []
+
+    def images(number: int) -> None:
+        found = runtime.encode_pixels(np.full((8, SIZE, SIZE, 3), number, dtype=np.uint8))
+        np.testing.assert_allclose(found, np.full((8, 3), number), rtol=0.01)
+
+    def sentences(number: int) -> None:
+        text = " ".join(["two", "one", "one", "zero"][: 1 + number % 4])
+        found = runtime.encode_sentences([text] * 3)
+        np.testing.assert_allclose(found, np.full((3, 1), [2, 1.5, 4 / 3, 1][number % 4]), rtol=0.01)
+
+    def repeat(call: Callable[[int], None], number: int) -> None:
+        try:
+            for _ in range(CALLS):
+                call(number)
+        except Exception as error:
+            wrong.append(error)
+
+    with OpenVinoRuntime(exported) as runtime:
+        threads = [
+            threading.Thread(target=repeat, args=(call, number)) for number in range(THREADS) for call in (images, sentences)
+        ]  # fmt: skip
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert wrong == []
+        idle = [len(tower._idle) for tower in runtime._towers.values()]
+        assert all(1 <= count <= THREADS for count in idle)  # requests are used again
+    assert [tower._compiled for tower in runtime._towers.values()] == [None, None]
+    images(7)  # a closed one is opened by the next call
+
+
+def test_a_fingerprint_never_leads_out_of_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert exported_folder("0" * 32).parent == tmp_path / "cache" / "crossmodal"
+    for wrong in ("/../../victim", "..", ""):
+        with pytest.raises(CrossmodalError, match="names no model"):
+            Exported.of(wrong)
+        with pytest.raises(CrossmodalError, match="names no model"):
+            Maker(wrong, tmp_path / "none.pt", "the index", "again").runtime()
