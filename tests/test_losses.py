@@ -7,7 +7,17 @@ import torch
 import torch.nn.functional as F
 
 from crossmodal.recipe import Recipe
-from crossmodal.training.losses import LOSSES, SOFT, LossParameters, clip, info_nce, nt_xent, sigmoid, triplet, triplet_hard
+from crossmodal.training.losses import (
+    LOSSES,
+    SOFT,
+    LossParameters,
+    clip,
+    info_nce,
+    nt_xent,
+    sigmoid,
+    triplet,
+    triplet_hard,
+)
 
 ONE = LossParameters(torch.tensor(0.0))  # a temperature of 1
 
