@@ -170,7 +170,7 @@ def test_a_picture_and_words(runs: Path, photo: Image.Image, monkeypatch: pytest
     page = Page(monkeypatch, "--checkpoints", str(runs), gallery="all", picture=token, weaker="1")
     alone = [hit.id for hit in page.hits]
     assert len(alone) == 20
-    assert "Captions for your picture" in [heading.value for heading in page.test.subheader]
+    assert "Captions for your picture" in page.said
     page.type("a red car")
     assert page.address["picture"] == token
     page.test.slider(key="asked weight").set_value(0.1)

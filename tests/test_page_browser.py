@@ -263,7 +263,7 @@ def test_a_picture_is_searched_with(served: str, browser: "Chrome", tmp_path: Pa
     Image.open(sorted(images.iterdir())[0]).save(photo)
     session.wait(".cm-picture input")[0].send_keys(str(photo))
     session.says("Captions for your picture")
-    session.wait(".cm-bars li", 8)
+    session.wait(".cm-bars li", 5)
     alone = until(lambda: session.names if session.all(".cm-score") else None)
     assert "picture=" in browser.current_url
     both = session.ask("a boat on a lake at night")
