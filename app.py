@@ -10,7 +10,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from crossmodal.page.page import page, warm_up
+from crossmodal.page.page import page, say_error, warm_up
 from crossmodal.page.photo_files import ROUTES
 
 # Streamlit imports this file once to start the server, and then runs it for every change in a session.
@@ -18,4 +18,4 @@ if st.runtime.exists():
     page()
 else:
     warm_up()
-    app = st.App(Path(__file__).resolve(), routes=ROUTES)
+    app = st.App(Path(__file__).resolve(), routes=ROUTES, on_script_error=say_error)

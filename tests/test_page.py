@@ -170,7 +170,7 @@ def test_a_picture_and_words(runs: Path, photo: Image.Image, monkeypatch: pytest
     page = Page(monkeypatch, "--checkpoints", str(runs), gallery="all", picture=token, weaker="1")
     alone = [hit.id for hit in page.hits]
     assert len(alone) == 20
-    assert "Captions for your picture" in [heading.value for heading in page.test.subheader]
+    assert "Captions for your picture" in page.said
     page.type("a red car")
     assert page.address["picture"] == token
     page.test.slider(key="asked weight").set_value(0.1)
@@ -256,7 +256,11 @@ def test_what_is_kept_is_bounded_and_fresh() -> None:
     made: list[str] = []
 
     def get(key: str, stamp: int = 0) -> bytes | None:
-        return kept.get(key, stamp, "Making", lambda work: made.append(key) or bytes(10)).result()
+        def make(_: Work[bytes]) -> bytes:
+            made.append(key)
+            return bytes(10)
+
+        return kept.get(key, stamp, "Making", make).result()
 
     get("a"), get("b"), get("a")
     assert made == ["a", "b"]

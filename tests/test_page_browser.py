@@ -100,10 +100,11 @@ class Session:
         return self.browser.find_elements("css selector", selector)
 
     def wait(self, selector: str, count: int = 1) -> list[Any]:
-        return until(
-            lambda: found if len(found := self.all(selector)) >= count else None,
-            f"{selector} did not come:\n{self.text[:900]}",
-        )
+        def found() -> list[Any]:
+            elements = self.all(selector)
+            return elements if len(elements) >= count else []
+
+        return until(found, f"{selector} did not come:\n{self.text[:900]}")
 
     @property
     def text(self) -> str:
@@ -262,7 +263,7 @@ def test_a_picture_is_searched_with(served: str, browser: "Chrome", tmp_path: Pa
     Image.open(sorted(images.iterdir())[0]).save(photo)
     session.wait(".cm-picture input")[0].send_keys(str(photo))
     session.says("Captions for your picture")
-    session.wait(".cm-bars li", 8)
+    session.wait(".cm-bars li", 5)
     alone = until(lambda: session.names if session.all(".cm-score") else None)
     assert "picture=" in browser.current_url
     both = session.ask("a boat on a lake at night")

@@ -14,7 +14,7 @@ from crossmodal.page.examples import examples
 from crossmodal.page.options import SAMPLE, SHIPPED, Options
 from crossmodal.page.shared import Kept, Work, stamp
 from crossmodal.photos.gallery import FolderGallery
-from crossmodal.photos.store import DATABASE, VECTORS, index_folder
+from crossmodal.photos.store import DATABASE, index_folder
 from crossmodal.runs.folder import best_epoch, epochs_in, runs_in
 from crossmodal.runs.models import LazyRuntime, Maker
 from crossmodal.search.gallery import About, Gallery
@@ -98,7 +98,7 @@ class Opened:
 
     def _open_model(self) -> None:
         with contextlib.suppress(CrossmodalError):  # the first query says what is wrong
-            self.runtime.encode_sentences(["a photo"])
+            _ = self.runtime.name
 
     def search(self, split: str = "all") -> Search:
         """Return the search of one split of a run, or of all photos; raises CrossmodalError for an empty split."""
@@ -170,7 +170,7 @@ def _folder(photos: Path | None) -> Work[Opened] | None:
     if not photos.is_dir():
         raise CrossmodalError(f"The folder of photos {photos} is not there.")
     folder = index_folder(photos)
-    files = [folder / name for name in (DATABASE, f"{DATABASE}-wal", VECTORS)]
+    files = [folder / name for name in (DATABASE, f"{DATABASE}-wal")]
     if not files[0].is_file():
         return None
 

@@ -4,6 +4,7 @@ import contextlib
 import html
 import sys
 import threading
+import traceback
 
 import streamlit as st
 
@@ -65,6 +66,15 @@ def page() -> None:
         with learned_tab:
             _learned(choice, settings)
     _large(choice, settings, opened, found)
+
+
+def say_error(error: Exception) -> bool:
+    """Say on the page that something went wrong that nobody thought of, in place of a traceback, which the log has."""
+    traceback.print_exception(error)
+    st.error(
+        f"Something went wrong on this page ({type(error).__name__}); its log says more. Reload the page to try again."
+    )
+    return True
 
 
 def warm_up() -> None:

@@ -23,7 +23,7 @@ from crossmodal.search.search import Search
 
 QUESTION = "What should be in the photo?"
 SCORES = "The number on a photo is its cosine similarity with what you ask for, at most 1: the higher, the more alike. Compare it within one search."
-CAPTIONS = 8
+CAPTIONS = 5
 VECTORS: Known[np.ndarray] = Known(200)
 LISTS: Known[CaptionList] = Known(8)
 
@@ -68,6 +68,8 @@ def _picture(asked: Asked) -> bool:
 
 def show(opened: Opened, search: Search, asked: Asked, gallery: str, absent: str) -> Found:
     """Show what is found; before anything is asked, some photos and examples. `absent` stands where a file is missing."""
+    if asked.picture and PICTURES.get(asked.picture):
+        _captions(opened, search, asked)
     found = _found(opened, search, asked, absent)
     hits = found.hits
     chosen = grid(
@@ -82,8 +84,6 @@ def show(opened: Opened, search: Search, asked: Asked, gallery: str, absent: str
     if found.query and hits:
         st.caption(SCORES)
         _more(asked, hits)
-    if asked.picture and PICTURES.get(asked.picture):
-        _captions(opened, search, asked)
     return found
 
 
@@ -186,7 +186,7 @@ def _more(asked: Asked, hits: Sequence[Hit]) -> None:
 @st.fragment
 def _captions(opened: Opened, search: Search, asked: Asked) -> None:
     """Show the captions that fit the picture best, on an absolute scale."""
-    st.subheader("Captions for your picture")
+    st.markdown("**Captions for your picture**")
     everyday, own, mine = "Everyday scenes", "The gallery's own captions", "A text file of mine"
     choices = [everyday, *([own] if search.gallery.about.has_captions else []), mine]
     source = st.segmented_control("Match with", choices, default=everyday, key="captions of") or everyday
