@@ -23,7 +23,6 @@ from crossmodal.errors import CrossmodalError
 from crossmodal.photos import database, index, reading, store
 from crossmodal.photos.gallery import FolderGallery
 from crossmodal.photos.meta import CAMERA, SOUND
-from crossmodal.photos.opening import root_of
 from crossmodal.photos.store import DATABASE, Store
 from crossmodal.photos.update import locked
 from crossmodal.photos.walk import walk
@@ -365,7 +364,7 @@ def test_a_damaged_index_is_one_sentence(tmp_path: Path, seed: int) -> None:
         search = Search(FolderGallery(folder), ColourRuntime())
         search.photos(search.query("red"), 10)
         with Store(folder, writable=False) as opened_store:
-            assert root_of(opened_store)
+            assert opened_store.root
         run(tmp_path)
     except CrossmodalError as error:
         message = str(error)

@@ -73,13 +73,12 @@ def _index(work: Work[Changes], photos: Path, checkpoint: Path | None) -> Change
 def _prepare_model(work: Work[Changes], photos: Path, checkpoint: Path | None) -> None:
     """Prepare the model where that was not done on this machine, which takes longer than hundreds of photos."""
     from crossmodal.encoding.openvino_export import fastest_runtime
-    from crossmodal.photos.opening import maker_of
     from crossmodal.runs.opening import about_checkpoint, checkpoint_of, default_run, load_model
 
     folder = index_folder(photos)
     if (folder / DATABASE).is_file():
         with Store(folder, writable=False) as store:
-            maker = maker_of(store)
+            maker = store.maker
         if Exported.of(maker.fingerprint):
             return
         path = maker.checkpoint

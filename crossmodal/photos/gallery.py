@@ -6,7 +6,6 @@ import numpy as np
 
 from crossmodal.errors import CrossmodalError
 from crossmodal.files import shown
-from crossmodal.photos.opening import maker_of, root_of
 from crossmodal.photos.store import Store
 from crossmodal.search.cutoff import Cutoff
 from crossmodal.search.gallery import About
@@ -27,7 +26,7 @@ class FolderGallery(PhotosInMemory):
         """
         with Store(folder, writable=False) as store:
             photos, vectors, meta = list(store.photos()), store.vectors(), store.meta
-            self.maker, root = maker_of(store), root_of(store)
+            self.maker, root = store.maker, store.root
         slots = np.array([photo.slot for photo in photos], dtype=np.int64)
         if len(slots) and slots.max() >= len(vectors):
             raise CrossmodalError(f"The index in {folder} has lost vectors; make it again with --rebuild.")

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from crossmodal.errors import CrossmodalError
 from crossmodal.files import shown
-from crossmodal.photos.opening import maker_of, root_of
 from crossmodal.photos.store import DATABASE, Store, index_folder
 from crossmodal.photos.update import Changes, Watch, Work, here, locked, update
 from crossmodal.search.calibration import cutoff_of
@@ -46,7 +45,7 @@ def index_photos(
             for key, patterns in (("excluded", excluded), ("included", included)):
                 if patterns is not None and list(patterns) != store.meta[key]:
                     store.set_meta(key, list(patterns))
-            meta, maker = store.meta, maker_of(store)
+            meta, maker = store.meta, store.maker
             work = here(lambda: maker.runtime(to_stay=True)) if cluster is None else cluster(maker.model()[0])
             return update(store, photos.resolve(), meta["excluded"], work, watch, meta["included"], forget_missing)
 
@@ -72,9 +71,9 @@ def _create(folder: Path, photos: Path, checkpoint: Path | None) -> None:
 def _refuse_strangers(store: Store, photos: Path, checkpoint: Path | None) -> None:
     """Raise CrossmodalError where the index is of another folder, or another model was asked for."""
     again = f"python -m crossmodal index {shown(str(photos))} --rebuild"
-    if root_of(store).resolve() != photos.resolve():
+    if store.root.resolve() != photos.resolve():
         raise CrossmodalError(
-            f"The index in {store.folder} is of {shown(str(root_of(store)))}, not of {shown(str(photos))}; name another "
+            f"The index in {store.folder} is of {shown(str(store.root))}, not of {shown(str(photos))}; name another "
             "folder with --index."
         )
     if checkpoint is not None:

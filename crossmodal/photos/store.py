@@ -23,6 +23,7 @@ from crossmodal.files import remove_leftovers, shown, stays_below
 from crossmodal.photos.database import broken, connect, explained, make_database
 from crossmodal.photos.meta import FORMAT, SOUND_RECORD, VECTORS, VERSION, checked_meta
 from crossmodal.photos.walk import INDEX_FOLDER, is_photo
+from crossmodal.runs.models import Maker
 from crossmodal.search.record import Described, Found, Photo
 
 DATABASE, LOCK = "photos.db", "index.lock"
@@ -59,6 +60,17 @@ class Store:
         except BaseException:
             self.close()
             raise
+
+    @property
+    def root(self) -> Path:
+        """The folder of photos that the index is of; one that lies inside it travels with it."""
+        return Path(os.path.normpath(self.folder / self.meta["root"]))
+
+    @property
+    def maker(self) -> Maker:
+        """The model that made the index."""
+        again = f"python -m crossmodal index {shown(str(self.root))} --rebuild --checkpoint FILE"
+        return Maker(self.meta["fingerprint"], Path(self.meta["checkpoint"]), f"the index in {self.folder}", again)
 
     def __enter__(self) -> Self:
         return self
