@@ -211,6 +211,11 @@ def test_an_upload_that_browsers_cannot_show_comes_back_as_a_preview(client: Cli
         assert preview.startswith("data:image/jpeg;base64,") and len(preview) < 50_000
 
 
+def test_a_field_that_is_given_twice_is_refused(client: Client) -> None:
+    answer = client().post("/api/search/upload", files={"file": photo()}, data={"query": ["a dog", "a cat"]})
+    assert answer.status_code == 422
+
+
 def test_there_is_one_sentence_about_megapixels(client: Client) -> None:
     api = client(limits=replace(Limits(), upload_pixels=10_000))
     wide = io.BytesIO()

@@ -51,6 +51,9 @@ async def search_upload(
     request: Request, serving: Held, asked: Annotated[schema.Upload, File()]
 ) -> schema.PhotosAndCaptions:
     """Find photos like an uploaded one, alone or beside words, and captions that fit."""
+    names = [name for name, _ in (await request.form()).multi_items()]
+    if len(names) > len(set(names)):
+        raise HTTPException(422, "Each field of the form is given once.")
     terms = _words(request, asked.query)
     pixels, preview = await _decoded(request, serving.search, await asked.file.read())
     query = await serving.query(terms, [(await serving.pixels(pixels), asked.image_weight)])
