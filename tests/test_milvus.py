@@ -51,7 +51,7 @@ def made_up(count: int, seed: int = 0) -> Source:
         )
         for n in range(count)
     ]
-    about = About("made up", Path("/photos"), "f", Path("none.pt"), "r", DESCRIBED)
+    about = About("made up", Path("/photos"), "f" * 32, Path("none.pt"), "r", DESCRIBED)
     values: dict[str, Any] = {
         "camera": [f"Camera {n}" for n in range(3)],
         "folder": list("0123456"),
@@ -180,7 +180,7 @@ def test_another_model_is_refused(tmp_path: Path) -> None:
     milvus = Milvus(str(tmp_path / "x.db"), "g")
     source = made_up(5)
     load(milvus, source, rebuild=False)
-    stranger = replace(source, about=replace(source.about, fingerprint="other"))
+    stranger = replace(source, about=replace(source.about, fingerprint="0" * 32))
     with pytest.raises(CrossmodalError, match=r"made by another model .*--rebuild"):
         load(milvus, stranger, rebuild=False)
     assert found(milvus, source, 2)[0] == source.photos[2].path  # nothing was touched
