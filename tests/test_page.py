@@ -300,6 +300,8 @@ def test_work_that_failed_says_why_and_is_tried_again() -> None:
         return b"x"
 
     for match in ("no room", "stopped unexpectedly"):
+        while not kept.get("a", 0, "Making", work).finished:  # looking does not begin it anew
+            time.sleep(0.01)
         with pytest.raises(CrossmodalError, match=match):
             kept.get("a", 0, "Making", work).result()
     assert kept.get("a", 0, "Making", work).result() == b"x"
@@ -377,3 +379,15 @@ def test_the_stored_scenes_are_of_their_model_and_sentences(tmp_path: Path) -> N
     for fingerprint, sentences in (("other", ["a", "b"]), ("model", ["a", "c"])):
         with pytest.raises(CheckpointError, match="of another model, or of other sentences"):
             load_everyday(path, fingerprint, sentences)
+
+
+def test_one_runtime_for_all_galleries_of_a_model(tmp_path: Path) -> None:
+    from crossmodal.page.galleries import MODELS, runtime_of
+    from crossmodal.runs.models import Maker
+
+    makers = [Maker(f"{number:032x}", tmp_path / "absent.pt", "a gallery", "python") for number in range(MODELS + 1)]
+    first = runtime_of(makers[0])
+    assert runtime_of(makers[0]) is first
+    others = [runtime_of(maker) for maker in makers[1:]]
+    assert runtime_of(makers[-1]) is others[-1]
+    assert runtime_of(makers[0]) is not first  # the one that was used longest ago is let go

@@ -98,7 +98,7 @@ class Opened:
 
     def _open_model(self) -> None:
         with contextlib.suppress(CrossmodalError):  # the first query says what is wrong
-            _ = self.runtime.name
+            self.runtime.encode_sentences(["a photo"])
 
     def search(self, split: str = "all") -> Search:
         """Return the search of one split of a run, or of all photos; raises CrossmodalError for an empty split."""

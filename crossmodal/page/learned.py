@@ -61,10 +61,10 @@ def _map(opened: Opened, run: RunGallery, gallery: str) -> None:
     work: Work[Any] = MAPS.get(
         str(checkpoint), stamp(checkpoint), "Computing the map", lambda work: map_coordinates(run.embeddings)
     )
-    places = work.result(0.2) if work.finished else None
     if not work.finished:
         watch(work)
         return
+    places = work.result()
     if places is None:
         st.caption("This run has too few photos for a map.")
         return

@@ -46,6 +46,7 @@ class Work(Generic[T]):
         self.progress = Progress(title)
         self.seconds = 0.0
         self.error: CrossmodalError | None = None
+        self.told = False  # whether a session was told of the error
         self._work, self._done = work, threading.Event()
         # It ends with the server: what it had not written is done again the next time.
         threading.Thread(target=self._run, daemon=True, name=title).start()
@@ -60,6 +61,7 @@ class Work(Generic[T]):
         if not self._done.wait(wait):
             return None
         if self.error:
+            self.told = True
             raise self.error
         return self._result
 
@@ -97,10 +99,10 @@ class Kept:
         self._lock = threading.Lock()
 
     def get(self, key: Hashable, stamp: Hashable, title: str, work: Callable[[Work[T]], T]) -> Work[T]:
-        """Return the work with this key and stamp, begun where it is not there; one that failed is begun anew."""
+        """Return the work with this key and stamp, begun where it is not there; one that failed is begun anew once a session was told."""
         with self._lock:
             known = self._works.get(key)
-            if known is None or known[0] != stamp or known[1].error:
+            if known is None or known[0] != stamp or known[1].told:
                 self._works[key] = known = (stamp, Work(title, work))
             self._works.move_to_end(key)
             self._make_room()
