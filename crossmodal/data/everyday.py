@@ -1,4 +1,4 @@
-"""2,000 captions of everyday scenes, so that any uploaded photo finds sensible ones.
+"""About 2,000 captions of everyday scenes, so that any uploaded photo finds sensible ones.
 
 Each group has subjects, actions and places that go together; the captions are their combinations, drawn with a
 fixed seed.
@@ -7,7 +7,7 @@ fixed seed.
 import itertools
 import random
 
-SENTENCES = 2000
+SENTENCES = 1980
 PEOPLE = (
     "a man", "a woman", "a young man", "a young woman", "a little boy", "a little girl", "an old man",
     "an old woman", "a couple", "a family", "two children", "two friends", "a group of people", "a teenager",

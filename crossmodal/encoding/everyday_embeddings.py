@@ -1,4 +1,4 @@
-"""The embeddings of the everyday scenes beside a checkpoint, so that nobody waits for 2,000 sentences to be encoded."""
+"""The embeddings of the everyday scenes beside a checkpoint, so that nobody waits for some 2,000 sentences to be encoded."""
 
 import hashlib
 from collections.abc import Sequence

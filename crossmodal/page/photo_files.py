@@ -33,15 +33,17 @@ class Known(Generic[V]):
 
     def __init__(self, most: int, size: Callable[[V], int] = lambda value: 1) -> None:
         self._most, self._size, self._values = most, size, OrderedDict[str, V]()
-        self._lock = threading.Lock()
+        self._total, self._lock = 0, threading.Lock()
 
     def add(self, key: str, value: V) -> None:
         """Keep a value, or move it to the end."""
         with self._lock:
+            if key in self._values:
+                self._total -= self._size(self._values.pop(key))
             self._values[key] = value
-            self._values.move_to_end(key)
-            while sum(map(self._size, self._values.values())) > self._most:
-                self._values.popitem(last=False)
+            self._total += self._size(value)
+            while self._total > self._most:
+                self._total -= self._size(self._values.popitem(last=False)[1])
 
     def get(self, key: str) -> V | None:
         """Return a value, or None."""

@@ -6,7 +6,7 @@ import secrets
 from pathlib import Path
 
 from crossmodal.errors import CrossmodalError
-from crossmodal.files import cache_folder, whole_file
+from crossmodal.files import PRIVATE, cache_folder, whole_file
 
 ID_BYTES = 12
 
@@ -21,9 +21,8 @@ def secret_key() -> bytes:
     path = cache_folder() / "ids.key"
     try:
         if not path.is_file():
-            with whole_file(path) as temporary:
+            with whole_file(path, PRIVATE) as temporary:
                 temporary.write_bytes(secrets.token_bytes(32))
-            path.chmod(0o600)
         return path.read_bytes()
     except (CrossmodalError, OSError):
         return _PROCESS_KEY
