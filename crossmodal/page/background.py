@@ -3,25 +3,25 @@
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from crossmodal.data.sample import draw_sample
 from crossmodal.encoding.runtime import Exported
 from crossmodal.page.address import run_again
 from crossmodal.page.options import SAMPLE
 from crossmodal.page.shared import Progress, Work
-from crossmodal.photos.index import index_photos
 from crossmodal.photos.store import DATABASE, Store, index_folder
-from crossmodal.photos.update import Changes, Step
+
+if TYPE_CHECKING:
+    from crossmodal.photos.changes import Changes, Step
 
 EVERY = 0.7  # seconds between looks at work
 REFRESH = 3.0  # seconds between fresh results while photos are added, at the least
 
 _LOCK = threading.Lock()
 _DRAWING: list[Work[None]] = []
-_INDEXING: dict[Path, Work[Changes]] = {}
+_INDEXING: "dict[Path, Work[Changes]]" = {}
 
 
 @st.fragment(run_every=EVERY)
@@ -41,11 +41,17 @@ def drawing() -> Work[None] | None:
         return None
     with _LOCK:
         if not _DRAWING:
-            _DRAWING.append(Work("Drawing the sample", lambda work: draw_sample(SAMPLE, bars=work.bars) and None))
+            _DRAWING.append(Work("Drawing the sample", _draw))
         return _DRAWING[0]
 
 
-def indexing(photos: Path) -> Work[Changes] | None:
+def _draw(work: Work[None]) -> None:
+    from crossmodal.data.sample import draw_sample  # here, as what indexes, since most visitors need neither
+
+    draw_sample(SAMPLE, bars=work.bars)
+
+
+def indexing(photos: Path) -> "Work[Changes] | None":
     """Return the last run over a folder since the server started, at work or finished."""
     return _INDEXING.get(photos.resolve())
 
@@ -59,18 +65,20 @@ def index(photos: Path, checkpoint: Path | None) -> None:
             _INDEXING[place] = Work("Looking through the folder", lambda work: _index(work, photos, checkpoint))
 
 
-def _index(work: Work[Changes], photos: Path, checkpoint: Path | None) -> Changes:
+def _index(work: "Work[Changes]", photos: Path, checkpoint: Path | None) -> "Changes":
+    from crossmodal.photos.index import index_photos
+
     _prepare_model(work, photos, checkpoint)
     work.progress = Progress("Looking through the folder")
 
-    def watched(step: Step) -> None:
+    def watched(step: "Step") -> None:
         detail = f" so far, {step.photos_per_second:.0f} a second, {step.seconds_left:.0f} s left"
         work.progress = Progress("Indexing", step.photos, step.photos_in_all, detail)
 
     return index_photos(photos, default=checkpoint, watch=watched)
 
 
-def _prepare_model(work: Work[Changes], photos: Path, checkpoint: Path | None) -> None:
+def _prepare_model(work: "Work[Changes]", photos: Path, checkpoint: Path | None) -> None:
     """Prepare the model where that was not done on this machine, which takes longer than hundreds of photos."""
     from crossmodal.encoding.openvino_export import fastest_runtime
     from crossmodal.runs.opening import about_checkpoint, checkpoint_of, default_run, load_model

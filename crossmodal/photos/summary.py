@@ -2,11 +2,13 @@
 
 from collections import Counter
 from collections.abc import Collection
+from typing import TYPE_CHECKING
 
-from crossmodal.photos.changes import Changes
+if TYPE_CHECKING:
+    from crossmodal.photos.changes import Changes
 
 
-def summary(changes: Changes, photos: int, skipped: Collection[str]) -> str:
+def summary(changes: "Changes", photos: int, skipped: Collection[str]) -> str:
     """Return in a few lines what a run did; `photos` are in the index, `skipped` are the reasons of unusable files."""
     counts = (
         (changes.new, "new"), (changes.changed, "changed"), (changes.moved, "moved"), (changes.copies, "copies"),

@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from crossmodal.checkpoint_format import ADVICE, FORMAT, FORMAT_VERSION, check_format
-from crossmodal.data.dataset import read_dataset
 from crossmodal.data.everyday import everyday_scenes
-from crossmodal.data.sample import NOTE, draw_sample
 from crossmodal.encoding.devices import choose_device
 from crossmodal.encoding.embeddings import (
     Embeddings,
@@ -125,6 +123,8 @@ def open_embeddings(checkpoint: Path, fingerprint: str, bars: Bars = silent) -> 
 
 def sample_embeddings(model: "DualEncoder", sample: Path = SAMPLE, bars: Bars = silent) -> Embeddings:
     """Encode the drawn sample, drawing it first where it is not there."""
+    from crossmodal.data.dataset import read_dataset
+    from crossmodal.data.sample import NOTE, draw_sample
     from crossmodal.encoding.collection import encode_dataset
 
     captions, images = draw_sample(sample, bars=bars)
