@@ -16,7 +16,7 @@ from crossmodal.page.folder import index_button, index_section
 from crossmodal.page.galleries import Chosen, Opened, chosen, opening, opening_of_run, own_runs
 from crossmodal.page.large_view import large_view, opened_in
 from crossmodal.page.options import Options, options
-from crossmodal.page.results import Found, ask, show
+from crossmodal.page.results import Results, ask, show
 from crossmodal.search.filters import filters_on
 
 TABS = ("Search", "What was learned")
@@ -57,7 +57,7 @@ def page() -> None:
     if st.session_state.pop("to search", False):
         st.session_state["tab"] = TABS[0]
     search_tab, learned_tab = st.tabs(TABS, on_change="rerun", key="tab")
-    found = Found()
+    found = Results()
     with search_tab:
         opened = _search(now, choice, settings)
         if opened and search_tab.open:
@@ -124,7 +124,7 @@ def _search(now: Asked, choice: Chosen, settings: Options) -> Opened | None:
     return opened
 
 
-def _results(now: Asked, choice: Chosen, opened: Opened) -> Found:
+def _results(now: Asked, choice: Chosen, opened: Opened) -> Results:
     absent = "The file is not there"
     if opened.about.note:
         own = "To search photos of your own, choose “A folder of yours” above: that needs no training."
@@ -140,7 +140,7 @@ def _results(now: Asked, choice: Chosen, opened: Opened) -> Found:
         return show(opened, search, now, choice.name, absent)
     except CrossmodalError as error:
         st.error(str(error))
-        return Found()
+        return Results()
 
 
 def _learned(choice: Chosen, settings: Options) -> None:
@@ -160,7 +160,7 @@ def _learned(choice: Chosen, settings: Options) -> None:
         st.error(str(error))
 
 
-def _large(choice: Chosen, settings: Options, opened: Opened | None, found: Found) -> None:
+def _large(choice: Chosen, settings: Options, opened: Opened | None, found: Results) -> None:
     """Show the photo that is open, if one is, in the gallery that it is of."""
     gallery = opened_in()
     if gallery is None:

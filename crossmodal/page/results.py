@@ -29,7 +29,7 @@ LISTS: Known[CaptionList] = Known(8)
 
 
 @dataclass(frozen=True)
-class Found:
+class Results:
     """What the page shows: photos, and the query that they answer; None before anything is asked."""
 
     hits: Sequence[Hit] = ()
@@ -66,7 +66,7 @@ def _picture(asked: Asked) -> bool:
     return known
 
 
-def show(opened: Opened, search: Search, asked: Asked, gallery: str, absent: str) -> Found:
+def show(opened: Opened, search: Search, asked: Asked, gallery: str, absent: str) -> Results:
     """Show what is found; before anything is asked, some photos and examples. `absent` stands where a file is missing."""
     if asked.picture and PICTURES.get(asked.picture):
         _captions(opened, search, asked)
@@ -87,12 +87,12 @@ def show(opened: Opened, search: Search, asked: Asked, gallery: str, absent: str
     return found
 
 
-def _found(opened: Opened, search: Search, asked: Asked, absent: str) -> Found:
+def _found(opened: Opened, search: Search, asked: Asked, absent: str) -> Results:
     filters = asked.as_filters()
     if asked.nothing or (asked.picture and not (asked.words or asked.like or PICTURES.get(asked.picture))):
         hits = search.newest(asked.count, filters)
         _before_asking(opened, search, asked, hits)
-        return Found(hits)
+        return Results(hits)
     if asked.words and mostly_unknown(asked.words, vocabulary_of(opened.about)):
         st.info(HINT, icon=":material/translate:")
     query = query_of(opened, search, asked)
@@ -102,7 +102,7 @@ def _found(opened: Opened, search: Search, asked: Asked, absent: str) -> Found:
     _summary(search, asked, answer)
     for said in answer.notes:
         st.caption(said)
-    return Found(answer.hits, query)
+    return Results(answer.hits, query)
 
 
 def query_of(opened: Opened, search: Search, asked: Asked) -> Query:

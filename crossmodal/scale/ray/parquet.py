@@ -4,7 +4,7 @@ import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from crossmodal.photos.reading import Read
 from crossmodal.photos.update import Encoded
 from crossmodal.scale.milvus.rows import written
 from crossmodal.scale.ray.shards import Member, Place
+from crossmodal.search.record import FIELDS, Photo
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -93,20 +94,20 @@ class ParquetFolder:
 def _table(rows: list[tuple[Read, np.ndarray]], fingerprint: str) -> "pa.Table":
     import pyarrow as pa
 
-    reads = [(read, read.described) for read, _ in rows if read.described is not None]
+    photos = [Photo(read.found, described=read.described) for read, _ in rows if read.described is not None]
     vectors = np.stack([vector for _, vector in rows]).astype(np.float32)
+    types = {str: pa.string(), int: pa.int64(), float: pa.float64()}
     columns = {
-        "path": pa.array([written(read.found.path) for read, _ in reads]),
-        "bytes": pa.array([read.found.size for read, _ in reads], pa.int64()),
-        "digest": pa.array([known.digest.hex() for _, known in reads]),
-        "width": pa.array([known.width for _, known in reads], pa.int32()),
-        "height": pa.array([known.height for _, known in reads], pa.int32()),
-        "taken": pa.array([known.taken for _, known in reads], pa.float64()),
-        "camera": pa.array([known.camera.encode("utf-8", "replace").decode() for _, known in reads]),
-        "look": pa.array([known.look for _, known in reads], pa.int64()),
-        "vector": pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1]),
+        name: pa.array([_plain(field.of(photo)) for photo in photos], types[field.type])
+        for name, field in FIELDS.items()
     }
+    columns["digest"] = pa.array([photo.described.digest.hex() for photo in photos])
+    columns["vector"] = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1])
     return pa.table(columns).replace_schema_metadata({"fingerprint": fingerprint})
+
+
+def _plain(value: Any) -> Any:
+    return written(value) if isinstance(value, str) else value
 
 
 def _metadata(file: Path) -> dict[bytes, bytes]:
