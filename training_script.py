@@ -27,7 +27,7 @@ from crossmodal.errors import CrossmodalError, WeightsError
 from crossmodal.progress import Bars, silent, terminal
 from crossmodal.recipe import Recipe
 from crossmodal.runs.folder import best_epoch, load_state, make_room, results_of
-from crossmodal.towers.image import ImageTower
+from crossmodal.towers.image import image_from_plain
 from crossmodal.towers.text import needs_captions, text_from_plain
 from crossmodal.training.distributed import leave_processes, share_statistics, start_processes
 from crossmodal.training.setting import Interrupted, Setting
@@ -130,7 +130,7 @@ def resumed_model(options: argparse.Namespace, state: dict[str, Any]) -> DualEnc
         raise CrossmodalError(
             f"--resume goes on with the recipe of the run ({recipe.name}); leave out {option}, or start a run without --resume."
         )
-    towers = ImageTower.from_plain(state["image_tower"]), text_from_plain(state["text_tower"])
+    towers = image_from_plain(state["image_tower"]), text_from_plain(state["text_tower"])
     return DualEncoder(*towers, recipe)
 
 

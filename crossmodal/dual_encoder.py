@@ -15,8 +15,9 @@ from crossmodal.data.preprocessing import Preprocessing
 from crossmodal.encoder import Encoder
 from crossmodal.errors import CheckpointError
 from crossmodal.files import load_tensors, save_tensors
+from crossmodal.projection import projection
 from crossmodal.recipe import Recipe
-from crossmodal.towers.image import ImageTower, image_tower
+from crossmodal.towers.image import ImageTower, image_from_plain, image_tower
 from crossmodal.towers.text import TextTower, text_from_plain, text_tower
 
 FORMAT = "crossmodal-model"
@@ -34,8 +35,8 @@ class DualEncoder(Encoder):
         # Twice as fast on a CPU, and what tensor cores read.
         self.image_tower = image_tower.to(memory_format=torch.channels_last)
         self.text_tower = text_tower
-        self.image_projection = _projection(self.image_tower.features, recipe)
-        self.text_projection = _projection(self.text_tower.features, recipe)
+        self.image_projection = projection(self.image_tower.features, recipe)
+        self.text_projection = projection(self.text_tower.features, recipe)
         # The log of the inverse temperature, as in CLIP (Radford et al. 2021).
         self.logit_scale = nn.Parameter(torch.tensor(-math.log(recipe.temperature)), bool(recipe.learn_temperature))
         if recipe.loss == "sigmoid":
@@ -131,7 +132,7 @@ class DualEncoder(Encoder):
         check_format(content, path, FORMAT, FORMAT_VERSION)
         try:
             recipe = Recipe.from_plain(content["recipe"])
-            towers = ImageTower.from_plain(content["image_tower"]), text_from_plain(content["text_tower"])
+            towers = image_from_plain(content["image_tower"]), text_from_plain(content["text_tower"])
             model = DualEncoder(*towers, recipe)
             model.load_state_dict(
                 {
@@ -144,18 +145,6 @@ class DualEncoder(Encoder):
                 f"{path} does not hold a whole model ({str(error).splitlines()[0]}); {ADVICE}"
             ) from error
         return model.to(device).eval(), content
-
-
-def _projection(features: int, recipe: Recipe) -> nn.Module:
-    if recipe.projection == "linear":
-        return nn.Linear(features, recipe.joint_size)
-    return nn.Sequential(
-        nn.Linear(features, recipe.hidden_size),
-        nn.BatchNorm1d(recipe.hidden_size),
-        nn.ReLU(),
-        nn.Dropout(recipe.dropout),
-        nn.Linear(recipe.hidden_size, recipe.joint_size),
-    )
 
 
 def check_format(content: Mapping[str, Any], path: Path, kind: str, version: int) -> None:

@@ -23,6 +23,7 @@ from crossmodal.progress import silent
 from crossmodal.recipe import Recipe, Stage
 from crossmodal.runs.folder import results_of
 from crossmodal.runs.opening import open_service
+from crossmodal.towers.image import TimmTower
 from crossmodal.training.augmentation import Augmentation
 from crossmodal.training.average import WeightAverage
 from crossmodal.training.cached_photos import CachedPhotos
@@ -142,6 +143,7 @@ def test_stages_freeze_and_release(weights: Path) -> None:
     assert not any(p.requires_grad for tower in (model.image_tower, model.text_tower) for p in tower.parameters())
     freeze_towers(model, recipe, 2)
     assert all(p.requires_grad for p in model.text_tower.parameters())
+    assert isinstance(model.image_tower, TimmTower)
     assert all(p.requires_grad for p in model.image_tower.net.blocks[1:].parameters())
     assert not any(p.requires_grad for p in model.image_tower.net.conv_stem.parameters())
 

