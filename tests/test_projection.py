@@ -24,8 +24,8 @@ def test_the_residual_adds_to_the_joint_vector_in_place_of_replacing_it() -> Non
     joint = torch.randn(2, 4)
     assert not torch.equal(residual(joint), joint)
     with torch.no_grad():
-        residual.correction[-1].weight.zero_()
-        residual.correction[-1].bias.zero_()
+        for parameter in residual.correction.parameters():
+            parameter.zero_()
     assert torch.equal(residual(joint), joint)
 
 
@@ -33,7 +33,7 @@ def test_dropped_features_are_average_ones(recipe: Recipe) -> None:
     wide = replace(recipe, projection="residual", hidden_size=64, dropout=0.0)
     alike = projection(6, wide, feature_dropout=0.5)
     features = torch.randn(8, 6) + 3
-    standardise = alike[0]
+    standardise = next(alike.children())
     assert isinstance(standardise, Standardise)
     standardise.fit(features)
     mean = features.mean(0, keepdim=True)
