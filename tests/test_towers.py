@@ -100,6 +100,7 @@ def test_both_towers_read_the_larger_size() -> None:
     recipe = Recipe("x", "tf_efficientnet_lite0.in1k+tf_efficientnet_lite2.in1k", "t", (), image_weights="random")
     tower = image_tower(recipe)
     assert tower.preprocessing.size == 260
+    assert image_tower(recipe, size=256).preprocessing.size == 256
     assert tower.features == 2560
 
 

@@ -171,16 +171,17 @@ def _unknown(name: str) -> str:
     return f"The image tower {name} is not one of the models of timm, which timm.list_models() lists.{alike}"
 
 
-def image_tower(recipe: Recipe, folder: Path | None = None) -> ImageTower:
+def image_tower(recipe: Recipe, folder: Path | None = None, size: int = 0) -> ImageTower:
     """Build a recipe's tower by its timm name, with its published weights or, if it says so, random ones.
 
-    Names joined by + stand side by side and read the largest of their sizes. Raises WeightsError when
+    It reads images of `size` pixels a side, or for 0 of the size that its weights were trained at;
+    names joined by + stand side by side and read the largest of theirs. Raises WeightsError when
     weights cannot be had, CrossmodalError for an unknown name.
     """
     names = recipe.image_tower.split(JOINED)
     published = [_published(name) for name in names]
     configs = [timm.data.resolve_data_config(pretrained_cfg=weights.to_dict()) for weights in published]
-    size = max(config["input_size"][1] for config in configs)
+    size = size or max(config["input_size"][1] for config in configs)
     torch.manual_seed(recipe.seed)
     towers = []
     for name, weights, config in zip(names, published, configs, strict=True):
