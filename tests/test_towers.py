@@ -96,6 +96,35 @@ def test_frozen_stages_of_both_towers_are_kept_as_one(
     assert any(p.requires_grad for p in tower.parameters()) == (frozen_stages != -1)
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("frozen_stages", [0, 2, -1])
+def test_stages_beside_the_head_are_features_too(
+    recipe: Recipe, weights: Path, pixels: torch.Tensor, frozen_stages: int
+) -> None:
+    recipe = replace(recipe, frozen_stages=frozen_stages)
+    alone, tower = (image_tower(recipe, weights, beside=beside).eval() for beside in ((), (5, 2)))
+    assert isinstance(tower, TimmTower)
+    outputs: dict[int, torch.Tensor] = {}
+    for stage in (2, 5):
+        tower.net.blocks[stage - 1].register_forward_hook(
+            lambda _, __, output, stage=stage: outputs.update({stage: output})
+        )
+    features = tower.trunk(tower.stem(pixels))
+    expected = torch.cat([alone(pixels), *(outputs[stage].mean((2, 3)) for stage in (2, 5))], dim=1)
+    torch.testing.assert_close(features, expected, atol=1e-5, rtol=1e-5)
+    assert features.shape[1] == tower.features
+    torch.testing.assert_close(tower.pooled(tower.grid(pixels)), features, atol=1e-5, rtol=1e-5)
+    assert image_from_plain(tower.plain()).features == tower.features
+
+
+def test_stages_below_the_frozen_ones_or_above_the_last_are_refused(recipe: Recipe, weights: Path) -> None:
+    for stage in (1, 7):
+        with pytest.raises(CrossmodalError, match=rf"the stages 2 to \d above its frozen ones, not \({stage},\)"):
+            image_tower(replace(recipe, frozen_stages=2), weights, beside=(stage,))
+    with pytest.raises(CrossmodalError, match="the stages 1 to 0"):
+        image_tower(replace(recipe, frozen_stages=0, image_tower=OTHER_IMAGE, image_weights="random"), beside=(1,))
+
+
 def test_both_towers_read_the_larger_size() -> None:
     recipe = Recipe("x", "tf_efficientnet_lite0.in1k+tf_efficientnet_lite2.in1k", "t", (), image_weights="random")
     tower = image_tower(recipe)
@@ -121,7 +150,9 @@ def test_a_model_of_both_is_exported(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     twice = replace(recipe, image_tower=f"{TINY_IMAGE}+{TINY_IMAGE}")
     torch.manual_seed(0)
-    model = DualEncoder(image_tower(twice, weights), text_tower(twice, weights, layers=(0, 1, 2)), twice).eval()
+    model = DualEncoder(
+        image_tower(twice, weights, beside=(2, 5)), text_tower(twice, weights, layers=(0, 1, 2)), twice
+    ).eval()
     other, own = OpenVinoRuntime(Exported(_export(model, "both"))), TorchRuntime(model)
     photos = np.random.default_rng(0).integers(0, 256, (3, 160, 160, 3), dtype=np.uint8)
     assert (own.encode_pixels(photos) * other.encode_pixels(photos)).sum(1).min() > 0.98

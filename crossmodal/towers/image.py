@@ -1,7 +1,7 @@
 """The image tower: a timm model, the preprocessing its weights ask for, and its frozen first stages."""
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -9,14 +9,15 @@ from typing import Any
 import timm
 import timm.data
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from crossmodal.data.preprocessing import Preprocessing
-from crossmodal.errors import CrossmodalError, WeightsError
+from crossmodal.errors import CrossmodalError
 from crossmodal.recipe import Recipe
 from crossmodal.towers.pooling import GPO, mean_of_places, places
 from crossmodal.towers.side_by_side import JOINED, SideBySide
-from crossmodal.towers.weights import find_image_weights
+from crossmodal.towers.weights import find_image_weights, load_image_weights
 
 # On a CPU, what a few images leave in each layer stays in its cache: a third faster than 64 at once.
 IMAGES_AT_ONCE = 16
@@ -39,24 +40,36 @@ class TimmTower(nn.Module):
         frozen_stages: int = 0,
         pooling: str = "own",
         holds_statistics: bool = True,
+        beside: Sequence[int] = (),
     ) -> None:
-        """`pooling` is the model's own, or mean or gpo over the places of its last grid."""
+        """Build the model with random weights.
+
+        `pooling` is its own, or mean or gpo over the places of its last grid. `beside` are stages of
+        an EfficientNet, counted from 1, whose mean outputs are features too: they know of colours,
+        textures and counts what the last layer, made for ImageNet's classes, has dropped.
+        """
         super().__init__()
         self.name = name
         self.preprocessing = preprocessing
         self.frozen_stages = frozen_stages
         self.pooling = pooling
         self.holds_statistics = holds_statistics
+        self.beside = tuple(sorted(beside))
         try:
             self.net: Any = timm.create_model(name, pretrained=False, num_classes=0)
         except RuntimeError as error:
             raise CrossmodalError(_unknown(name)) from error
-        stages = len(self.net.blocks) - 1 if hasattr(self.net, "conv_stem") else 0
-        if not ALL <= frozen_stages <= stages:
-            raise CrossmodalError(f"{name} has {stages} stages that can be frozen, not {frozen_stages}.")
+        # MobileNets have blocks too, but another head.
+        stages = len(self.net.blocks) if hasattr(self.net, "conv_stem") and hasattr(self.net, "bn2") else 0
+        if not all(max(1, frozen_stages) <= stage <= stages for stage in self.beside):
+            raise CrossmodalError(
+                f"--image-stages: {name} has the stages {max(1, frozen_stages)} to {stages} above its frozen ones, not {self.beside}."
+            )
+        if not ALL <= frozen_stages <= max(0, stages - 1):
+            raise CrossmodalError(f"{name} has {max(0, stages - 1)} stages that can be frozen, not {frozen_stages}.")
         if frozen_stages == ALL and pooling == "gpo":
             raise CrossmodalError("--image-pooling gpo is learned, so the tower cannot be frozen whole.")
-        self.features: int = self.net.num_features
+        self.features: int = self.net.num_features + sum(_width(self.net.blocks[stage - 1]) for stage in self.beside)
         self.pool: Callable[[Tensor], Tensor] = GPO() if pooling == "gpo" else mean_of_places
         self.mean: Tensor
         self.std: Tensor
@@ -108,7 +121,7 @@ class TimmTower(nn.Module):
         hidden = self._scaled(pixels)
         if self.frozen_stages == ALL:
             with torch.no_grad():
-                return self.pooled(self.net.forward_features(hidden))
+                return self.pooled(self._whole_grid(hidden))
         with torch.no_grad():
             for part in self._stem_parts():
                 hidden = part(hidden)
@@ -117,17 +130,27 @@ class TimmTower(nn.Module):
     def _trunk(self, hidden: Tensor) -> Tensor:
         if self.frozen_stages == ALL:
             return hidden
-        if self.frozen_stages:
-            for stage in self.net.blocks[self.frozen_stages :]:
-                hidden = stage(hidden)
-            grid = self.net.bn2(self.net.conv_head(hidden))
-        else:
-            grid = self.net.forward_features(hidden)
-        return self.pooled(grid)
+        return self.pooled(
+            self._last_grid(hidden, self.frozen_stages) if self.frozen_stages else self._whole_grid(hidden)
+        )
 
     def grid(self, pixels: Tensor) -> Tensor:
         """uint8 [N, 3, size, size] -> what is pooled: of a convolutional tower its last grid [N, features, rows, columns]."""
-        return self.net.forward_features(self._scaled(pixels))
+        return self._whole_grid(self._scaled(pixels))
+
+    def _whole_grid(self, scaled: Tensor) -> Tensor:
+        if not self.beside:
+            return self.net.forward_features(scaled)
+        return self._last_grid(self.net.bn1(self.net.conv_stem(scaled)), 0)
+
+    def _last_grid(self, hidden: Tensor, stage: int) -> Tensor:
+        """What a stage gave -> the last grid, and the grids beside it in the same number of places."""
+        beside = [hidden] if stage in self.beside else []
+        for number, block in enumerate(self.net.blocks[stage:], stage + 1):
+            hidden = block(hidden)
+            beside += [hidden] if number in self.beside else []
+        last = self.net.bn2(self.net.conv_head(hidden))
+        return torch.cat([last, *(F.adaptive_avg_pool2d(grid, last.shape[2:]) for grid in beside)], dim=1)
 
     def _scaled(self, pixels: Tensor) -> Tensor:
         scaled = (pixels.to(self.mean.dtype) - self.mean) / self.std
@@ -135,6 +158,12 @@ class TimmTower(nn.Module):
 
     def pooled(self, grid: Tensor) -> Tensor:
         """What `grid` gave -> features [N, features]."""
+        if self.beside:
+            last, beside = grid.tensor_split([self.net.num_features], dim=1)
+            return torch.cat([self._pooled(last), beside.mean((2, 3))], dim=1)
+        return self._pooled(grid)
+
+    def _pooled(self, grid: Tensor) -> Tensor:
         if self.pooling == "own":
             return self.net.forward_head(grid)
         return self.pool(places(grid, self.net))
@@ -147,8 +176,14 @@ class TimmTower(nn.Module):
         """Return what rebuilds the tower without its weights, as plain values."""
         return {
             "name": self.name, "frozen_stages": self.frozen_stages, "pooling": self.pooling,
-            "holds_statistics": self.holds_statistics, "preprocessing": asdict(self.preprocessing),
+            "holds_statistics": self.holds_statistics, "beside": list(self.beside),
+            "preprocessing": asdict(self.preprocessing),
         }  # fmt: skip
+
+
+def _width(stage: nn.Module) -> int:
+    """Return the channels that a stage gives."""
+    return [part for part in stage.modules() if isinstance(part, nn.Conv2d)][-1].out_channels
 
 
 ImageTower = TimmTower | SideBySide
@@ -171,12 +206,12 @@ def _unknown(name: str) -> str:
     return f"The image tower {name} is not one of the models of timm, which timm.list_models() lists.{alike}"
 
 
-def image_tower(recipe: Recipe, folder: Path | None = None, size: int = 0) -> ImageTower:
+def image_tower(recipe: Recipe, folder: Path | None = None, size: int = 0, beside: Sequence[int] = ()) -> ImageTower:
     """Build a recipe's tower by its timm name, with its published weights or, if it says so, random ones.
 
     It reads images of `size` pixels a side, or for 0 of the size that its weights were trained at;
-    names joined by + stand side by side and read the largest of theirs. Raises WeightsError when
-    weights cannot be had, CrossmodalError for an unknown name.
+    names joined by + stand side by side and read the largest of theirs. `beside` is as in TimmTower.
+    Raises WeightsError when weights cannot be had, CrossmodalError for an unknown name.
     """
     names = recipe.image_tower.split(JOINED)
     published = [_published(name) for name in names]
@@ -189,10 +224,10 @@ def image_tower(recipe: Recipe, folder: Path | None = None, size: int = 0) -> Im
             size, config["mean"], config["std"], config["interpolation"], recipe.resize, config["crop_pct"]
         )
         pretrained = recipe.image_weights == "published"
-        towers.append(TimmTower(name, preprocessing, recipe.frozen_stages, recipe.image_pooling, pretrained))
+        towers.append(TimmTower(name, preprocessing, recipe.frozen_stages, recipe.image_pooling, pretrained, beside))
         if pretrained:
             # timm fills in the repository's name for ids that end in a slash.
-            _load_weights(towers[-1].net, find_image_weights(name, weights.hf_hub_id or "", folder))
+            load_image_weights(towers[-1].net, find_image_weights(name, weights.hf_hub_id or "", folder))
     return SideBySide(towers) if len(towers) > 1 else towers[0]
 
 
@@ -205,23 +240,3 @@ def _published(name: str) -> Any:
     if published is None:
         raise CrossmodalError(_unknown(name))
     return published
-
-
-def _load_weights(net: nn.Module, file: Path) -> None:
-    """Load a published state dict; by name where names agree, else by order where all shapes agree."""
-    if file.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        published = load_file(file)
-    else:
-        published = torch.load(file, map_location="cpu", weights_only=True)
-    own = net.state_dict()
-    if set(own) <= set(published):
-        net.load_state_dict({key: published[key] for key in own})
-        return
-    # Other code names the same tensors otherwise; the classifier is last, and not part of the tower.
-    theirs = [value for key, value in published.items() if "num_batches_tracked" not in key]
-    keys = [key for key in own if "num_batches_tracked" not in key]
-    if [own[key].shape for key in keys] != [value.shape for value in theirs[: len(keys)]]:
-        raise WeightsError(f"{file} does not hold the weights of {type(net).__name__}: its tensors have other shapes.")
-    net.load_state_dict(own | dict(zip(keys, theirs, strict=False)))
