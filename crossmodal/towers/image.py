@@ -45,8 +45,8 @@ class TimmTower(nn.Module):
         """Build the model with random weights.
 
         `pooling` is its own, or mean or gpo over the places of its last grid. `beside` are stages of
-        an EfficientNet, counted from 1, whose mean outputs are features too: they know of colours,
-        textures and counts what the last layer, made for ImageNet's classes, has dropped.
+        an EfficientNet, counted from 1, whose mean outputs are features too: the last layer, made for
+        ImageNet's classes, has dropped some of what they hold.
         """
         super().__init__()
         self.name = name
