@@ -174,7 +174,7 @@ def test_both_towers_read_the_larger_size() -> None:
 
 def test_a_tower_of_one_size_refuses_another(recipe: Recipe) -> None:
     vit = replace(recipe, image_tower="vit_tiny_patch16_224", image_weights="random", image_size=256)
-    with pytest.raises(CrossmodalError, match="reads images of 224 pixels alone, not of 256"):
+    with pytest.raises(CrossmodalError, match="224 pixels a side alone, not of 256; give --image-size 224"):
         image_tower(vit.with_stages(frozen_image=0))
 
 

@@ -227,8 +227,11 @@ def image_tower(recipe: Recipe, folder: Path | None = None) -> ImageTower:
     torch.manual_seed(recipe.seed)
     towers = []
     for name, weights, config in zip(names, published, configs, strict=True):
-        if weights.fixed_input_size and size != config["input_size"][1]:
-            raise CrossmodalError(f"{name} reads images of {config['input_size'][1]} pixels alone, not of {size}.")
+        trained_at = config["input_size"][1]
+        if weights.fixed_input_size and size != trained_at:
+            raise CrossmodalError(
+                f"{name} reads images of {trained_at} pixels a side alone, not of {size}; give --image-size {trained_at}."
+            )
         preprocessing = Preprocessing(
             size, config["mean"], config["std"], config["interpolation"], recipe.resize, config["crop_pct"]
         )
