@@ -26,6 +26,7 @@ from crossmodal.photos.meta import CAMERA, SOUND
 from crossmodal.photos.store import DATABASE, Store
 from crossmodal.photos.update import locked
 from crossmodal.photos.walk import walk
+from crossmodal.runs.models import Maker
 from crossmodal.search.record import LARGEST
 from crossmodal.search.search import Search
 from tests.test_photo_index import META, ColourRuntime, opened, run, save, set_meta, vectors_of, whole
@@ -439,7 +440,7 @@ def test_what_a_photo_says_of_itself_is_bounded(tmp_path: Path) -> None:
 
 def test_patterns_are_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(index, "_create", lambda folder, photos, checkpoint: Store.create(folder, META))
-    monkeypatch.setattr(index, "runtime_of", lambda store: ColourRuntime())
+    monkeypatch.setattr(Maker, "runtime", lambda maker, to_stay=False: ColourRuntime())
     for name in ("@eaDir/a.png", "private/b.png", "c.png"):
         save(tmp_path / name)
     index.index_photos(tmp_path, included=["@eaDir"], excluded=["private"])

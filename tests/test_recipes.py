@@ -2,7 +2,6 @@
 
 import json
 import math
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,7 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-from streamlit.testing.v1 import AppTest
 
 import training_script
 from crossmodal.data.captions import read_captions
@@ -31,10 +29,9 @@ from crossmodal.training.cached_photos import CachedPhotos
 from crossmodal.training.distributed import share_statistics
 from crossmodal.training.trainer import Trainer
 from model import RECIPES
+from tests.test_page import Page
 from tests.test_runs import arguments
 from tests.tiny import TINY_IMAGE, TINY_TEXT
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 def tiny(recipe: Recipe) -> Recipe:
@@ -89,12 +86,8 @@ def test_every_recipe_trains_resumes_and_is_searched(
     assert result.metrics == pytest.approx({k: recorded.get(k, value) for k, value in result.metrics.items()}, abs=0.5)
     search = open_search(Place(checkpoint=checkpoint))
     assert len(search.photos(search.query("a red car"), 5).hits) == 5
-    monkeypatch.setattr(sys, "argv", ["app.py", "--checkpoints", str(tmp_path)])
-    page = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120).run()
-    page.text_input[0].set_value("a red car").run()
-    assert not page.error
-    assert not page.exception
-    assert any("<figure" in part.value for part in page.markdown)
+    page = Page(monkeypatch, "--checkpoints", str(tmp_path), words="a red car", gallery="all")
+    assert len(page.hits) == 20
 
 
 @pytest.mark.real
