@@ -147,7 +147,7 @@ def test_stages_below_the_frozen_ones_or_above_the_last_are_refused(recipe: Reci
         ):
             image_tower(changed, weights)
     vit = replace(recipe, image_tower="vit_tiny_patch16_224", image_weights="random", image_stages="1")
-    with pytest.raises(CrossmodalError, match="--image-stages 1: vit_tiny_patch16_224 has no stages"):
+    with pytest.raises(CrossmodalError, match="--image-stages 1: .* have stages, not vit_tiny_patch16_224"):
         image_tower(vit.with_stages(frozen_image=0))
 
 

@@ -62,11 +62,15 @@ class TimmTower(Freezable):
         except RuntimeError as error:
             raise CrossmodalError(_unknown(name)) from error
         stages = _stages(self.net)[1]
-        first = max(1, frozen_stages)
+        first, given = max(1, frozen_stages), ",".join(map(str, self.beside))
+        if self.beside and not stages:
+            raise CrossmodalError(
+                f"--image-stages {given}: only EfficientNet, ConvNeXt and ResNet have stages, not {name}; leave it out."
+            )
         if not all(first <= stage <= len(stages) for stage in self.beside):
-            given = ",".join(map(str, self.beside))
-            there = f"the stages {first} to {len(stages)} above its frozen ones" if stages else "no stages"
-            raise CrossmodalError(f"--image-stages {given}: {name} has {there}.")
+            raise CrossmodalError(
+                f"--image-stages {given}: {name} has the stages {first} to {len(stages)} above its frozen ones."
+            )
         self.features: int = self.net.num_features + sum(_width(stages[stage - 1]) for stage in self.beside)
         self.pool: Callable[[Tensor], Tensor] = GPO() if pooling == "gpo" else mean_of_places
         self.mean: Tensor
