@@ -30,7 +30,7 @@ from crossmodal.files import write_text
 from crossmodal.progress import Bars, print_anywhere, silent, terminal
 from crossmodal.recipe import WHOLE, Recipe
 from crossmodal.runs.folder import best_epoch, load_state, make_room, remove_leftovers, results_of
-from crossmodal.towers.image import ImageTower
+from crossmodal.towers.image import image_from_plain
 from crossmodal.towers.text import needs_captions, text_from_plain
 from crossmodal.training.distributed import (
     first_process_first,
@@ -151,7 +151,7 @@ def resumed_model(options: argparse.Namespace, state: dict[str, Any]) -> DualEnc
         raise CrossmodalError(
             f"--resume continues the run's own recipe ({recipe.name}); leave out {option}, or start a run without --resume."
         )
-    towers = ImageTower.from_plain(state["image_tower"]), text_from_plain(state["text_tower"])
+    towers = image_from_plain(state["image_tower"]), text_from_plain(state["text_tower"])
     return DualEncoder(*towers, recipe)
 
 

@@ -16,8 +16,9 @@ from crossmodal.data.preprocessing import Preprocessing
 from crossmodal.encoder import Encoder
 from crossmodal.errors import CheckpointError
 from crossmodal.files import checked_fingerprint, load_tensors, save_tensors
+from crossmodal.projection import projection
 from crossmodal.recipe import Recipe
-from crossmodal.towers.image import ImageTower, image_tower
+from crossmodal.towers.image import ImageTower, image_from_plain, image_tower
 from crossmodal.towers.text import TextTower, text_from_plain, text_tower
 
 FIRST_LOGIT_BIAS = -10.0  # most questions of the sigmoid loss are answered no (SigLIP, Zhai et al. 2023)
@@ -32,8 +33,8 @@ class DualEncoder(Encoder):
         # Twice as fast on a CPU, and what tensor cores read.
         self.image_tower = image_tower.to(memory_format=torch.channels_last)
         self.text_tower = text_tower
-        self.image_projection = _projection(self.image_tower.features, recipe)
-        self.text_projection = _projection(self.text_tower.features, recipe)
+        self.image_projection = projection(self.image_tower.features, recipe, recipe.image_dropout)
+        self.text_projection = projection(self.text_tower.features, recipe, recipe.text_dropout)
         # The log of the inverse temperature, as in CLIP (Radford et al. 2021).
         self.logit_scale = nn.Parameter(torch.tensor(-math.log(recipe.temperature)), bool(recipe.learn_temperature))
         if recipe.loss == "sigmoid":
@@ -85,15 +86,11 @@ class DualEncoder(Encoder):
 
     def project_image(self, features: Tensor) -> Tensor:
         """Image features [N, F] -> unit vectors [N, joint_size]."""
-        return F.normalize(self.image_projection(self._dropped(features)).float(), dim=-1)
+        return F.normalize(self.image_projection(features).float(), dim=-1)
 
     def project_text(self, features: Tensor) -> Tensor:
         """Text features [N, G] -> unit vectors [N, joint_size]."""
-        return F.normalize(self.text_projection(self._dropped(features)).float(), dim=-1)
-
-    def _dropped(self, features: Tensor) -> Tensor:
-        """Features with the dropout of a linear projection; an mlp has its own."""
-        return F.dropout(features, self.recipe.dropout, self.training and self.recipe.projection == "linear")
+        return F.normalize(self.text_projection(features).float(), dim=-1)
 
     def encode_text(self, sentences: Sequence[str]) -> Tensor:
         """Return unit vectors [len(sentences), joint_size]."""
@@ -141,7 +138,7 @@ class DualEncoder(Encoder):
         checked_fingerprint(content.get("fingerprint"), str(path))
         try:
             recipe = Recipe.from_plain(content["recipe"])
-            towers = ImageTower.from_plain(content["image_tower"]), text_from_plain(content["text_tower"])
+            towers = image_from_plain(content["image_tower"]), text_from_plain(content["text_tower"])
             model = DualEncoder(*towers, recipe)
             model.load_state_dict(
                 {
@@ -153,18 +150,6 @@ class DualEncoder(Encoder):
             reason = f"{error} is missing" if isinstance(error, KeyError) else "its weights and its towers do not fit"
             raise CheckpointError(f"{path} does not hold a whole model ({reason}); {ADVICE}") from error
         return model.to(device).eval(), content
-
-
-def _projection(features: int, recipe: Recipe) -> nn.Module:
-    if recipe.projection == "linear":
-        return nn.Linear(features, recipe.joint_size)
-    return nn.Sequential(
-        nn.Linear(features, recipe.hidden_size),
-        nn.BatchNorm1d(recipe.hidden_size),
-        nn.ReLU(),
-        nn.Dropout(recipe.dropout),
-        nn.Linear(recipe.hidden_size, recipe.joint_size),
-    )
 
 
 def _fingerprint(weights: Mapping[str, Tensor], towers: Mapping[str, Any]) -> str:

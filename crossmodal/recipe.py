@@ -41,7 +41,9 @@ class Recipe:
     """One system: its towers and how they are trained. Plain values only, so that it travels."""
 
     name: str
-    image_tower: str = field(metadata={"help": "image tower: any model of timm with pooled features"})
+    image_tower: str = field(
+        metadata={"help": "image tower: any model of timm with pooled features, or some of them side by side, A+B"}
+    )
     text_tower: str = field(
         metadata={
             "help": "text tower: an encoder of sentence-transformers or Hugging Face, scratch:bilstm or scratch:transformer"
@@ -52,13 +54,26 @@ class Recipe:
     joint_size: int = _knob(1024, "dimensions of the joint space", least=1)
     image_weights: str = _choice("weights that the image tower starts with", "published", "random")
     text_weights: str = _choice("weights that the text tower starts with", "published", "random")
+    image_size: int = _knob(
+        0, "side in pixels of the images that the image tower reads; 0 is what its weights were trained at", most=1024
+    )
+    image_stages: str = _knob(
+        "",
+        "stages of an EfficientNet, ConvNeXt or ResNet, counted from 1, whose mean outputs are features beside the "
+        "last, for example 5,7",
+    )
+    text_layers: str = _knob(
+        "",
+        "layers of a pretrained text tower that are pooled side by side, for example 0,3,6; 0 is the word embeddings, "
+        "and none given is the last layer",
+    )
     image_pooling: str = _choice("how the image tower's grid becomes one vector", "own", "mean", "gpo")
     text_pooling: str = _choice("how a pretrained text tower's tokens become one vector", "mean", "cls", "pooler")
-    projection: str = _choice("projection from a tower to the joint space", "linear", "mlp")
-    hidden_size: int = _knob(512, "hidden size of an mlp projection", least=1)
-    dropout: float = _knob(
-        0.0, "dropout of what a linear projection reads, or of an mlp projection's hidden layer", most=0.95
-    )
+    projection: str = _choice("projection from a tower to the joint space", "linear", "mlp", "residual")
+    hidden_size: int = _knob(512, "hidden size of an mlp or residual projection", least=1)
+    dropout: float = _knob(0.0, "dropout of the hidden layer of an mlp or residual projection", most=0.95)
+    image_dropout: float = _knob(0.0, "dropout of the image features that a projection reads", most=0.95)
+    text_dropout: float = _knob(0.0, "dropout of the text features that a projection reads", most=0.95)
     loss: str = _choice("loss", "clip", "infonce", "nt-xent", "triplet", "triplet-hard", "sigmoid")
     temperature: float = _knob(0.07, "initial temperature, by which similarities are divided", least=0.01)
     learn_temperature: int = _knob(1, "learn the temperature; 0 keeps it fixed")
@@ -75,6 +90,11 @@ class Recipe:
     )
     head_start_epochs: int = _knob(
         0, "epochs of training the projections alone, on cached features, before the first epoch"
+    )
+    mixup: float = _knob(
+        0.0,
+        "in the head start, mixes pairs of images and of their captions by one share from Beta(mixup, mixup); 0 is none",
+        most=100,
     )
     image_lr_scale: float = _knob(1.0, "factor of the learning rate for the image tower")
     text_lr_scale: float = _knob(1.0, "factor of the learning rate for the text tower")
@@ -126,6 +146,19 @@ class Recipe:
         """Whether a BatchNorm takes its statistics from the batches."""
         return self.projection == "mlp" or self.image_weights == "random"
 
+    def numbers(self, name: str) -> tuple[int, ...]:
+        """Return the numbers of image_stages or text_layers; raises CrossmodalError where there is anything else."""
+        given = getattr(self, name)
+        try:
+            numbers = tuple(sorted({int(number) for number in given.split(",")})) if given else ()
+        except ValueError:
+            numbers = (-1,)
+        if numbers and numbers[0] < 0:
+            raise CrossmodalError(
+                f"--{name.replace('_', '-')} {given} cannot be read; give numbers with commas between them, for example 2,4."
+            )
+        return numbers
+
     def stage(self, epoch: int) -> Stage:
         """Return the stage of an epoch, the first being 1."""
         for stage in self.stages:
@@ -173,10 +206,8 @@ class Recipe:
         self._check_learning_rates()
         self._check_frozen()
         self._check_soft_targets()
-        if self.head_start_epochs and self.projection != "linear":
-            raise CrossmodalError(
-                "--head-start-epochs trains linear projections; set it to 0 or --projection to linear."
-            )
+        self._check_features()
+        self._check_projection()
         if self.chunk_size and self.learns_statistics:
             raise CrossmodalError(
                 "--chunk-size cannot be used where BatchNorm learns from the batch (an mlp projection, a random image "
@@ -203,6 +234,36 @@ class Recipe:
                 )
         if self.image_pooling == "gpo" and self.always_frozen("image") == WHOLE:
             raise CrossmodalError("--image-pooling gpo is learned, so the image tower cannot be frozen as a whole.")
+
+    def _check_features(self) -> None:
+        self.numbers("image_stages")
+        if 0 < self.image_size < 32:
+            raise CrossmodalError(f"--image-size {self.image_size} is too small; give 32 or more, or 0.")
+        if self.numbers("text_layers") and self.text_tower.startswith("scratch:"):
+            raise CrossmodalError(
+                f"--text-layers are those of a pretrained text tower, which {self.text_tower} is not; leave them out."
+            )
+
+    def _check_projection(self) -> None:
+        if self.projection == "linear" and self.dropout:
+            raise CrossmodalError(
+                "--dropout is that of a hidden layer, which a linear projection does not have; set it to 0, and "
+                "--image-dropout and --text-dropout to what is dropped of the features."
+            )
+        if self.projection == "mlp" and self.head_start_epochs:
+            raise CrossmodalError(
+                "--head-start-epochs trains linear and residual projections; set it to 0 or --projection to one of them."
+            )
+        if self.projection == "residual" and not self.head_start_epochs:
+            raise CrossmodalError(
+                "--projection residual takes its statistics of the features in the head start; set --head-start-epochs "
+                "to 1 or more."
+            )
+        if self.mixup and (not self.head_start_epochs or self.soft_targets != "none"):
+            raise CrossmodalError(
+                "--mixup mixes pairs in the head start, without soft targets; set --head-start-epochs to 1 or more and "
+                "--soft-targets to none."
+            )
 
     def _check_soft_targets(self) -> None:
         if self.soft_targets != "none" and self.loss != "clip":

@@ -9,7 +9,7 @@ from PIL import Image
 from crossmodal.dual_encoder import FORMAT_VERSION, MAX_LOGIT_SCALE, DualEncoder
 from crossmodal.errors import CheckpointError, CrossmodalError, WeightsError
 from crossmodal.recipe import Recipe, Stage
-from crossmodal.towers.image import ImageTower, Preprocessing
+from crossmodal.towers.image import Preprocessing, TimmTower
 from crossmodal.towers.weights import find_text_weights
 from model import DEFAULT, RECIPES, WITHOUT_DOWNLOAD
 from tests.tiny import TINY_IMAGE
@@ -28,7 +28,7 @@ def test_embeddings_are_unit_vectors_in_the_order_given(model: DualEncoder, phot
 
 
 def test_the_tower_scales_pixels_by_its_own_mean_and_std() -> None:
-    tower = ImageTower(TINY_IMAGE, Preprocessing(4, (0.5, 0.25, 0.0), (0.5, 0.25, 1.0), "bicubic", "squash", 1.0))
+    tower = TimmTower(TINY_IMAGE, Preprocessing(4, (0.5, 0.25, 0.0), (0.5, 0.25, 1.0), "bicubic", "squash", 1.0))
     scaled = tower.stem(torch.full((1, 3, 4, 4), 255, dtype=torch.uint8))
     torch.testing.assert_close(scaled[0, :, 0, 0], torch.tensor([1.0, 3.0, 1.0]))
 
@@ -47,6 +47,7 @@ def test_frozen_stages_split_the_tower_and_change_nothing(weights: Path, recipe:
     pixels = torch.randint(0, 256, (2, 3, 160, 160), dtype=torch.uint8)
     whole = DualEncoder.from_recipe(recipe, weights).eval().image_tower
     split = DualEncoder.from_recipe(recipe.with_stages(frozen_image=2), weights).eval().image_tower
+    assert isinstance(split, TimmTower)
     with torch.no_grad():
         torch.testing.assert_close(split.trunk(split.stem(pixels)), whole(pixels))
     assert not any(p.requires_grad for p in split.net.blocks[:2].parameters())

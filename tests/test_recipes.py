@@ -22,7 +22,7 @@ from crossmodal.galleries import Place, open_search
 from crossmodal.progress import silent
 from crossmodal.recipe import WHOLE, Recipe, Stage
 from crossmodal.runs.folder import results_of
-from crossmodal.towers.image import image_tower
+from crossmodal.towers.image import TimmTower, image_tower
 from crossmodal.towers.text import PretrainedTextTower
 from crossmodal.training.augmentation import Augmentation
 from crossmodal.training.cached_photos import CachedPhotos
@@ -133,6 +133,7 @@ def test_a_stage_freezes_the_first_parts_of_a_tower_or_all_of_it(weights: Path) 
     )
     model = DualEncoder.from_recipe(recipe, weights)
     image, text = model.image_tower, model.text_tower
+    assert isinstance(image, TimmTower)
     assert isinstance(text, PretrainedTextTower)
     for tower in (image, text):
         tower.freeze(WHOLE)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from crossmodal.progress import silent
 from crossmodal.recipe import WHOLE, Recipe, Stage
 from crossmodal.training.augmentation import Augmentation
 from crossmodal.training.batches import plan_epoch
-from crossmodal.training.head_start import train_projections
+from crossmodal.training.head_start import mixed, train_projections
 from crossmodal.training.optimizer import learning_rate, make_optimizer
 from crossmodal.training.stem_photos import CachedStemPhotos, StemPhotos
 from crossmodal.training.step import StepPlan, compute_gradient
@@ -96,19 +97,52 @@ def without_dropout(model: DualEncoder) -> None:
             module.p = 0.0
 
 
-@pytest.mark.parametrize("loss", ["clip", "triplet", "sigmoid"])
-def test_the_head_start_learns_and_reads_features_as_they_are(loss: str, weights: Path, recipe: Recipe) -> None:
-    model = DualEncoder.from_recipe(replace(recipe, loss=loss, head_start_epochs=60), weights).eval()
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"loss": "clip"}, {"loss": "triplet"}, {"loss": "sigmoid"}, {"mixup": 1.0},
+        {"projection": "residual", "image_dropout": 0.2, "text_dropout": 0.2},
+    ],
+)  # fmt: skip
+def test_the_head_start_learns_and_reads_features_as_they_are(
+    changed: dict[str, Any], weights: Path, recipe: Recipe
+) -> None:
+    model = DualEncoder.from_recipe(replace(recipe, **changed, head_start_epochs=60), weights).eval()
     dataset = made_up(40)
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(40, model.image_tower.features, generator=generator) * 3 + 5
     texts = torch.randn(40, model.text_tower.features, generator=generator).repeat_interleave(5, 0)
     train_projections(model, dataset, images, texts, None, silent)
+    model.eval()
     with torch.no_grad():
         projected = (
             model.project_image(images) @ torch.nn.functional.normalize(model.text_projection(texts[::5]), dim=1).T
         )
     assert (projected.argmax(1) == torch.arange(40)).float().mean() > 0.9
+
+
+def test_mixup_mixes_an_image_and_its_caption_by_the_same_share() -> None:
+    torch.manual_seed(0)
+    pairs = torch.randn(6, 4)
+    images, texts = mixed(pairs, 2 * pairs, 1.0)
+    torch.testing.assert_close(texts, 2 * images)
+    assert not torch.allclose(images, pairs)
+    # The identity as features shows the shares: two a row, which add up to 1.
+    shares, _ = mixed(torch.eye(6), torch.eye(6), 1.0)
+    torch.testing.assert_close(shares.sum(1), torch.ones(6))
+    assert ((shares > 0).sum(1) <= 2).all()
+
+
+def test_features_are_dropped_in_the_head_start(weights: Path, recipe: Recipe) -> None:
+    dataset = made_up(10)
+    weight = {}
+    for share in (0.0, 0.5):
+        model = DualEncoder.from_recipe(replace(recipe, image_dropout=share, head_start_epochs=1), weights).eval()
+        images = torch.randn(10, model.image_tower.features, generator=torch.Generator().manual_seed(0))
+        texts = torch.randn(50, model.text_tower.features, generator=torch.Generator().manual_seed(1))
+        train_projections(model, dataset, images, texts, None, silent)
+        weight[share] = model.image_projection.state_dict()["weight"]
+    assert not torch.equal(weight[0.0], weight[0.5])
 
 
 def test_cached_stages_equal_computed_ones(

@@ -16,6 +16,7 @@ GROUND = {
     "progress",
     "batched",
     "recipe",
+    "projection",
     "encoder",
     "dual_encoder",
     "terminal",

@@ -1,7 +1,7 @@
 """The image tower: a timm model, the preprocessing its weights ask for, and its frozen first stages."""
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
@@ -9,27 +9,30 @@ from typing import Any, Self
 import timm
 import timm.data
 import torch
+import torch.nn.functional as F
 from timm.models import ConvNeXt, EfficientNet, ResNet
 from torch import Tensor, nn
 
 from crossmodal.data.preprocessing import Preprocessing
-from crossmodal.errors import CrossmodalError, WeightsError
+from crossmodal.errors import CrossmodalError
 from crossmodal.recipe import WHOLE, Recipe
 from crossmodal.towers.freezing import Freezable, counted
 from crossmodal.towers.pooling import GPO, mean_of_places, places
-from crossmodal.towers.weights import find_image_weights
+from crossmodal.towers.side_by_side import JOINED, SideBySide
+from crossmodal.towers.weights import find_image_weights, load_image_weights
 
 # On a CPU, what a few images leave in each layer stays in its cache: a third faster than 64 at once.
 IMAGES_AT_ONCE = 16
 
 
-class ImageTower(Freezable):
+class TimmTower(Freezable):
     """A timm model that gives one feature vector an image.
 
     `stem` is the first part, frozen in the whole run, and `trunk` the rest; without frozen stages the
-    stem only scales the pixels. More can be frozen for a time. The BatchNorm statistics that pretrained weights came with are held: a batch of a
-    small set would only blur them, and held statistics keep gradient caching and several processes
-    exact. A tower that starts at random has none worth holding, and learns them.
+    stem only scales the pixels. More can be frozen for a time. The BatchNorm statistics that pretrained
+    weights came with are held: a batch of a small set would only blur them, and held statistics keep
+    gradient caching and several processes exact. A tower that starts at random has none worth holding,
+    and learns them.
     """
 
     def __init__(
@@ -39,19 +42,36 @@ class ImageTower(Freezable):
         frozen_stages: int = 0,
         pooling: str = "own",
         holds_statistics: bool = True,
+        beside: Sequence[int] = (),
     ) -> None:
-        """`frozen_stages` are in the stem; `pooling` is the model's own, or mean or gpo over its last grid."""
+        """Build the model with random weights.
+
+        `frozen_stages` are in the stem; `pooling` is the model's own, or mean or gpo over its last grid.
+        `beside` are stages, counted from 1, whose mean outputs are features too: the last layer, made
+        for ImageNet's classes, has dropped some of what they hold.
+        """
         super().__init__()
         self.name = name
         self.preprocessing = preprocessing
         self.frozen_stages = frozen_stages
         self.pooling = pooling
         self.holds_statistics = holds_statistics
+        self.beside = tuple(sorted(beside))
         try:
             self.net: Any = timm.create_model(name, pretrained=False, num_classes=0)
         except RuntimeError as error:
             raise CrossmodalError(_unknown(name)) from error
-        self.features: int = self.net.num_features
+        stages = _stages(self.net)[1]
+        first, given = max(1, frozen_stages), ",".join(map(str, self.beside))
+        if self.beside and not stages:
+            raise CrossmodalError(
+                f"--image-stages {given}: only EfficientNet, ConvNeXt and ResNet have stages, not {name}; leave it out."
+            )
+        if not all(first <= stage <= len(stages) for stage in self.beside):
+            raise CrossmodalError(
+                f"--image-stages {given}: {name} has the stages {first} to {len(stages)} above its frozen ones."
+            )
+        self.features: int = self.net.num_features + sum(_width(stages[stage - 1]) for stage in self.beside)
         self.pool: Callable[[Tensor], Tensor] = GPO() if pooling == "gpo" else mean_of_places
         self.mean: Tensor
         self.std: Tensor
@@ -96,7 +116,7 @@ class ImageTower(Freezable):
         hidden = self._scaled(pixels)
         with torch.no_grad():
             if self.frozen_stages == WHOLE:
-                return self.pooled(self.net.forward_features(hidden))
+                return self.pooled(self._whole_grid(hidden))
             for part in self.first_parts(self.frozen_stages):
                 hidden = part(hidden)
         return hidden
@@ -105,15 +125,31 @@ class ImageTower(Freezable):
         if self.frozen_stages == WHOLE:
             return hidden
         if not self.frozen_stages:
-            return self.pooled(self.net.forward_features(hidden))
-        _, stages, after = _stages(self.net)
-        for part in (*stages[self.frozen_stages :], *after):
-            hidden = part(hidden)
-        return self.pooled(hidden)
+            return self.pooled(self._whole_grid(hidden))
+        return self.pooled(self._last_grid(hidden, self.frozen_stages))
 
     def grid(self, pixels: Tensor) -> Tensor:
         """uint8 [N, 3, size, size] -> what is pooled: of a convolutional tower its last grid [N, features, rows, columns]."""
-        return self.net.forward_features(self._scaled(pixels))
+        return self._whole_grid(self._scaled(pixels))
+
+    def _whole_grid(self, scaled: Tensor) -> Tensor:
+        if not self.beside:
+            return self.net.forward_features(scaled)
+        for part in _stages(self.net)[0]:
+            scaled = part(scaled)
+        return self._last_grid(scaled, 0)
+
+    def _last_grid(self, hidden: Tensor, done: int) -> Tensor:
+        """What the first `done` stages gave -> the last grid, and the grids beside it in the same number of places."""
+        _, stages, after = _stages(self.net)
+        beside = [hidden] if done in self.beside else []
+        for number, stage in enumerate(stages[done:], done + 1):
+            hidden = stage(hidden)
+            beside += [hidden] if number in self.beside else []
+        for part in after:
+            hidden = part(hidden)
+        rows, columns = hidden.shape[2:]
+        return torch.cat([hidden, *(F.adaptive_avg_pool2d(grid, (rows, columns)) for grid in beside)], dim=1)
 
     def _scaled(self, pixels: Tensor) -> Tensor:
         scaled = (pixels.to(self.mean.dtype) - self.mean) / self.std
@@ -121,6 +157,12 @@ class ImageTower(Freezable):
 
     def pooled(self, grid: Tensor) -> Tensor:
         """What `grid` gave -> features [N, features]."""
+        if self.beside:
+            last, beside = grid.tensor_split([self.net.num_features], dim=1)
+            return torch.cat([self._pooled(last), beside.mean((2, 3))], dim=1)
+        return self._pooled(grid)
+
+    def _pooled(self, grid: Tensor) -> Tensor:
         if self.pooling == "own":
             return self.net.forward_head(grid)
         return self.pool(places(grid, self.net))
@@ -133,13 +175,28 @@ class ImageTower(Freezable):
         """Return what rebuilds the tower without its weights, as plain values."""
         return {
             "name": self.name, "frozen_stages": self.frozen_stages, "pooling": self.pooling,
-            "holds_statistics": self.holds_statistics, "preprocessing": asdict(self.preprocessing),
+            "holds_statistics": self.holds_statistics, "beside": list(self.beside),
+            "preprocessing": asdict(self.preprocessing),
         }  # fmt: skip
 
-    @staticmethod
-    def from_plain(values: Mapping[str, Any]) -> "ImageTower":
-        """Rebuild a tower from `plain`, with random weights."""
-        return ImageTower(**{**values, "preprocessing": Preprocessing.from_plain(values["preprocessing"])})
+
+def _width(stage: nn.Module) -> int:
+    """Return the channels that a stage gives."""
+    return [part for part in stage.modules() if isinstance(part, nn.Conv2d)][-1].out_channels
+
+
+ImageTower = TimmTower | SideBySide
+
+
+def image_from_plain(values: Mapping[str, Any]) -> ImageTower:
+    """Rebuild a tower from its `plain`, with random weights."""
+    if "towers" in values:
+        return SideBySide([_timm_from_plain(tower) for tower in values["towers"]])
+    return _timm_from_plain(values)
+
+
+def _timm_from_plain(values: Mapping[str, Any]) -> TimmTower:
+    return TimmTower(**{**values, "preprocessing": Preprocessing.from_plain(values["preprocessing"])})
 
 
 def _stages(net: Any) -> tuple[list[nn.Module], list[nn.Module], list[nn.Module]]:
@@ -162,46 +219,45 @@ def _unknown(name: str) -> str:
 def image_tower(recipe: Recipe, folder: Path | None = None) -> ImageTower:
     """Build a recipe's tower by its timm name, with its published weights or, if it says so, random ones.
 
-    Raises WeightsError when they cannot be had, CrossmodalError for an unknown name.
+    Names joined by + stand side by side and, unless the recipe says a size, read the largest that one
+    of them was trained at. Raises WeightsError when weights cannot be had, CrossmodalError for an
+    unknown name.
     """
-    name, pretrained = recipe.image_tower, recipe.image_weights == "published"
+    names = recipe.image_tower.split(JOINED)
+    published = [_published(name) for name in names]
+    configs = [timm.data.resolve_data_config(pretrained_cfg=weights.to_dict()) for weights in published]
+    size = recipe.image_size or max(config["input_size"][1] for config in configs)
+    pretrained = recipe.image_weights == "published"
+    torch.manual_seed(recipe.seed)
+    towers = []
+    for name, weights, config in zip(names, published, configs, strict=True):
+        trained_at = config["input_size"][1]
+        if weights.fixed_input_size and size != trained_at:
+            raise CrossmodalError(
+                f"{name} reads images of {trained_at} pixels a side alone, not of {size}; give --image-size {trained_at}."
+            )
+        preprocessing = Preprocessing(
+            size, config["mean"], config["std"], config["interpolation"], recipe.resize, config["crop_pct"]
+        )
+        tower = TimmTower(
+            name, preprocessing, recipe.always_frozen("image"), recipe.image_pooling, pretrained,
+            recipe.numbers("image_stages"),
+        )  # fmt: skip
+        for stage in recipe.stages:
+            tower.first_parts(stage.frozen_image)  # refuses more than there are
+        if pretrained:
+            # timm fills in the repository's name for ids that end in a slash.
+            load_image_weights(tower.net, find_image_weights(name, weights.hf_hub_id or "", folder))
+        towers.append(tower)
+    return SideBySide(towers) if len(towers) > 1 else towers[0]
+
+
+def _published(name: str) -> Any:
+    """Return what timm says of a model's published weights."""
     try:
         published = timm.get_pretrained_cfg(name)
     except RuntimeError:
         published = None
     if published is None:
         raise CrossmodalError(_unknown(name))
-    config = timm.data.resolve_data_config(pretrained_cfg=published.to_dict())
-    preprocessing = Preprocessing(
-        config["input_size"][1], config["mean"], config["std"], config["interpolation"], recipe.resize,
-        config["crop_pct"],
-    )  # fmt: skip
-    torch.manual_seed(recipe.seed)
-    tower = ImageTower(name, preprocessing, recipe.always_frozen("image"), recipe.image_pooling, pretrained)
-    for stage in recipe.stages:
-        tower.first_parts(stage.frozen_image)  # refuses more than there are
-    if pretrained:
-        file = find_image_weights(name, published.hf_hub_id or "", folder)
-        # timm fills in the repository's name for ids that end in a slash.
-        _load_weights(tower.net, file)
-    return tower
-
-
-def _load_weights(net: nn.Module, file: Path) -> None:
-    """Load a published state dict; by name where names agree, else by order where all shapes agree."""
-    if file.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        published = load_file(file)
-    else:
-        published = torch.load(file, map_location="cpu", weights_only=True)
-    own = net.state_dict()
-    if set(own) <= set(published):
-        net.load_state_dict({key: published[key] for key in own})
-        return
-    # Other code gives the same tensors other names; the classifier is last, and not part of the tower.
-    theirs = [value for key, value in published.items() if "num_batches_tracked" not in key]
-    keys = [key for key in own if "num_batches_tracked" not in key]
-    if [own[key].shape for key in keys] != [value.shape for value in theirs[: len(keys)]]:
-        raise WeightsError(f"{file} does not hold the weights of {type(net).__name__}: its tensors have other shapes.")
-    net.load_state_dict(own | dict(zip(keys, theirs, strict=False)))
+    return published

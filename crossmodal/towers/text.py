@@ -31,8 +31,16 @@ SENTENCES_AT_ONCE = 64
 class PretrainedTextTower(Freezable):
     """A Hugging Face encoder; sentences in, one feature vector each out."""
 
-    def __init__(self, config: Mapping[str, Any], tokenizer: str, pooling: str = "mean") -> None:
-        """`pooling` is the mean of the tokens, the first token (cls), or the encoder's pooler over it."""
+    def __init__(
+        self, config: Mapping[str, Any], tokenizer: str, pooling: str = "mean", layers: Sequence[int] = ()
+    ) -> None:
+        """Build the encoder with random weights.
+
+        `pooling` is the mean of the tokens, the first token (cls), or the encoder's pooler over it.
+        `layers` are those that are pooled, their vectors side by side; 0 is the word embeddings, and
+        none is the last alone. Lower layers still know the words, which the last has merged into one
+        meaning.
+        """
         super().__init__()
         # transformers takes seconds to import, which a user of the image tower alone need not pay.
         from transformers import AutoConfig, AutoModel
@@ -40,13 +48,19 @@ class PretrainedTextTower(Freezable):
         self.config = dict(config)
         options = {key: value for key, value in self.config.items() if key != "model_type"}
         self.net: Any = AutoModel.from_config(AutoConfig.for_model(self.config["model_type"], **options))
-        self.pooling = pooling
+        self.pooling, self.layers = pooling, tuple(layers)
         self.remembered: dict[str, Tensor] = {}  # what a tower that is never trained gave before
         if pooling == "pooler" and getattr(self.net, "pooler", None) is None:
             raise CrossmodalError(f"A {self.config['model_type']} encoder has no pooler; pool by mean or cls.")
         if pooling != "pooler" and getattr(self.net, "pooler", None) is not None:
             self.net.pooler = None  # its output is not used
-        self.features: int = self.net.config.hidden_size
+        depth = self.net.config.num_hidden_layers
+        if not all(0 <= layer <= depth for layer in self.layers):
+            given = ",".join(map(str, self.layers))
+            raise CrossmodalError(f"--text-layers {given}: this encoder has the layers 0 to {depth}.")
+        if self.layers and pooling == "pooler":
+            raise CrossmodalError("--text-layers: the pooler reads the last layer alone; pool by mean or cls.")
+        self.features: int = self.net.config.hidden_size * max(1, len(self.layers))
         self.tokenizer = tokenizers.Tokenizer.from_str(tokenizer)
         self.tokenizer.no_padding()
         self.tokenizer.enable_truncation(MAX_TOKENS)
@@ -93,10 +107,15 @@ class PretrainedTextTower(Freezable):
 
     def pooled(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Token ids and their mask [N, T] -> features [N, features]."""
-        output = self.net(input_ids=ids, attention_mask=mask)
+        output = self.net(input_ids=ids, attention_mask=mask, output_hidden_states=bool(self.layers))
         if self.pooling == "pooler":
             return output.pooler_output
-        hidden = output.last_hidden_state  # [N, T, features]
+        if not self.layers:
+            return self._one_vector(output.last_hidden_state, mask)
+        return torch.cat([self._one_vector(output.hidden_states[layer], mask) for layer in self.layers], dim=1)
+
+    def _one_vector(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        """A layer's tokens [N, T, H] -> [N, H]."""
         if self.pooling == "cls":
             return hidden[:, 0]
         weights = mask[:, :, None].to(hidden.dtype)
@@ -104,7 +123,10 @@ class PretrainedTextTower(Freezable):
 
     def plain(self) -> dict[str, Any]:
         """Return what rebuilds the tower without its weights, as plain values."""
-        return {"config": self.config, "tokenizer": self.tokenizer.to_str(), "pooling": self.pooling}
+        return {
+            "config": self.config, "tokenizer": self.tokenizer.to_str(), "pooling": self.pooling,
+            "layers": list(self.layers),
+        }  # fmt: skip
 
 
 TextTower = PretrainedTextTower | ScratchTextTower
@@ -123,8 +145,8 @@ def needs_captions(recipe: Recipe) -> bool:
 def text_tower(recipe: Recipe, folder: Path | None = None, captions: Sequence[str] = ()) -> TextTower:
     """Build a recipe's tower: scratch:NAME, or a Hugging Face or sentence-transformers encoder by name.
 
-    `captions` are what a tower without published weights makes its vocabulary of. Raises
-    WeightsError when published weights cannot be had.
+    `captions` are what a tower without published weights makes its vocabulary of. Raises WeightsError
+    when published weights cannot be had.
     """
     torch.manual_seed(recipe.seed)
     if recipe.text_tower.startswith(SCRATCH):
@@ -152,7 +174,7 @@ def _random_tower(recipe: Recipe, captions: Sequence[str]) -> PretrainedTextTowe
         ("[SEP]", tokenizer.token_to_id("[SEP]")), ("[CLS]", tokenizer.token_to_id("[CLS]"))
     )
     config = {"model_type": "bert", "vocab_size": tokenizer.get_vocab_size(), **shape}
-    return PretrainedTextTower(config, tokenizer.to_str(), recipe.text_pooling)
+    return PretrainedTextTower(config, tokenizer.to_str(), recipe.text_pooling, recipe.numbers("text_layers"))
 
 
 def _published_tower(recipe: Recipe, found: Path) -> PretrainedTextTower:
@@ -171,7 +193,7 @@ def _published_tower(recipe: Recipe, found: Path) -> PretrainedTextTower:
     config = {
         key: value for key, value in config.items() if key not in ("architectures", "transformers_version", "dtype")
     }
-    tower = PretrainedTextTower(config, backend.to_str(), recipe.text_pooling)
+    tower = PretrainedTextTower(config, backend.to_str(), recipe.text_pooling, recipe.numbers("text_layers"))
     with_pooler = recipe.text_pooling == "pooler"
     tower.net.load_state_dict(
         {key: value for key, value in encoder.state_dict().items() if with_pooler or not key.startswith("pooler.")}

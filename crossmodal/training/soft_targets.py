@@ -1,5 +1,7 @@
 """Soft targets: how well other captions and images of a batch fit, by a teacher or by caption similarity."""
 
+from dataclasses import replace
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -38,7 +40,7 @@ def soft_targets(recipe: Recipe, dataset: Dataset, setting: Setting, device: tor
     captions, folder, bars = list(dict.fromkeys(dataset.captions)), setting.features, setting.bars
     if recipe.soft_targets == "captions":
         # As it was published, also when a run is resumed with the tower half trained.
-        tower = text_tower(recipe, setting.weights).to(device).eval()
+        tower = text_tower(replace(recipe, text_layers=""), setting.weights).to(device).eval()
         texts = kept(folder, tower, captions, lambda: text_features(tower, captions, bars))
         texts = F.normalize(texts, dim=1)
         return SoftTargets(captions, texts, _mean_of_captions(dataset, captions, texts), recipe.soft_temperature)
