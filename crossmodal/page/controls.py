@@ -45,7 +45,7 @@ def choose_filters(asked: Asked, gallery: Gallery) -> None:
         return
     on = len(asked.as_filters().only(gallery.about.fields)[0].given())
     with (
-        st.expander(f"Filters ({on} on)" if on else "Filters"),
+        st.expander("Filters", expanded=on > 0),
         st.container(horizontal=True, vertical_alignment="bottom"),
     ):
         for kind in kinds:

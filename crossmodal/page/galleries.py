@@ -57,13 +57,18 @@ def labels(options: Options, run: Path | None) -> dict[str, str]:
     return found | {"folder": "A folder of yours"} | ({"milvus": options.collection} if options.milvus else {})
 
 
-def chosen(asked: Asked, options: Options) -> Chosen:
-    """Return what the address means; raises CheckpointError for a run, or an epoch, that is not there."""
+def own_run(asked: Asked, options: Options) -> Path | None:
+    """Return the run that the address names, else the newest, None where there is none; raises CheckpointError for a name of none."""
     runs = own_runs(options)
     names = {run.name: run for run in runs}
     if asked.run and asked.run not in names:
         raise CheckpointError(f"There is no run {asked.run} in {options.checkpoints}; choose another one.")
-    run = names.get(asked.run) or (runs[0] if runs else None)
+    return names.get(asked.run) or (runs[0] if runs else None)
+
+
+def chosen(asked: Asked, options: Options) -> Chosen:
+    """Return what the address means; raises CheckpointError for a run, or an epoch, that is not there."""
+    run = own_run(asked, options)
     known = labels(options, run)
     first = "milvus" if options.milvus else "folder" if options.photos else next(iter(known))
     name = asked.gallery if asked.gallery in known else first
@@ -168,7 +173,9 @@ def _folder(photos: Path | None) -> Work[Opened] | None:
     if photos is None:
         return None
     if not photos.is_dir():
-        raise CrossmodalError(f"The folder of photos {photos} is not there.")
+        raise CrossmodalError(
+            f"{photos} is {'a file; name the folder that it lies in' if photos.exists() else 'not there'}."
+        )
     folder = index_folder(photos)
     files = [folder / name for name in (DATABASE, f"{DATABASE}-wal")]
     if not files[0].is_file():

@@ -108,6 +108,11 @@ def _elsewhere(gallery: str) -> dict[str, str]:
     return {"gallery": gallery.removeprefix("run ")}
 
 
+def _date(hit: Hit) -> str:
+    taken = hit.photo.described.taken is not None
+    return datetime.fromisoformat(hit.facts["date"]).strftime("%d %B %Y, %H:%M") + ("" if taken else " (of the file)")
+
+
 def _data(hit: Hit) -> str:
     """Return what is known of a photo; of one whose gallery knows nothing, what its file says."""
     facts = dict(hit.facts)
@@ -119,7 +124,7 @@ def _data(hit: Hit) -> str:
             facts["problem"] = str(error)
     rows = {
         "Path": hit.name,
-        "Date": datetime.fromisoformat(facts["date"]).strftime("%d %B %Y, %H:%M") if facts.get("date") else "",
+        "Date": _date(hit) if facts.get("date") else "",
         "Size": f"{facts['width']:,} × {facts['height']:,} pixels" if "width" in facts else "",
         "File": f"{facts['bytes'] / 1e6:.2f} MB" if "bytes" in facts else "",
         "Camera": facts.get("camera", ""),

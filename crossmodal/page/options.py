@@ -29,7 +29,7 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise CrossmodalError(
             f"The page was started with options that it does not know ({message}), so they were left out. It knows: "
-            "streamlit run app.py -- [--checkpoints DIR] [--images DIR] [--photos DIR] [--milvus URL [--collection NAME]]"
+            "`streamlit run app.py -- [--checkpoints DIR] [--images DIR] [--photos DIR] [--milvus URL [--collection NAME]]`"
         )
 
 

@@ -13,7 +13,7 @@ from crossmodal.page.address import Asked, asked
 from crossmodal.page.background import drawing, indexing, watch
 from crossmodal.page.controls import choose_filters, choose_folder, choose_gallery, model_section, offer_others
 from crossmodal.page.folder import index_button, index_section
-from crossmodal.page.galleries import Chosen, Opened, chosen, opening, opening_of_run, own_runs
+from crossmodal.page.galleries import Chosen, Opened, chosen, opening, opening_of_run, own_run, own_runs
 from crossmodal.page.large_view import large_view, opened_in
 from crossmodal.page.options import Options, options
 from crossmodal.page.results import Results, ask, show
@@ -94,7 +94,7 @@ def warm_up() -> None:
 
 def _search(now: Asked, choice: Chosen, settings: Options) -> Opened | None:
     """Lay out the controls; return the gallery once it is open."""
-    choose_gallery(choice.name, choice.run if choice.name != "sample" else None, settings)
+    choose_gallery(choice.name, own_run(now, settings), settings)
     if choice.name == "folder":
         with st.container(horizontal=True, vertical_alignment="bottom"):
             choose_folder(now, settings)

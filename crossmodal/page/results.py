@@ -161,7 +161,9 @@ def _summary(search: Search, asked: Asked, answer: Answer) -> None:
                 "Show the most similar ones all the same", type="tertiary", on_click=change, kwargs={"weaker": True}
             )
         elif answer.cut_off:
-            st.markdown(f"**{shown:,} of {many}** {'look' if shown > 1 else 'looks'} like that", width="content")
+            alike = answer.alike or 0
+            first = f"; the first {shown:,} are shown" if shown < alike and shown == asked.count else ""
+            st.markdown(f"**{alike:,} of {many}** {'look' if alike > 1 else 'looks'} like that{first}", width="content")
             st.button("Show weaker ones", type="tertiary", on_click=change, kwargs={"weaker": True})
         else:
             st.markdown(f"The first **{shown:,} of {many}**, most similar first", width="content")
@@ -173,7 +175,7 @@ def _like(search: Search, asked: Asked) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown("Photos like", width="content")
         st.code(search.hit(asked.like).name, language=None, width="content")
-        st.button("Leave", key="leave like", on_click=change, kwargs={"like": ""})
+        st.button("Stop searching like this", key="leave like", on_click=change, kwargs={"like": ""})
 
 
 def _more(asked: Asked, hits: Sequence[Hit]) -> None:

@@ -74,8 +74,13 @@ class Answer:
 
     hits: tuple[Hit, ...]
     passing: int  # photos that pass the filters
-    cut_off: bool = False  # whether photos were left out because they do not look like the query
+    alike: int | None = None  # photos that look like the query, where others were left out because they do not
     not_applied: tuple[str, ...] = ()  # filters of fields that this gallery does not know
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether photos were left out because they do not look like the query."""
+        return self.alike is not None
 
     @property
     def notes(self) -> list[str]:

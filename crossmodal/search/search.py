@@ -100,7 +100,7 @@ class Search:
             hits.sort(key=lambda hit: -hit.photo.date)
         else:
             not_applied += ("by_date",) if by_date else ()
-        return Answer(tuple(hits), passing, len(kept) < len(found), not_applied)
+        return Answer(tuple(hits), passing, len(kept) if len(kept) < len(found) else None, not_applied)
 
     def newest(self, count: int, filters: Filters = NO_FILTERS) -> list[Hit]:
         """Return photos to show before anything is asked, without scores."""

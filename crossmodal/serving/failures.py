@@ -40,7 +40,11 @@ def _id(request: Request) -> str:
 
 async def _unprocessable(request: Request, failure: Exception) -> JSONResponse:
     assert isinstance(failure, RequestValidationError)
-    told = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in failure.errors()[:5]]
+    # "body.filters.after: Value error, write a day ..." is of no use to who only sees the page.
+    told = [
+        f"{one['loc'][-1] if one['loc'] else 'request'}: {one['msg'].removeprefix('Value error, ')}"
+        for one in failure.errors()[:5]
+    ]
     return error(422, CODES[422], "; ".join(told), _id(request))
 
 

@@ -158,6 +158,7 @@ class Photos(BaseModel):
     photos: list[Photo]
     passing: int = Field(description="photos that pass the filters")
     cut_off: bool = Field(description="whether photos were left out because they do not look like the query")
+    alike: int | None = Field(description="how many look like the query, copies included, where others were left out")
     notes: list[str] = Field(description="what a user has to be told, for example of filters that were not applied")
 
 

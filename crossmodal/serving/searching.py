@@ -109,7 +109,7 @@ async def _photos(
 ) -> dict[str, Any]:
     answer = await run_in_threadpool(serving.search.photos, query, asked.top_k, filters, asked.by_date, asked.cut_off)
     return {
-        "photos": [_photo(hit) for hit in answer.hits], "passing": answer.passing, "cut_off": answer.cut_off,
+        "photos": [_photo(hit) for hit in answer.hits], "passing": answer.passing, "cut_off": answer.cut_off, "alike": answer.alike,
         "notes": answer.notes,
     }  # fmt: skip
 

@@ -74,7 +74,12 @@ class MilvusGallery:
         """Return how many photos pass."""
         known = self._counts.get(filters)
         if known is None:
-            known = self._counts[filters] = self._milvus.count(self._milvus.photos, self._expression(filters))
+            collection, expression = self._milvus.photos, self._expression(filters)
+            # A server that has just started may count nothing before it has seen what was written.
+            known = self._milvus.count(collection, expression) or self._milvus.count(
+                collection, expression, up_to_date=True
+            )
+            self._counts[filters] = known
         return known
 
     def nearest(self, vector: np.ndarray, count: int, filters: Filters = NO_FILTERS) -> list[tuple[Photo, float]]:
