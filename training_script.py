@@ -26,10 +26,10 @@ from crossmodal.data.splits import SPLITS
 from crossmodal.dual_encoder import DualEncoder
 from crossmodal.encoding.devices import choose_device, worker_count
 from crossmodal.errors import CrossmodalError, WeightsError
-from crossmodal.files import write_text
+from crossmodal.files import remove_leftovers, write_text
 from crossmodal.progress import Bars, print_anywhere, silent, terminal
 from crossmodal.recipe import WHOLE, Recipe
-from crossmodal.runs.folder import best_epoch, load_state, make_room, remove_leftovers, results_of
+from crossmodal.runs.folder import FEATURES, best_epoch, load_state, make_room, results_of
 from crossmodal.towers.image import image_from_plain
 from crossmodal.towers.text import needs_captions, text_from_plain
 from crossmodal.training.distributed import (
@@ -242,7 +242,8 @@ def train(options: argparse.Namespace) -> int:
     if not state and needs_captions(model.recipe):
         model = DualEncoder.from_recipe(model.recipe, options.weights, dataset.split("train").captions)
     if rank == 0:
-        remove_leftovers(options.output)
+        for folder in (options.output, options.output / FEATURES):
+            remove_leftovers(folder)
     if not state and rank == 0:
         moved = make_room(options.output)
         if moved:

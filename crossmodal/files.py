@@ -93,7 +93,7 @@ def checked_fingerprint(value: object, where: str) -> str:
     if isinstance(value, str) and FINGERPRINT.fullmatch(value):
         return value
     raise CrossmodalError(
-        f"{where} names no model (its fingerprint is {value!r:.80}, not 32 hex digits); make it anew."
+        f"{where} names no model (its fingerprint is {value!r:.80}, not 32 hex digits); make it again."
     )
 
 

@@ -58,7 +58,7 @@ def open_search(place: Place, bars: Bars = silent, to_stay: bool = False) -> "Se
     from crossmodal.search.search import Search
 
     gallery, maker = open_gallery(place, bars, to_stay)
-    return Search(gallery, maker.runtime(to_stay) if to_stay else LazyRuntime(maker.runtime))
+    return Search(gallery, maker.runtime(to_stay) if to_stay else LazyRuntime(maker))
 
 
 def open_run(checkpoint: Path | None = None, images: Path | None = None, bars: Bars = silent) -> "RunGallery":

@@ -102,7 +102,7 @@ def test_filters_that_a_gallery_does_not_know_are_told_and_not_applied(client: C
     answer = found(api, filters={"camera": "x", "after": "2020-01-01"}, by_date=True)
     assert len(answer["photos"]) == 4
     (note,) = answer["notes"]
-    assert "camera" in note and "after" in note and "by_date" in note
+    assert "camera" in note and "after" in note and "by date" in note
 
 
 def test_all_ways_to_search_filter_sort_and_weigh_alike(client: Client, search: Search) -> None:

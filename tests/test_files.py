@@ -79,7 +79,7 @@ def test_thumbnails_of_killed_writers_are_removed(tmp_path: Path, monkeypatch: p
 def test_what_a_file_states_is_believed_only_in_part() -> None:
     assert checked_fingerprint("0123456789abcdef" * 2, "a.pt") == "0123456789abcdef" * 2
     for wrong in ("/../../victim", "0" * 31, "0" * 33, "0" * 32 + "\n", "G" * 32, "", None, 5, ["0" * 32]):
-        with pytest.raises(CrossmodalError, match=r"^a\.pt names no model .*make it anew"):
+        with pytest.raises(CrossmodalError, match=r"^a\.pt names no model .*make it again"):
             checked_fingerprint(wrong, "a.pt")
     assert stays_below("a/b.jpg") and stays_below("a..b/c...jpg")
     assert not any(map(stays_below, ("", "/etc/hostname", "../a.jpg", "a/../../b.jpg", "a/..", "a\0.jpg")))

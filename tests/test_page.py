@@ -204,12 +204,12 @@ def test_embeddings_that_are_made_anew_are_seen(
     runs: Path, collection: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, model: DualEncoder
 ) -> None:
     page = Page(monkeypatch, "--checkpoints", str(runs), gallery="all", words="a red car", weaker="1")
-    before = [hit.score for hit in page.hits]
+    before = [hit.name for hit in page.hits]
     dataset = read_dataset(*collection).dataset
     made = encode_dataset(model, dataset, {"images": str(collection[1])}, 0)
     fingerprint = model.save(model_path(runs, 1), 1, {}, {})
     save_embeddings(runs, 1, fingerprint, type(made)(**{**made.__dict__, "images": made.images.flip(0)}))
-    assert [hit.score for hit in page.run().hits] != before
+    assert [hit.name for hit in page.run().hits] != before
 
 
 def test_a_folder(runs: Path, collection: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -300,7 +300,7 @@ def test_work_that_failed_says_why_and_is_tried_again() -> None:
         return b"x"
 
     for match in ("no room", "stopped unexpectedly"):
-        while not kept.get("a", 0, "Making", work).finished:  # looking does not begin it anew
+        while not kept.get("a", 0, "Making", work).finished:  # looking does not begin it again
             time.sleep(0.01)
         with pytest.raises(CrossmodalError, match=match):
             kept.get("a", 0, "Making", work).result()

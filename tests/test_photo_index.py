@@ -380,8 +380,8 @@ def test_an_index_travels_with_its_photos(tmp_path: Path) -> None:
     ("breaking", "words"),
     [
         (lambda folder: (folder / DATABASE).write_bytes(b"SQLite no more" * 99), "is broken .*--rebuild"),
-        (lambda folder: vectors_of(folder).write_bytes(b""), "has lost vectors.*make it anew with --rebuild"),
-        (lambda folder: vectors_of(folder).unlink(), "has lost its vectors.*make it anew with --rebuild"),
+        (lambda folder: vectors_of(folder).write_bytes(b""), "has lost vectors.*make it again with --rebuild"),
+        (lambda folder: vectors_of(folder).unlink(), "has lost its vectors.*make it again with --rebuild"),
         (lambda folder: (folder / DATABASE).unlink(), "There is no index in"),
     ],
 )

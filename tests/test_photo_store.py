@@ -380,7 +380,7 @@ def test_every_entry_of_meta_is_checked(tmp_path: Path) -> None:
         with contextlib.closing(sqlite3.connect(tmp_path / DATABASE)) as db, db:
             (value,) = db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
             db.execute("DELETE FROM meta WHERE key = ?", (key,))
-        with pytest.raises(CrossmodalError, match=f"is broken .its {key} is None.; make it anew with --rebuild"):
+        with pytest.raises(CrossmodalError, match=f"is broken .its {key} is None.; make it again with --rebuild"):
             Store(tmp_path, writable=False)
         set_meta(tmp_path, key, value)
     Store(tmp_path, writable=False).close()

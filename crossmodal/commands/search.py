@@ -49,7 +49,13 @@ def add_search_commands(commands: Any) -> None:
 def _search(options: argparse.Namespace) -> None:
     _check_top_k(options)
     if options.queries:
+        if options.text or options.image or options.like:
+            raise CrossmodalError(
+                "--queries FILE is asked instead of words and photos; leave them out, or leave it out."
+            )
         return _answer_queries(options)
+    if options.output:
+        raise CrossmodalError("--output FILE is for the answers to --queries; --json prints those of one query.")
     terms = terms_of(options.text)
     if not terms and options.image is None and options.like is None:
         raise CrossmodalError(f'{EMPTY} For example: python -m crossmodal search "two dogs in the snow"')
@@ -103,15 +109,19 @@ def _answer_queries(options: argparse.Namespace) -> None:
     if not lines:
         raise CrossmodalError(f"{options.queries} holds no query; it should hold one a line.")
     search, records, answered = opened(options), [], 0
+    notes: dict[str, None] = {}
     for number, line in lines:
         try:
-            hits = _answer(search, options, parse_terms(line)).hits
+            answer = _answer(search, options, parse_terms(line))
         except CrossmodalError as error:
             print(f"{options.queries}, line {number}, is left out: {error}", file=sys.stderr)
             continue
         answered += 1
-        records += [{"query": line, "rank": rank, **hit.plain()} for rank, hit in enumerate(hits, start=1)]
+        notes |= dict.fromkeys(answer.notes)
+        records += [{"query": line, "rank": rank, **hit.plain()} for rank, hit in enumerate(answer.hits, start=1)]
     write_text(options.output, as_file(records, options.output.suffix))
+    for note in notes:
+        print(note, file=sys.stderr)
     print(f"Wrote {len(records)} answers to {answered} of {len(lines)} queries into {options.output}")
 
 

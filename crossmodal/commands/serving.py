@@ -39,7 +39,7 @@ def add_serving_commands(commands: Any) -> None:
     serve.add_argument(
         "--reload-model",
         action="store_true",
-        help="tell the server on this port to open model and gallery anew, and end",
+        help="tell the server on this port to open model and gallery again, and end",
     )
     add_gallery_options(serve)
     serve.set_defaults(run=_serve)

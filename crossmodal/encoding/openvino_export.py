@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from crossmodal.data.preprocessing import Preprocessing
 from crossmodal.dual_encoder import DualEncoder
-from crossmodal.encoding.runtime import Exported, OpenVinoRuntime, Runtime, exported_folder
+from crossmodal.encoding.runtime import TORCH, Exported, OpenVinoRuntime, Runtime, exported_folder
 from crossmodal.errors import CrossmodalError
 from crossmodal.towers.text import PretrainedTextTower
 
@@ -31,7 +31,7 @@ CLOSE_ENOUGH = 0.98  # least cosine between an exported tower's vector and torch
 class TorchRuntime:
     """The model itself, in bf16 on a GPU."""
 
-    name = "torch"
+    name = TORCH
 
     def __init__(self, model: DualEncoder) -> None:
         self._model = model.eval()

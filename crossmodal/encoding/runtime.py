@@ -18,6 +18,7 @@ from crossmodal.data.preprocessing import Preprocessing
 from crossmodal.errors import CrossmodalError
 from crossmodal.files import cache_folder, checked_fingerprint
 
+TORCH = "torch"  # the name of the runtime that every model has
 SENTENCES_AT_ONCE = 64
 LAYOUT = 2  # version of what is exported; towers in another one are exported again
 PARTS = ("about.json", "tokenizer.json", "image.xml", "image.bin", "text.xml", "text.bin")
@@ -89,7 +90,7 @@ class OpenVinoRuntime:
                 f"{self._folder} is broken ({error}); delete it, and the towers are exported again."
             ) from error
         core = ov.Core()
-        if os.access(self._folder, os.W_OK):  # where it cannot be written, each start compiles anew
+        if os.access(self._folder, os.W_OK):  # where it cannot be written, each start compiles again
             core.set_property({"CACHE_DIR": str(self._folder / "compiled")})
         self._towers = {tower: _Tower(core, self._folder / f"{tower}.xml") for tower in ("image", "text")}
 

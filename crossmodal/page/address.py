@@ -10,6 +10,8 @@ import streamlit as st
 from crossmodal.search.filters import Filters, filters_on
 
 COUNTS = (10, 20, 50, 100)
+BEST = -1  # the epoch that is shown unless another is asked for; 0 is the head start
+WEIGHTS = (0.1, 3.0)  # of a picture beside the words
 ADDRESS = "address"  # in the session: what the page was last laid out for, or last changed to
 FILTER = "filter-"  # begins the names of filters, since "folder" is a filter and a gallery's folder
 
@@ -18,10 +20,10 @@ FILTER = "filter-"  # begins the names of filters, since "folder" is a filter an
 class Asked:
     """The whole state of a search; a field left at its default does not stand in the address."""
 
-    gallery: str = ""  # val, all, sample or folder; "" is the default one
+    gallery: str = ""  # val, all, sample, folder or milvus; "" is the default one
     folder: str = ""  # of photos
     run: str = ""
-    epoch: int = 0  # 0 is the best one
+    epoch: int = BEST
     words: str = ""
     picture: str = ""  # the token of a picture that was dropped or pasted
     weight: float = 1.0  # of the picture beside the words
@@ -68,6 +70,7 @@ def _parsed(address: Mapping[str, str]) -> Asked:
             values[one.name] = _read(one.default, text) if text else one.default
         except ValueError:
             continue
+    values["weight"] = max(WEIGHTS[0], min(values.get("weight", Asked.weight), WEIGHTS[1]))
     values["count"] = max(1, min(values.get("count", Asked.count), COUNTS[-1]))
     filters = {name.removeprefix(FILTER): text for name, text in address.items() if name.startswith(FILTER)}
     return Asked(**values, filters=filters)

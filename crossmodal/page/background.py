@@ -26,7 +26,7 @@ _INDEXING: "dict[Path, Work[Changes]]" = {}
 
 @st.fragment(run_every=EVERY)
 def watch(work: Work[Any], refresh: float | None = None) -> None:
-    """Show how far some work is, and the page anew when it is done, or every `refresh` seconds where that is given."""
+    """Show how far some work is, and the page again when it is done, or every `refresh` seconds where that is given."""
     now = time.monotonic()
     if work.finished or (refresh and now - st.session_state.get("refreshed", now) > refresh):
         st.session_state.pop("refreshed", None)

@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from crossmodal.page.address import Asked, bound, change
+from crossmodal.page.address import BEST, Asked, bound, change
 from crossmodal.page.galleries import Chosen, Opened, labels, own_runs
 from crossmodal.page.options import SHIPPED, Options
 from crossmodal.runs.folder import best_epoch, epochs_in
@@ -114,7 +114,7 @@ def in_words(metrics: Any) -> str:
 def _choose_epoch(choice: Chosen, options: Options) -> None:
     assert choice.run
     runs = [run.name for run in own_runs(options)]
-    st.selectbox("Run", runs, **bound("run", choice.run.name, lambda name: {"run": name, "epoch": 0, "like": ""}))
+    st.selectbox("Run", runs, **bound("run", choice.run.name, lambda name: {"run": name, "epoch": BEST, "like": ""}))
     epochs = epochs_in(choice.run)
     if len(epochs) > 1:
         best = best_epoch(choice.run)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from crossmodal.errors import CheckpointError, CrossmodalError
 from crossmodal.galleries import Place, maker_of_run, open_gallery, open_run
-from crossmodal.page.address import Asked
+from crossmodal.page.address import BEST, Asked
 from crossmodal.page.examples import examples
 from crossmodal.page.options import SAMPLE, SHIPPED, Options
 from crossmodal.page.shared import Kept, Work, stamp
@@ -83,9 +83,9 @@ def chosen(asked: Asked, options: Options) -> Chosen:
 def _epoch(run: Path | None, asked: int) -> int:
     if run is None:
         return 0
-    if asked and asked not in epochs_in(run):
+    if asked != BEST and asked not in epochs_in(run):
         raise CheckpointError(f"The run {run.name} has no epoch {asked}; choose another one.")
-    return asked or best_epoch(run) or 0
+    return asked if asked != BEST else best_epoch(run) or 0
 
 
 class Opened:
@@ -125,7 +125,7 @@ _RUNTIMES_LOCK = threading.Lock()
 def runtime_of(maker: Maker) -> LazyRuntime:
     """Return the runtime of a model, one for all galleries that it made and all sessions; opened when it is first used."""
     with _RUNTIMES_LOCK:
-        runtime = _RUNTIMES.pop(maker.fingerprint, None) or LazyRuntime(maker.runtime)
+        runtime = _RUNTIMES.pop(maker.fingerprint, None) or LazyRuntime(maker)
         _RUNTIMES[maker.fingerprint] = runtime
         if len(_RUNTIMES) > MODELS:
             del _RUNTIMES[next(iter(_RUNTIMES))]

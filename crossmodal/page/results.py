@@ -8,7 +8,7 @@ import numpy as np
 import streamlit as st
 
 from crossmodal.errors import CrossmodalError
-from crossmodal.page.address import COUNTS, Asked, bound, change
+from crossmodal.page.address import COUNTS, WEIGHTS, Asked, bound, change
 from crossmodal.page.components import bars, grid, picture_input
 from crossmodal.page.downloads import downloads
 from crossmodal.page.galleries import Opened
@@ -44,7 +44,7 @@ def ask(asked: Asked) -> None:
     if asked.picture and not known:
         st.caption("The picture of this search is no longer here; add it again.")
     elif asked.picture and asked.words.strip():
-        st.slider("Weight of the picture beside the words", 0.1, 3.0, step=0.1, **bound("weight", asked.weight))
+        st.slider("Weight of the picture beside the words", *WEIGHTS, step=0.1, **bound("weight", asked.weight))
 
 
 def _words(asked: Asked) -> None:
@@ -108,7 +108,7 @@ def _found(opened: Opened, search: Search, asked: Asked, absent: str) -> Results
 def query_of(opened: Opened, search: Search, asked: Asked) -> Query:
     """Return the query that is asked; raises CrossmodalError where it is none."""
     picture = _picture_vector(opened, search, asked.picture) if PICTURES.get(asked.picture) else None
-    return search.query("" if asked.like else asked.words, picture, asked.weight, asked.like or None)
+    return search.query(asked.words, picture, asked.weight, asked.like or None)
 
 
 def _picture_vector(opened: Opened, search: Search, token: str) -> np.ndarray:

@@ -99,7 +99,7 @@ class Kept:
         self._lock = threading.Lock()
 
     def get(self, key: Hashable, stamp: Hashable, title: str, work: Callable[[Work[T]], T]) -> Work[T]:
-        """Return the work with this key and stamp, begun where it is not there; one that failed is begun anew once a session was told."""
+        """Return the work with this key and stamp, begun where it is not there; one that failed is begun again once a session was told."""
         with self._lock:
             known = self._works.get(key)
             if known is None or known[0] != stamp or known[1].told:

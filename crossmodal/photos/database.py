@@ -118,7 +118,7 @@ def is_refusal(error: sqlite3.Error) -> bool:
 
 def broken(folder: Path, what: str) -> CrossmodalError:
     """Return the error for an index that is damaged."""
-    return CrossmodalError(f"The index in {folder} is broken ({what}); make it anew with --rebuild.")
+    return CrossmodalError(f"The index in {folder} is broken ({what}); make it again with --rebuild.")
 
 
 def _refused(folder: Path, reason: str) -> CrossmodalError:

@@ -83,5 +83,5 @@ def _refuse_strangers(store: Store, photos: Path, checkpoint: Path | None) -> No
         if load_model(path)[1]["fingerprint"] != store.meta["fingerprint"]:
             raise CrossmodalError(
                 f"The index in {store.folder} was made by another model ({store.meta['recipe']}, "
-                f"{store.meta['checkpoint']}) than {path}; make it anew with: {again} --checkpoint {path}"
+                f"{store.meta['checkpoint']}) than {path}; make it again with: {again} --checkpoint {path}"
             )

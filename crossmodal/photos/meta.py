@@ -74,7 +74,7 @@ def checked_meta(rows: Iterable[tuple[object, object]], folder: Path) -> dict[st
     if (meta.get("format"), meta.get("version")) != (FORMAT, VERSION):
         raise CrossmodalError(
             f"The index in {folder} has the format {meta.get('format')!r:.40} {meta.get('version')!r:.40}, and this program "
-            f"reads {FORMAT!r} {VERSION}; update the program, or make the index anew with --rebuild."
+            f"reads {FORMAT!r} {VERSION}; update the program, or make the index again with --rebuild."
         )
     for key, is_sound in SOUND.items():
         if key not in meta or not is_sound(meta[key]):

@@ -29,7 +29,7 @@ from crossmodal.search.record import Described, Found, Photo
 DATABASE, LOCK = "photos.db", "index.lock"
 FOUND = "path, size, changed, inode, status_changed"
 RECORD = f"{FOUND}, slot, digest, width, height, taken, camera, look"
-SOUND_SKIP = "WHERE typeof(path) = 'blob' AND typeof(reason) = 'text'"  # what else stands there is read anew
+SOUND_SKIP = "WHERE typeof(path) = 'blob' AND typeof(reason) = 'text'"  # what else stands there is read again
 FREE_SLOTS = 1000  # fewer are never worth a new file
 COPIED_AT_ONCE = 4096  # vectors
 

@@ -14,7 +14,6 @@ STATE, RESULTS = "training_state.pt", "results.jsonl"
 OWN_FILES = re.compile(r"^((model|img_embeds|txt_embeds)_epoch_\d+\.pt|training_state\.pt|results\.jsonl|tensorboard)$")
 
 # What a killed process leaves of a file that it was writing (`files.whole_file`).
-LEFTOVER = re.compile(r"^\.(.+)\.[a-z0-9_]{8}\.part$")
 FEATURES = "features"  # the folder, inside that of a run, of what frozen towers and teachers give
 
 
@@ -58,14 +57,6 @@ def best_epoch(folder: Path) -> int | None:
     epochs = epochs_in(folder)
     rated = [record for record in results_of(folder) if record["epoch"] in epochs and "rsum" in record]
     return max(rated, key=lambda record: record["rsum"])["epoch"] if rated else max(epochs, default=None)
-
-
-def remove_leftovers(folder: Path) -> None:
-    """Remove what killed processes left half written in a run's folder; no process may be training in it."""
-    for path in (*Path(folder).glob(".*.part"), *(Path(folder) / FEATURES).glob(".*.part")):
-        named = LEFTOVER.match(path.name)
-        if named and (path.parent.name == FEATURES or OWN_FILES.match(named[1])):
-            path.unlink(missing_ok=True)
 
 
 def make_room(folder: Path) -> Path | None:

@@ -2,7 +2,7 @@
 
 import contextlib
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from crossmodal.data.preprocessing import Preprocessing
-from crossmodal.encoding.runtime import Exported, OpenVinoRuntime, Runtime
+from crossmodal.encoding.runtime import TORCH, Exported, OpenVinoRuntime, Runtime
 from crossmodal.errors import CrossmodalError
 from crossmodal.files import checked_fingerprint
 
@@ -61,16 +61,20 @@ class Maker:
 
 
 class LazyRuntime:
-    """A runtime that is opened when it is first used, by whichever thread comes first."""
+    """A model's runtime, opened when it is first used, by whichever thread comes first.
 
-    def __init__(self, open_: Callable[[], Runtime]) -> None:
-        self._open, self._lock = open_, threading.Lock()
+    One that had to begin in torch goes over to the exported towers once another door has made them, so that all give
+    the same vectors.
+    """
+
+    def __init__(self, maker: Maker) -> None:
+        self._maker, self._lock = maker, threading.Lock()
         self._opened: Runtime | None = None
 
     def _runtime(self) -> Runtime:
         with self._lock:
-            if self._opened is None:
-                self._opened = self._open()
+            if self._opened is None or (self._opened.name == TORCH and Exported.of(self._maker.fingerprint)):
+                self._opened = self._maker.runtime()
             return self._opened
 
     @property

@@ -38,7 +38,7 @@ class Pairs:
     image_of_query: np.ndarray
 
     def of_images(self, rows: np.ndarray) -> "Pairs":
-        """Return the pairs of some images, counted anew."""
+        """Return the pairs of some images, counted again."""
         new_row = np.full(len(self.images), -1)
         new_row[rows] = np.arange(len(rows))
         kept = new_row[self.image_of_query] >= 0

@@ -101,7 +101,7 @@ class Filters:
 
     def given(self) -> dict[str, Any]:
         """Return the filters that ask for something, with their values."""
-        return {one.name: value for one in fields(self) if (value := getattr(self, one.name)) is not None}
+        return {one.name: value for one in fields(self) if (value := getattr(self, one.name)) not in (None, "")}
 
     def only(self, known: frozenset[str]) -> tuple["Filters", tuple[str, ...]]:
         """Return the filters that a gallery can apply, by the fields that it knows, and the names of the others."""
@@ -126,7 +126,7 @@ class Filters:
         self.check()
         for one in fields(self):
             asked = getattr(self, one.name)
-            if asked is not None:
+            if asked not in (None, ""):
                 yield Condition(one.metadata["kind"].field, one.metadata["comparison"], one.metadata["value"](asked))
 
     def mask(self, photos: Sequence[Photo]) -> np.ndarray | None:

@@ -87,9 +87,8 @@ class Answer:
         """What a user has to be told, in sentences."""
         if not self.not_applied:
             return []
-        return [
-            f"This gallery does not know what {', '.join(self.not_applied)} would ask for, so nothing was filtered by it."
-        ]
+        names = ", ".join(name.replace("_", " ") for name in self.not_applied)
+        return [f"Not applied, since this gallery does not know it of its photos: {names}."]
 
 
 def as_json(records: Sequence[Mapping[str, Any]]) -> str:

@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -82,7 +83,11 @@ class PhotosInMemory:
 
     def id_of(self, photo: Photo) -> str:
         """Return an id that tells nothing of the path, and stays the same on this machine."""
-        return opaque_id(self.about.root / photo.path, self._key)
+        return opaque_id(self._root / photo.path, self._key)
+
+    @cached_property
+    def _root(self) -> Path:
+        return self.about.root.resolve()  # the same however the folder was named
 
     @cached_property
     def _row_of_id(self) -> dict[str, int]:
@@ -109,7 +114,9 @@ class PhotosInMemory:
     def id_at(self, path: str) -> str:
         """Return the id of the photo at a path from the root; raises UnknownPhotoError that names a similar path."""
         row = self._row_of_path.get(path)
-        if row is None:
+        if row is None and Path(path).resolve().is_relative_to(self._root):  # as a search prints it
+            row = self._row_of_path.get(Path(path).resolve().relative_to(self._root).as_posix())
+        if row is None or (self._rows is not None and not self._rows[row]):
             near = difflib.get_close_matches(path, self._row_of_path, 1)
             advice = f"; did you mean {shown(near[0])}?" if near else "."
             raise UnknownPhotoError(f"{shown(path)} is not among the photos of {shown(str(self.about.root))}{advice}")

@@ -79,6 +79,7 @@ class Search:
         the gallery's cut-off is calibrated for. `without` is the id of a photo that is left out. Filters of
         fields that the gallery does not know are not applied, and the answer names them.
         """
+        filters.check()
         about, (filters, not_applied) = self.gallery.about, filters.only(self.gallery.about.fields)
         passing = self.gallery.count(filters)
         wanted = count + (without is not None)

@@ -72,7 +72,7 @@ def create_app(
 
 
 async def swap(app: FastAPI) -> None:
-    """Open the search anew and serve it from the next request on; one that cannot be opened changes nothing.
+    """Open the search again and serve it from the next request on; one that cannot be opened changes nothing.
 
     Swaps come one after the other. Requests under way end with the search that they began with.
     """

@@ -103,7 +103,7 @@ class Serving:
             self.let_go()
 
     def let_go(self) -> None:
-        """Close it unless somebody else holds it."""
+        """Close it unless a request still uses it."""
         self._holders -= 1
         if not self._holders:
             self._texts.close()

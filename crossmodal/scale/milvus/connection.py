@@ -90,7 +90,7 @@ class Milvus:
         if about and (about.get("format"), about.get("version")) != (FORMAT, VERSION):
             raise CrossmodalError(
                 f"The gallery {self.name} in {self.url} has the format {about.get('format')} {about.get('version')}, and "
-                f"this program reads {FORMAT} {VERSION}; load it anew with --rebuild, or under another --collection."
+                f"this program reads {FORMAT} {VERSION}; load it again with --rebuild, or under another --collection."
             )
         return about
 

@@ -19,6 +19,7 @@ from crossmodal.search.gallery import UNKNOWN_PHOTO, About, CaptionMatch
 from crossmodal.search.ids import opaque_id
 from crossmodal.search.record import Photo
 
+DAYS = (1, 10, 100, 1000, 10_000)  # before the newest photo, in which the newest ones are looked for
 COUNTS, SECONDS_KEPT = 256, 30.0  # filters whose counts are kept, and for how long
 
 
@@ -92,9 +93,20 @@ class MilvusGallery:
         return sorted(photos, key=lambda one: (-one[1], one[0].path))
 
     def newest(self, count: int, filters: Filters = NO_FILTERS) -> list[Photo]:
-        """Return some photos: Milvus has no order of dates without reading all of them."""
-        rows = self._milvus.query(self._milvus.photos, self._expression(filters), READ, count)
-        return sorted(map(as_photo, rows), key=lambda photo: (-photo.date, photo.path))
+        """Return the newest photos where dates are known, else some.
+
+        Milvus returns no order, so longer and longer times before the newest photo are asked for.
+        """
+        expression, dates = self._expression(filters), self._values.get("date")
+        rows: list[dict[str, Any]] = []
+        for days in DAYS if dates else ():
+            since = f"date >= {dates[-1] - 86_400.0 * days!r}"
+            rows = self._milvus.query(self._milvus.photos, f"{expression} and {since}" if expression else since, READ)
+            if len(rows) >= count:
+                break
+        if len(rows) < count:
+            rows = self._milvus.query(self._milvus.photos, expression, READ, count)
+        return sorted(map(as_photo, rows), key=lambda photo: (-photo.date, photo.path))[:count]
 
     def id_of(self, photo: Photo) -> str:
         """Return the photo's key in Milvus, which tells nothing of its path."""

@@ -12,11 +12,11 @@ from crossmodal.scale.milvus.connection import TEXT, quoted
 from crossmodal.search.filters import Condition, Filters
 from crossmodal.search.record import FIELDS, Described, Found, Photo
 
-# The column of each field of a record: the width of a text, or int or float.
-WIDTHS = {"path": TEXT, "folder": TEXT, "orientation": 16, "camera": 2000}
+# The column of each field of a record: the width of a text, by default the largest, or int or float.
+WIDTHS = {"orientation": 16, "camera": 2000}
 COLUMNS: dict[str, int | type] = {
     "id": 64, "stamp": 32, "digest": 64, "captions": TEXT,
-    **{name: WIDTHS[name] if field.type is str else field.type for name, field in FIELDS.items()},
+    **{name: WIDTHS.get(name, TEXT) if field.type is str else field.type for name, field in FIELDS.items()},
 }  # fmt: skip
 READ = [name for name in COLUMNS if name not in ("id", "stamp")]
 PLAIN = "/ ._-,()+'&@"  # characters that stay as they are
@@ -38,7 +38,7 @@ def as_row(photo: Photo, key: str) -> dict[str, Any]:
 
 
 def _cell(name: str, value: Any) -> Any:
-    return written(value)[: WIDTHS[name]] if name in WIDTHS else value
+    return written(value)[: WIDTHS.get(name, TEXT)] if isinstance(value, str) else value
 
 
 def stamp_of(row: dict[str, Any]) -> str:
