@@ -126,33 +126,25 @@ class OpenVinoRuntime:
         return self._towers["text"](ids, mask)
 
 
-class _Tower:
-    """A compiled tower, and an infer request for each thread that calls it at the same time.
+# One inference at a time in a process: it uses all cores by itself, and several at once, of one compiled model or of two,
+# now and then never end where torch has threads in the same process.
+_ONE_AT_A_TIME = threading.Lock()
 
-    A compiled model may be shared by threads and an infer request may not, and a compiled model that is called
-    uses the one request it has: so requests are lent from a pool, which makes one more when all are lent.
-    """
+
+class _Tower:
+    """A compiled tower and its infer request, which threads use in turn."""
 
     def __init__(self, core: Any, path: Path) -> None:
         self._core, self._path = core, path
-        self._compiled: Any = None
-        self._idle: list[Any] = []
-        self._lock = threading.Lock()
+        self._request: Any = None
 
     def __call__(self, *inputs: np.ndarray) -> np.ndarray:
         """Return the tower's output, a copy."""
-        with self._lock:
-            if self._compiled is None:
-                self._compiled = self._core.compile_model(str(self._path), "CPU")
-            compiled = self._compiled
-            request = self._idle.pop() if self._idle else compiled.create_infer_request()
-        output = np.array(request.infer(inputs, share_inputs=True, share_outputs=True)[0])
-        with self._lock:
-            if compiled is self._compiled:
-                self._idle.append(request)
-        return output
+        with _ONE_AT_A_TIME:
+            if self._request is None:
+                self._request = self._core.compile_model(str(self._path), "CPU").create_infer_request()
+            return np.array(self._request.infer(inputs, share_inputs=True, share_outputs=True)[0])
 
     def close(self) -> None:
-        with self._lock:
-            self._compiled = None
-            self._idle.clear()
+        with _ONE_AT_A_TIME:
+            self._request = None
