@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from crossmodal.data.dataset import Checked, Dataset, read_dataset, refuse_if_many_bad
+from crossmodal.data.dataset import CaptionedImage, Checked, Dataset, read_dataset, refuse_if_many_bad
 from crossmodal.data.sample import NOTE, SEED, draw_sample
 from crossmodal.data.splits import SPLITS
 from crossmodal.dual_encoder import DualEncoder
@@ -53,6 +53,7 @@ SAMPLE_EPOCHS = 5
 FROZEN = ("frozen_image", "frozen_text")
 KNOBS = [knob for knob in fields(Recipe) if "help" in knob.metadata]
 BAD_ROWS_SHOWN = 50
+MOST_WEIGHT = 100
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -76,6 +77,15 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     data.add_argument("--skip-bad", action="store_true", help="train though more than 1 %% of the rows cannot be used")
     data.add_argument(
         "--with-sample", type=int, default=0, metavar="SCENES", help="train on this many drawn scenes beside the photos"
+    )
+    data.add_argument(
+        "--also",
+        nargs=3,
+        action="append",
+        default=[],
+        metavar=("CAPTIONS", "IMAGES", "WEIGHT"),
+        help="train on the train split of another data set too; an epoch shows each of its images WEIGHT times on average "
+        "(may be given again)",
     )
     run = parser.add_argument_group("run")
     run.add_argument(
@@ -179,12 +189,32 @@ def read_data(options: argparse.Namespace, recipe: Recipe, bars: Bars) -> tuple[
         with first_process_first():
             drawn = draw_sample(SAMPLE.with_name("drawn-extra"), options.with_sample, EXTRA_SEED, bars)
         extra = read_dataset(*drawn, ratios=(1, 0, 0), check=False).dataset
+    for place in options.also:
+        extra = Dataset((*extra.images, *other_images(*place, ratios, recipe.seed, options, bars)))
     data = {
         "captions": str(Path(captions).resolve()),
         "images": str(Path(images).resolve()),
         "ratios": list(ratios),
     }
     return checked.dataset, extra, data | ({"note": NOTE} if drawn_only else {})
+
+
+def other_images(
+    captions: str, images: str, weight: str, ratios: Sequence[float], seed: int, options: argparse.Namespace, bars: Bars
+) -> list[CaptionedImage]:
+    """Return the train split of a data set that --also names, with its weight."""
+    try:
+        times = float(weight)
+    except ValueError:
+        times = math.nan
+    if not 0 < times <= MOST_WEIGHT:
+        raise CrossmodalError(
+            f"--also {captions} {images} {weight}: the weight should be greater than 0, at most {MOST_WEIGHT}."
+        )
+    checked = read_dataset(Path(captions), Path(images), ratios, seed, bars)
+    report(checked, Path(captions), options.output)
+    refuse_if_many_bad(checked, Path(captions), options.skip_bad)
+    return [replace(image, weight=times) for image in checked.dataset.split("train").images]
 
 
 def report(checked: Checked, captions: Path, output: Path) -> None:
@@ -285,6 +315,8 @@ def given_again(options: argparse.Namespace) -> list[str]:
             parts += [f"--{name}", str(value)]
     if options.split:
         parts += ["--split", *map(str, options.split)]
+    for place in options.also:
+        parts += ["--also", *place]
     parts += ["--with-sample", str(options.with_sample)] if options.with_sample else []
     return parts + (["--skip-bad"] if options.skip_bad else [])
 

@@ -112,7 +112,7 @@ def test_the_head_start_learns_and_reads_features_as_they_are(
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(40, model.image_tower.features, generator=generator) * 3 + 5
     texts = torch.randn(40, model.text_tower.features, generator=generator).repeat_interleave(5, 0)
-    train_projections(model, dataset, images, texts, None, silent)
+    train_projections(model, dataset, images[None], texts, None, silent)
     model.eval()
     with torch.no_grad():
         projected = (
@@ -140,7 +140,7 @@ def test_features_are_dropped_in_the_head_start(weights: Path, recipe: Recipe) -
         model = DualEncoder.from_recipe(replace(recipe, image_dropout=share, head_start_epochs=1), weights).eval()
         images = torch.randn(10, model.image_tower.features, generator=torch.Generator().manual_seed(0))
         texts = torch.randn(50, model.text_tower.features, generator=torch.Generator().manual_seed(1))
-        train_projections(model, dataset, images, texts, None, silent)
+        train_projections(model, dataset, images[None], texts, None, silent)
         weight[share] = model.image_projection.state_dict()["weight"]
     assert not torch.equal(weight[0.0], weight[0.5])
 

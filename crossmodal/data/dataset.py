@@ -18,12 +18,16 @@ BAD_ROWS_ALLOWED = 0.01
 
 @dataclass(frozen=True)
 class CaptionedImage:
-    """One image with all its captions; `split` is train, val or test."""
+    """One image with all its captions; `split` is train, val or test.
+
+    An epoch of training shows it `weight` times on average.
+    """
 
     name: str
     path: Path
     captions: tuple[str, ...]
     split: str = "train"
+    weight: float = 1.0
 
 
 @dataclass(frozen=True)

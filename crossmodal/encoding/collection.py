@@ -1,6 +1,6 @@
 """Encodes all images and captions of a data set: the embeddings that metrics and search read."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,19 +18,19 @@ IMAGES_AT_ONCE = 64
 
 
 @torch.inference_mode()
-def image_features(model: DualEncoder, photos: Photos, indices: Sequence[int], bars: Bars, title: str) -> Tensor:
-    """Return the image tower's features [len(indices), F], fp32 on the CPU."""
+def image_features(
+    model: DualEncoder, batches: Iterable[Tensor], hidden: bool, count: int, bars: Bars, title: str
+) -> Tensor:
+    """Return the image tower's features [count, F] of batches of pixels, or of the stem's output, fp32 on the CPU."""
     model.eval()
     parts = []
     bf16 = model.device.type == "cuda"
-    with bars(title, len(indices), "photo") as advance:
-        for inputs in photos.clean(indices, IMAGES_AT_ONCE):
+    with bars(title, count, "photo") as advance:
+        for inputs in batches:
             with torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
                 inputs = inputs.to(model.device, non_blocking=True)
                 features = (
-                    model.image_tower.trunk(inputs.to(model.logit_scale.dtype))
-                    if photos.hidden
-                    else model.image_tower(inputs)
+                    model.image_tower.trunk(inputs.to(model.logit_scale.dtype)) if hidden else model.image_tower(inputs)
                 )
             parts.append(features.float().cpu())
             advance(len(inputs))
@@ -70,7 +70,8 @@ def encode_photos(
     model: DualEncoder, photos: Photos, indices: Sequence[int], bars: Bars = silent, title: str = "Encoding photos"
 ) -> Tensor:
     """Return unit vectors [len(indices), D]."""
-    features = image_features(model, photos, indices, bars, title)
+    batches = photos.clean(indices, IMAGES_AT_ONCE)
+    features = image_features(model, batches, photos.hidden, len(indices), bars, title)
     return torch.cat([model.project_image(part.to(model.device)).cpu() for part in features.split(4096)])
 
 

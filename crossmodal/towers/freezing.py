@@ -36,6 +36,13 @@ class Freezable(nn.Module):
         return self
 
 
+def hold_depthwise(tower: nn.Module) -> None:
+    """Freeze the depthwise kernels: few weights, whose gradient a CPU computes slowly, in bf16 above all."""
+    for module in tower.modules():
+        if isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1:
+            module.weight.requires_grad_(False)
+
+
 def counted(count: int, parts: Sequence[nn.Module], name: str, words: tuple[str, str]) -> list[nn.Module]:
     """Return the first `count` parts; `words` are the tower and what its parts are called.
 

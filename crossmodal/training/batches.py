@@ -39,24 +39,23 @@ def plan_epoch(
     epoch: int,
     negatives: Sequence[Sequence[int]] | None = None,
 ) -> list[Batch]:
-    """Return the steps of an epoch: every image once, in a new order each epoch.
+    """Return the steps of an epoch: every image once, or by its weight, in a new order each epoch.
 
     An image appears once in a batch, so its captions are never each other's negatives. `captions_per_image`
     of its captions come along (0 for all of them): over the epochs they take turns, so that all are
-    used in ceil(captions / captions_per_image) epochs. Batches differ in size by one image at most, and
+    used in ceil(captions / captions_per_image) epochs; an image that comes again brings the same ones. Batches differ in size by one image at most, and
     of two images or more none is left alone: it would have no negative, and BatchNorm no variance.
     `negatives` are each image's hard negatives, which follow it in the order and so share its batch,
     but for those that came before.
     """
-    order = list(range(len(dataset)))
-    random.Random(f"order {seed} {epoch}").shuffle(order)
+    order = _order([image.weight for image in dataset.images], random.Random(f"order {seed} {epoch}"))
     if negatives is not None:
         order = list(dict.fromkeys(member for index in order for member in (index, *negatives[index])))
     steps = max(1, min(round(len(order) / batch_size), len(order) // 2))
     batches = []
     for step in range(steps):
         low, high = share_bounds(len(order), step, steps)
-        images = order[low:high]
+        images = list(dict.fromkeys(order[low:high]))
         chosen = [
             _in_turn(dataset.images[index].captions, captions_per_image, f"{seed} {index}", epoch) for index in images
         ]
@@ -64,6 +63,19 @@ def plan_epoch(
         rows = tuple(row for row, texts in enumerate(chosen) for _ in texts)
         batches.append(Batch(tuple(images), captions, rows))
     return batches
+
+
+def _order(weights: Sequence[float], rng: random.Random) -> list[int]:
+    """Return images by number in random order, each `weight` times, the fraction by chance, far from each other."""
+    if set(weights) <= {1.0}:
+        order = list(range(len(weights)))
+        rng.shuffle(order)
+        return order
+    placed = []
+    for index, weight in enumerate(weights):
+        times = int(weight) + (rng.random() < weight % 1)
+        placed += [((turn + rng.random()) / times, index) for turn in range(times)]
+    return [index for _, index in sorted(placed)]
 
 
 def _in_turn(captions: Sequence[str], count: int, key: str, epoch: int) -> list[str]:

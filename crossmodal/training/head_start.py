@@ -4,11 +4,15 @@ The first gradients through random projections would spoil the pretrained towers
 since no tower runs.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from crossmodal.data.dataset import Dataset
 from crossmodal.dual_encoder import DualEncoder
+from crossmodal.encoding.collection import IMAGES_AT_ONCE, image_features
+from crossmodal.encoding.decoding_ahead import Photos, slices
 from crossmodal.progress import Bars
 from crossmodal.projection import Standardise
 from crossmodal.training.batches import plan_epoch
@@ -18,6 +22,19 @@ from crossmodal.training.soft_targets import SoftTargets
 BATCH_SIZE = 512
 LEARNING_RATE = 1e-3
 WEIGHT_DECAY = 0.05
+VIEWS = 3  # of each photo, beside the photo as it is
+
+
+def features_of_views(model: DualEncoder, photos: Photos, rows: Sequence[int], bars: Bars) -> Tensor:
+    """Return the image tower's features [1 + views, len(rows), F]: of photos as they are, then of views of them."""
+    views = VIEWS if model.recipe.augment else 0
+    clean = photos.clean(rows, IMAGES_AT_ONCE)
+    parts = [image_features(model, clean, photos.hidden, len(rows), bars, "Features of photos")]
+    for view in range(1, views + 1):
+        batches = photos.epoch(slices(rows, IMAGES_AT_ONCE), view)
+        title = f"Features of view {view} of {views}"
+        parts.append(image_features(model, batches, photos.hidden, len(rows), bars, title))
+    return torch.stack(parts)
 
 
 def train_projections(
@@ -25,15 +42,16 @@ def train_projections(
 ) -> None:
     """Train both projections and the loss's own parameters in place, by the recipe's loss.
 
-    images [N, F] and texts [M, G] are the towers' features of the data set's images and captions. A
-    linear projection of images is trained on standardised features, and then reads them as they are.
+    images [V, N, F] and texts [M, G] are the towers' features of V views of the data set's images, the first as they
+    are, and of its captions; a step reads one view of an image, at random. A linear projection of images is trained on
+    standardised features, and then reads them as they are.
     """
     model.train()  # for the dropout
     epochs, seed, mixup = model.recipe.head_start_epochs, model.recipe.seed, model.recipe.mixup
-    mean, std = images.mean(0), images.std(0, correction=0).clamp(min=1e-6)
+    mean, std = images[0].mean(0), images[0].std(0, correction=0).clamp(min=1e-6)
     if isinstance(model.image_projection, torch.nn.Linear):
         images = (images - mean) / std
-    for part, inputs in ((model.image_projection, images), (model.text_projection, texts)):
+    for part, inputs in ((model.image_projection, images[0]), (model.text_projection, texts)):
         for module in part.modules():
             if isinstance(module, Standardise):
                 module.fit(inputs)
@@ -54,11 +72,12 @@ def train_projections(
                 first_caption[index] + position[index][caption]
                 for index, caption in zip(indices, batch.captions, strict=True)
             ]
-            image_features, text_features = images[list(batch.images)], texts[chosen]
+            view = torch.randint(len(images), (len(batch.images),))
+            of_images, of_texts = images[view, list(batch.images)], texts[chosen]
             if mixup:
-                image_features, text_features = mixed(image_features, text_features, mixup)
-            image_embeds = model.project_image(image_features.to(model.device))
-            text_embeds = model.project_text(text_features.to(model.device))
+                of_images, of_texts = mixed(of_images, of_texts, mixup)
+            image_embeds = model.project_image(of_images.to(model.device))
+            text_embeds = model.project_text(of_texts.to(model.device))
             soft_logits = soft.logits(batch).to(model.device) if soft else None
             loss = batch_loss(model, image_embeds, text_embeds, rows.to(model.device), soft_logits)
             optimizer.zero_grad()

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from crossmodal.data.dataset import Dataset
 from crossmodal.dual_encoder import DualEncoder
 from crossmodal.encoding.cached_features import kept
-from crossmodal.encoding.collection import image_features, text_features
+from crossmodal.encoding.collection import text_features
 from crossmodal.encoding.decoding_ahead import Photos
 from crossmodal.encoding.embeddings import model_path, save_embeddings
 from crossmodal.errors import CheckpointError, CrossmodalError
@@ -25,10 +25,11 @@ from crossmodal.progress import silent
 from crossmodal.recipe import WHOLE
 from crossmodal.runs.folder import add_result, save_state, summary
 from crossmodal.towers.text import PretrainedTextTower
+from crossmodal.towers.freezing import hold_depthwise
 from crossmodal.training.batches import Batch, plan_epoch
 from crossmodal.training.choice import choose_photos
 from crossmodal.training.distributed import any_process, from_first, share_weights
-from crossmodal.training.head_start import train_projections
+from crossmodal.training.head_start import features_of_views, train_projections
 from crossmodal.training.interrupt import StopWish
 from crossmodal.training.mining import mine
 from crossmodal.training.optimizer import learning_rate, make_optimizer, set_learning_rate
@@ -52,6 +53,7 @@ class Trainer:
         self.dataset = Dataset((*dataset.images, *extra.images))
         self.train_rows = [index for index, image in enumerate(self.dataset.images) if image.split == "train"]
         self.train_set = self.dataset.split("train")
+        self._freeze(self.recipe.always_frozen("image"), self.recipe.always_frozen("text"))
         self.optimizer = make_optimizer(model, self.recipe)
         self._trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         # Its decay after n steps is (1 + n) / (10 + n) at most, so that the start is soon forgotten.
@@ -62,7 +64,8 @@ class Trainer:
         )
         self.progress = Progress()
         self._pending: tuple[int, Tensor] | None = None  # the last step and its loss, not read yet
-        self.bf16 = model.device.type == "cuda"
+        on_gpu = model.device.type == "cuda"
+        self.bf16 = {"auto": on_gpu, "fp32": False, "bf16": True}[self.recipe.precision]
         self._stop = StopWish(self._say)
         self.photos: Photos
         self.soft: SoftTargets | None = None
@@ -114,10 +117,9 @@ class Trainer:
         return self._average.module if self._average else self.model
 
     def _head_start(self) -> None:
-        images = image_features(self.model, self.photos, self.train_rows, self.setting.bars, "Features of photos")
+        images = features_of_views(self.model, self.photos, self.train_rows, self.setting.bars)
         texts = text_features(self.model.text_tower, self.train_set.captions, self.setting.bars)
-        images, texts = images.clone(), texts.clone()  # inference tensors cannot be trained on
-        train_projections(self.model, self.train_set, images, texts, self.soft, self.setting.bars)
+        train_projections(self.model, self.train_set, images, texts.clone(), self.soft, self.setting.bars)
         share_weights(self.model)
         if self._average:
             self._average.set(self.model)
@@ -127,8 +129,7 @@ class Trainer:
         """Do the steps of the epoch that are left, and show how it goes."""
         recipe, progress, setting = self.recipe, self.progress, self.setting
         stage = recipe.stage(progress.epoch)
-        self.model.image_tower.freeze(stage.frozen_image)
-        self.model.text_tower.freeze(stage.frozen_text)
+        self._freeze(stage.frozen_image, stage.frozen_text)
         batches = self._plan()
         plans = [StepPlan.of(batch, setting.rank, setting.processes) for batch in batches]
         left = [self._rows(plan.own.images) for plan in plans[progress.step :]]
@@ -156,6 +157,12 @@ class Trainer:
                     saved = time.monotonic()
             self.read_loss()
             progress.seconds += time.monotonic() - before
+
+    def _freeze(self, image: int, text: int) -> None:
+        self.model.image_tower.freeze(image)
+        self.model.text_tower.freeze(text)
+        if not self.recipe.depthwise:
+            hold_depthwise(self.model.image_tower)
 
     def _plan(self) -> list[Batch]:
         """Return the batches of the current epoch; it depends on nothing that a resumed run does not have."""
