@@ -24,8 +24,8 @@ from crossmodal.evaluation.metrics import metrics_of_split
 from crossmodal.progress import silent
 from crossmodal.recipe import WHOLE
 from crossmodal.runs.folder import add_result, save_state, summary
-from crossmodal.towers.text import PretrainedTextTower
 from crossmodal.towers.freezing import hold_depthwise
+from crossmodal.towers.text import PretrainedTextTower
 from crossmodal.training.batches import Batch, plan_epoch
 from crossmodal.training.choice import choose_photos
 from crossmodal.training.distributed import any_process, from_first, share_weights
