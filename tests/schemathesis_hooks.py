@@ -20,6 +20,16 @@ schemathesis.openapi.media_type("image/jpeg", strategies.builds(photo, sides, si
 
 @schemathesis.hook
 def filter_case(context: schemathesis.HookContext, case: "schemathesis.Case[Any]") -> bool:
-    """Leave out wrong forms: a number in place of a text is the same on the wire, and no mistake that could be refused."""
+    """Leave out wrong forms, and days in the wrong order.
+
+    A number in place of a text is the same on the wire in a form, and no mistake that could be refused. That the first
+    day is not after the last is refused, and cannot be said in a schema.
+    """
     wrong = case.meta is not None and case.meta.generation.mode.is_negative
-    return not (wrong and case.path == "/api/search/upload")
+    return not (wrong and case.path == "/api/search/upload") and not _ends_before_it_begins(case.body)
+
+
+def _ends_before_it_begins(body: Any) -> bool:
+    filters = body.get("filters", body) if isinstance(body, dict) else {}
+    days = [filters.get(name) for name in ("after", "before")] if isinstance(filters, dict) else []
+    return len(days) == 2 and all(isinstance(day, str) for day in days) and days[0] > days[1]

@@ -106,6 +106,10 @@ class TimmTower(Freezable):
         """As `forward`, in one piece whatever the number of images: for tracing."""
         return self._trunk(self._stem(pixels))
 
+    def stem_at_once(self, pixels: Tensor) -> Tensor:
+        """As `stem`, in one piece whatever the number of images: for tracing."""
+        return self._stem(pixels)
+
     def _few_at_once(self, part: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
         whole = self.training and not self.holds_statistics  # the statistics are those of the batch
         if whole or inputs.device.type != "cpu" or len(inputs) <= IMAGES_AT_ONCE:

@@ -71,6 +71,10 @@ class SideBySide(Freezable):
         """As `forward`, in one piece whatever the number of images: for tracing."""
         return torch.cat([tower.at_once(pixels) for tower in self.towers], dim=1)
 
+    def stem_at_once(self, pixels: Tensor) -> Tensor:
+        """As `stem`, in one piece whatever the number of images: for tracing."""
+        return torch.cat([tower.stem_at_once(pixels) for tower in self.towers], dim=1)
+
     def grid(self, pixels: Tensor) -> Tensor:
         """uint8 [N, 3, size, size] -> the towers' last grids [N, features, rows, columns]."""
         grids = [tower.grid(pixels) for tower in self.towers]

@@ -9,6 +9,7 @@ from torch import Tensor
 from crossmodal.data.dataset import Dataset
 from crossmodal.encoding.cached_features import files_of, kept
 from crossmodal.encoding.decoding_ahead import Photos, slices
+from crossmodal.encoding.frozen_stem import stem_of
 from crossmodal.progress import Bars
 from crossmodal.recipe import WHOLE
 from crossmodal.towers.image import ImageTower
@@ -30,6 +31,7 @@ class StemPhotos:
     def __init__(self, tower: ImageTower, source: Photos, views: int) -> None:
         """`views` is 0 where the source has no views."""
         self._tower, self._source, self._views = tower, source, views
+        self._compute = stem_of(tower)
 
     def epoch(self, batches: Sequence[Sequence[int]], epoch: int) -> Iterator[Tensor]:
         """Yield the stem's output of a batch's views."""
@@ -46,7 +48,7 @@ class StemPhotos:
         """Grids in fp16, [N, C, H, W]; of a tower that is frozen whole, features in fp32, [N, F]."""
         device = self._tower.mean.device
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            parts = [self._tower.stem(part.to(device, non_blocking=True)) for part in pixels.split(PHOTOS_AT_ONCE)]
+            parts = [self._compute(part.to(device, non_blocking=True)) for part in pixels.split(PHOTOS_AT_ONCE)]
         hidden = torch.cat(parts)
         return hidden.half() if hidden.dim() == 4 else hidden.float()
 
