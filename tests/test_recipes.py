@@ -83,7 +83,9 @@ def test_every_recipe_trains_resumes_and_is_searched(
     (result,) = evaluate(checkpoint, ImageChoice(captions, images, split="val"), say=lambda text: None)
     assert name in result.name
     recorded = results_of(tmp_path)[-1]
-    assert result.metrics == pytest.approx({k: recorded.get(k, value) for k, value in result.metrics.items()}, abs=1.01)
+    # Of three photos, one near tie that rounding turns around is 100 / 3.
+    recalls = {k: recorded[k] for k in ("t2i_r1", "t2i_r5", "i2t_r1", "i2t_r5")}
+    assert {k: result.metrics[k] for k in recalls} == pytest.approx(recalls, abs=34)
     search = open_search(Place(checkpoint=checkpoint))
     assert len(search.photos(search.query("a red car"), 5).hits) == 5
     page = Page(monkeypatch, "--checkpoints", str(tmp_path), words="a red car", gallery="all")

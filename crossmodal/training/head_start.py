@@ -48,6 +48,7 @@ def train_projections(
     """
     model.train()  # for the dropout
     epochs, seed, mixup = model.recipe.head_start_epochs, model.recipe.seed, model.recipe.mixup
+    torch.manual_seed(seed)  # whatever was drawn while photos were read
     mean, std = images[0].mean(0), images[0].std(0, correction=0).clamp(min=1e-6)
     if isinstance(model.image_projection, torch.nn.Linear):
         images = (images - mean) / std
