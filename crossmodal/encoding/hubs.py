@@ -58,7 +58,7 @@ class Bank:
             weights = np.array(values["weights"], np.float32)
             vectors = np.frombuffer(base64.b64decode(values["vectors"]), np.float16).reshape(len(weights), -1)
             numbers = [float(values[name]) for name in ("beta", "share", "usual")]
-            sound = len(weights) and weights.ndim == 1 and weights.min() > 0 and numbers[0] > 0
+            sound = vectors.size and weights.ndim == 1 and weights.min() > 0 and numbers[0] > 0
             if not sound or not all(np.isfinite(part).all() for part in (weights, vectors, numbers)):
                 raise ValueError("its numbers are impossible")
         except (KeyError, TypeError, ValueError, OverflowError) as error:
