@@ -24,7 +24,6 @@ from crossmodal.runs.opening import (
     checkpoint_of,
     default_run,
     epoch_of,
-    load_model,
     open_encoder,
     sample_embeddings,
 )
@@ -111,7 +110,7 @@ def embed(
     """
     path = checkpoint_of(checkpoint or default_run())
     epoch = epoch_of(path)
-    model, content = load_model(path)
+    model, content, _ = open_encoder(path)
     written = image_path(path.parent, epoch), text_path(path.parent, epoch)
     if captions is None and path.parent.name == SHIPPED:
         save_embeddings(path.parent, epoch, content["fingerprint"], sample_embeddings(model, content, bars=bars))

@@ -90,18 +90,20 @@ def about_checkpoint(checkpoint: Path) -> dict[str, Any]:
 def open_encoder(which: Path | str, weights: Path | None = None) -> "tuple[Encoder, dict[str, Any], str]":
     """Open a checkpoint, a run's best one, or a published model by its name.
 
-    Returns the model on the best device, what a checkpoint says beside its weights (of a published
-    model next to nothing), and a line that names it. `weights` is a folder looked into for published ones.
+    Returns the model on the best device, or on a CPU by its fastest runtime, what a checkpoint says beside its weights
+    (of a published model next to nothing), and a line that names it. `weights` is a folder looked into for published ones.
     """
+    from crossmodal.encoding.openvino_export import FastEncoder
     from crossmodal.towers.published_clip import is_published_clip, published_clip
 
     if is_published_clip(str(which)):
-        model = published_clip(str(which), weights).to(choose_device())
-        return model, {"data": {}, "recipe": {"seed": 0}}, f"{which}, as published"
+        published = published_clip(str(which), weights).to(choose_device())
+        return published, {"data": {}, "recipe": {"seed": 0}}, f"{which}, as published"
     path = checkpoint_of(Path(which))
     trained, content = load_model(path)
     recipe = trained.recipe
-    return trained, content, f"{path}, recipe {recipe.name}, seed {recipe.seed}, epoch {content['epoch']}"
+    model = FastEncoder(trained, content["fingerprint"]) if trained.device.type == "cpu" else trained
+    return model, content, f"{path}, recipe {recipe.name}, seed {recipe.seed}, epoch {content['epoch']}"
 
 
 def open_embeddings(checkpoint: Path, fingerprint: str, bars: Bars = silent) -> Embeddings:
@@ -124,7 +126,7 @@ def open_embeddings(checkpoint: Path, fingerprint: str, bars: Bars = silent) -> 
 
 
 def sample_embeddings(
-    model: "DualEncoder", content: Mapping[str, Any], sample: Path = SAMPLE, bars: Bars = silent
+    model: "Encoder", content: Mapping[str, Any], sample: Path = SAMPLE, bars: Bars = silent
 ) -> Embeddings:
     """Encode the drawn sample, drawing it first where it is not there."""
     from crossmodal.data.dataset import read_dataset
