@@ -80,7 +80,7 @@ def test_every_recipe_trains_resumes_and_is_searched(
     assert training_script.main([*data, "--resume"]) == 0  # nothing is left to do, and that is no error
     assert [record["epoch"] for record in results_of(tmp_path)] == first
     checkpoint = tmp_path / "model_epoch_2.pt"
-    (result,) = evaluate(checkpoint, ImageChoice(captions, images, split="val"), say=lambda text: None)
+    result = evaluate(checkpoint, ImageChoice(captions, images, split="val"), say=lambda text: None)["cosine"]
     assert name in result.name
     recorded = results_of(tmp_path)[-1]
     # Of three photos, one near tie that rounding turns around is 100 / 3.
@@ -111,7 +111,7 @@ def test_every_recipe_in_full_shape(name: str, flickr8k: Path, tmp_path: Path, m
         assert training_script.main([*data, *options]) == 130
     assert training_script.main([*data, "--resume"]) == 0
     assert [record["epoch"] for record in results_of(run)][-2:] == [1, 2]
-    (result,) = evaluate(run / "model_epoch_2.pt", ImageChoice(split="all"), say=lambda text: None)
+    result = evaluate(run / "model_epoch_2.pt", ImageChoice(split="all"), say=lambda text: None)["cosine"]
     assert (result.metrics["images"], result.metrics["captions"]) == (24, len(listed))
 
 

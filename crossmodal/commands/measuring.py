@@ -83,11 +83,13 @@ def _evaluate(options: argparse.Namespace) -> None:
     from crossmodal.files import write_text
 
     results = evaluate(options.checkpoint, _image_choice(options), terminal, average_captions=options.average_captions)
-    print("\n".join([*map(table, results), NOTE]))
+    print("\n".join([*map(table, results.values()), NOTE]))
     if options.json:
-        flat = [{"name": result.name, **result.metrics, "intervals": result.intervals} for result in results]
-        averaged = {"average_captions": flat[1]} if options.average_captions else {}
-        write_text(options.json, json.dumps(flat[0] | averaged, indent=2) + "\n")
+        flat = {
+            key: {"name": result.name, **result.metrics, "intervals": result.intervals}
+            for key, result in results.items()
+        }
+        write_text(options.json, json.dumps(flat.pop("cosine") | flat, indent=2) + "\n")
 
 
 def _compare(options: argparse.Namespace) -> None:

@@ -45,23 +45,24 @@ class ImageChoice:
 
 def evaluate(
     checkpoint: Path | None, choice: ImageChoice, bars: Bars = silent, say: Say = print, average_captions: bool = False
-) -> list[Result]:
-    """Return the figures of a checkpoint on the chosen images; the result's name says what was measured.
+) -> dict[str, Result]:
+    """Return the figures of a checkpoint on the chosen images; a result's name says what was measured.
 
-    A second result is with query-bank normalisation, where the checkpoint has banks; with `average_captions` the last has
-    each image's captions as one vector. With a split file exactly
-    its images are ranked; otherwise the chosen split. The default split is test where there is one, else val,
+    `cosine` are those of plain similarities. Where the checkpoint has banks, `query_bank` are those of the order that
+    search gives; with `average_captions` there are those of each image's captions as one vector. With a split file
+    exactly its images are ranked; otherwise the chosen split. The default split is test where there is one, else val,
     else all. Raises CrossmodalError when no image is left.
     """
     model, content, about = open_encoder(checkpoint or default_run(), choice.weights)
     chosen, of = choose_images(content, choice, bars, say)
     embeddings = encode_dataset(model, chosen, {}, worker_count(), bars)
-    found = [measure_embeddings(f"{about}; {of}", embeddings)]
+    found = {"cosine": measure_embeddings(f"{about}; {of}", embeddings)}
     if banks := Banks.of(content):
         biases = banks.biases(embeddings.images.numpy(), embeddings.texts.numpy())
-        found.append(measure_embeddings("with query-bank normalisation, as search ranks", embeddings, biases))
+        found["query_bank"] = measure_embeddings("with query-bank normalisation, as search ranks", embeddings, biases)
     if average_captions:
-        found.append(measure_embeddings("each image's captions as one mean vector", average_of_captions(embeddings)))
+        name = "each image's captions as one mean vector"
+        found["average_captions"] = measure_embeddings(name, average_of_captions(embeddings))
     return found
 
 
