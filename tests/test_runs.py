@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 import training_script
 from crossmodal import cli
@@ -328,6 +329,31 @@ def test_drawn_scenes_go_with_hard_negatives(
     monkeypatch.setattr(training_script, "SAMPLE", tmp_path / "drawn-sample")
     options = ("--with-sample", "6", "--hard-negatives", "2", "--epochs", "1")
     assert training_script.main(arguments(collection, weights, tmp_path / "run", *options)) == 0
+
+
+@pytest.mark.usefixtures("tiny")
+def test_several_data_sets_train_together_and_the_first_is_written(
+    collection: tuple[Path, Path], weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    for number in range(6):
+        Image.new("RGB", (40, 40), (40 * number, 90, 200)).save(other / f"{number}.png")
+    listed = tmp_path / "other.csv"
+    listed.write_text(
+        "image,caption,split\n" + "".join(f"{n}.png,colour {n},{'val' if n == 5 else 'train'}\n" for n in range(6))
+    )
+    options = ("--also", str(listed), str(other), "2", "--epochs", "1", "--precision", "bf16", "--depthwise", "0")
+    assert training_script.main(arguments(collection, weights, tmp_path / "run", *options)) == 0
+    said = capsys.readouterr().out
+    assert "6 images (5 train, 1 val, 0 test)" in said
+    written = torch.load(tmp_path / "run" / "img_embeds_epoch_1.pt", weights_only=True)
+    assert not any(name.endswith(".png") and name[0].isdigit() and len(name) == 5 for name in written["image_names"])
+    for weight in ("0", "-1", "nan", "much", "1e9"):
+        wrong = arguments(collection, weights, tmp_path / "none", "--also", str(listed), str(other), weight)
+        assert training_script.main(wrong) == 1
+    assert not (tmp_path / "none").exists()
+    assert capsys.readouterr().err.count("the weight should be greater than 0") == 5
 
 
 def few(tmp_path: Path, collection: tuple[Path, Path], count: int) -> tuple[Path, Path]:

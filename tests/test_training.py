@@ -10,8 +10,10 @@ import torch
 from crossmodal.data.dataset import CaptionedImage, Dataset, read_dataset
 from crossmodal.dual_encoder import DualEncoder
 from crossmodal.encoding.decoding_ahead import DecodedPhotos
+from crossmodal.encoding.frozen_stem import stem_of
 from crossmodal.progress import silent
 from crossmodal.recipe import WHOLE, Recipe, Stage
+from crossmodal.towers.freezing import hold_depthwise
 from crossmodal.training.augmentation import Augmentation
 from crossmodal.training.batches import plan_epoch
 from crossmodal.training.head_start import mixed, train_projections
@@ -161,6 +163,62 @@ def test_cached_stages_equal_computed_ones(
         torch.testing.assert_close(next(iter(computed.epoch([train], epoch))), view, atol=1e-3, rtol=1e-3)
     assert torch.equal(views[0], views[2])
     assert not torch.equal(views[0], views[1])
+
+
+def test_an_image_comes_by_its_weight_and_once_in_a_batch() -> None:
+    dataset = Dataset(
+        tuple(replace(image, weight=2.5 if number < 10 else 0.5) for number, image in enumerate(made_up(30).images))
+    )
+    seen = dict.fromkeys(range(30), 0)
+    for epoch in range(1, 201):
+        batches = plan_epoch(dataset, 6, 1, 0, epoch)
+        for batch in batches:
+            assert len(set(batch.images)) == len(batch.images)
+            for index in batch.images:
+                seen[index] += 1
+    heavy, light = (sum(seen[n] for n in numbers) / len(numbers) / 200 for numbers in (range(10), range(10, 30)))
+    # Copies of an image that fall into the same batch count once.
+    assert 2.2 < heavy <= 2.5 and light == pytest.approx(0.5, abs=0.05)
+    assert plan_epoch(dataset, 6, 1, 0, 3) == plan_epoch(dataset, 6, 1, 0, 3)
+
+
+def test_the_head_start_reads_every_view(weights: Path, recipe: Recipe) -> None:
+    """Pairs that only the second view tells apart are learned, since steps read views at random."""
+    model = DualEncoder.from_recipe(replace(recipe, head_start_epochs=60), weights).eval()
+    generator = torch.Generator().manual_seed(0)
+    informative = torch.randn(40, model.image_tower.features, generator=generator)
+    texts = torch.randn(40, model.text_tower.features, generator=generator).repeat_interleave(5, 0)
+    images = torch.stack(
+        [torch.randn(1, model.image_tower.features).expand_as(informative) + 0.01 * informative, informative]
+    )
+    train_projections(model, made_up(40), images, texts, None, silent)
+    with torch.no_grad():
+        similar = model.project_image(informative) @ model.project_text(texts[::5]).T
+    assert (similar.argmax(1) == torch.arange(40)).float().mean() > 0.8
+
+
+def test_held_depthwise_kernels_have_no_gradient(weights: Path, recipe: Recipe) -> None:
+    tower = DualEncoder.from_recipe(recipe, weights).image_tower
+    tower.freeze(0)
+    hold_depthwise(tower)
+    depthwise = [m for m in tower.modules() if isinstance(m, torch.nn.Conv2d) and m.groups > 1]
+    others = [m for m in tower.modules() if isinstance(m, torch.nn.Conv2d) and m.groups == 1]
+    assert depthwise and others
+    assert not any(module.weight.requires_grad for module in depthwise)
+    assert all(module.weight.requires_grad for module in others)
+
+
+def test_openvino_computes_the_stem(weights: Path, recipe: Recipe) -> None:
+    pytest.importorskip("openvino")
+    tower = DualEncoder.from_recipe(recipe.with_stages(frozen_image=2), weights).eval().image_tower
+    compute = stem_of(tower)
+    assert compute != tower.stem
+    pixels = torch.randint(0, 256, (5, 3, tower.preprocessing.size, tower.preprocessing.size), dtype=torch.uint8)
+    torch.testing.assert_close(compute(pixels), tower.stem(pixels), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(compute(pixels[2:3]), compute(pixels)[2:3], atol=0, rtol=0)
+    tower.freeze(0)
+    nothing_frozen = DualEncoder.from_recipe(recipe.with_stages(frozen_image=0), weights).image_tower
+    assert stem_of(nothing_frozen) == nothing_frozen.stem
 
 
 @pytest.mark.parametrize(("images", "size"), [(7, 2), (3, 2), (2, 64), (9, 4), (5, 3)])
