@@ -42,7 +42,7 @@ def main() -> None:
 
     model, content = load_model(checkpoint_of(ROOT / "model-checkpoints" / "shipped"))
     print(
-        f"{len(files):,} photos, engine {fastest_runtime(model, content['fingerprint']).name}, {os.cpu_count()} cores"
+        f"{len(files):,} photos, runtime {fastest_runtime(model, content['fingerprint']).name}, {os.cpu_count()} cores"
     )
     measured: dict[str, list[float]] = {way: [] for way in WAYS}
     for way in WAYS * TIMES:
@@ -58,43 +58,43 @@ def main() -> None:
 
 
 def encoder(files: list[Path]) -> float:
-    """Return photos a second of the engine on decoded tensors."""
+    """Return photos a second of the runtime on decoded tensors."""
     import numpy as np
 
     from crossmodal.data.decoding import load_photo
     from crossmodal.encoding.runtime import Runtime
 
-    engine: Runtime = _engine()
-    size = engine.preprocessing.size
-    pixels = np.stack([engine.preprocessing.array(load_photo(file, at_least=size)) for file in files])
-    engine.encode_pixels(pixels[:BATCH])
+    runtime: Runtime = _runtime()
+    size = runtime.preprocessing.size
+    pixels = np.stack([runtime.preprocessing.array(load_photo(file, at_least=size)) for file in files])
+    runtime.encode_pixels(pixels[:BATCH])
     return _rate(
         len(pixels),
-        lambda: [engine.encode_pixels(pixels[start : start + BATCH]) for start in range(0, len(pixels), BATCH)],
+        lambda: [runtime.encode_pixels(pixels[start : start + BATCH]) for start in range(0, len(pixels), BATCH)],
     )
 
 
 def folder(files: list[Path]) -> float:
-    """Return photos a second of indexing, from the walk to the last commit, with the engine opened."""
+    """Return photos a second of indexing, from the walk to the last commit, with the runtime opened."""
     from crossmodal.photos.store import Store
     from crossmodal.photos.update import here, update
 
-    engine = _engine()
+    runtime = _runtime()
     with tempfile.TemporaryDirectory() as place:
         photos, index = Path(place) / "photos", Path(place) / "index"
         photos.mkdir()
         for file in files:
             (photos / file.name).symlink_to(file.resolve())
-        Store.create(index, {
-            "fingerprint": "0" * 32, "checkpoint": "", "recipe": "", "size": 1024, "runtime": "torch", "root": str(photos),
-            "excluded": [], "included": [], "cutoff": None, "bank": None,
-        })  # fmt: skip
         import numpy as np
 
-        size = engine.preprocessing.size
-        engine.encode_pixels(np.zeros((BATCH, size, size, 3), dtype=np.uint8))
+        size = runtime.preprocessing.size
+        width = runtime.encode_pixels(np.zeros((BATCH, size, size, 3), dtype=np.uint8)).shape[1]
+        Store.create(index, {
+            "fingerprint": "0" * 32, "checkpoint": "", "recipe": "", "size": width, "runtime": "torch", "root": str(photos),
+            "excluded": [], "included": [], "cutoff": None, "bank": None,
+        })  # fmt: skip
         with Store(index, writable=True) as store:
-            return _rate(len(files), lambda: update(store, photos, [], here(lambda: engine)))
+            return _rate(len(files), lambda: update(store, photos, [], here(lambda: runtime)))
 
 
 def loop(files: list[Path]) -> float:
@@ -119,7 +119,7 @@ def loop(files: list[Path]) -> float:
     return _rate(len(files), run)
 
 
-def _engine() -> Any:
+def _runtime() -> Any:
     from crossmodal.encoding.openvino_export import fastest_runtime
     from crossmodal.encoding.runtime import Exported, OpenVinoRuntime
     from crossmodal.runs.opening import checkpoint_of, load_model

@@ -354,3 +354,18 @@ def test_an_unavailable_milvus_is_told_with_when_to_try_again(
         assert answer.status_code == 503 and int(answer.headers["retry-after"]) > 0
         assert "secret" not in answer.text
         monkeypatch.undo()
+
+
+def test_a_split_of_a_run_is_loaded_alone(runs: Path) -> None:
+    whole = open_run(runs)
+    split = whole.splits[0]
+    source = Source.of(whole.only(split))
+    names = [
+        name for name, of in zip(whole.embeddings.image_names, whole.embeddings.splits, strict=True) if of == split
+    ]
+    assert 0 < len(names) < len(whole.photos)
+    assert [one.path for one in source.photos] == names
+    assert {image for _, image in source.captions} == set(names)
+    assert len(source.caption_vectors) == len(source.captions) and len(source.vectors) == len(names)
+    row = whole.embeddings.image_names.index(names[-1])
+    np.testing.assert_allclose(source.vectors[-1][: whole.vectors.shape[1]], whole.vectors[row], atol=1e-6)

@@ -210,7 +210,9 @@ def test_embed_makes_the_tensors_anew(run: Path, capsys: pytest.CaptureFixture[s
     before = torch.load(run / "img_embeds_epoch_1.pt", weights_only=True)["embeds"]
     (run / "img_embeds_epoch_1.pt").unlink()
     printed(capsys, "embed", "--checkpoint", str(run))
-    assert torch.equal(torch.load(run / "img_embeds_epoch_1.pt", weights_only=True)["embeds"], before)
+    again = torch.load(run / "img_embeds_epoch_1.pt", weights_only=True)["embeds"]
+    # The runtime may compute in bf16, which the training did not.
+    assert (again.float() * before.float()).sum(1).min() > 0.999
 
 
 @pytest.mark.parametrize(
@@ -218,7 +220,7 @@ def test_embed_makes_the_tensors_anew(run: Path, capsys: pytest.CaptureFixture[s
     [
         (["search", ""], "The query is empty"),
         (["search", "x", "--checkpoint", "{none}"], "is not there"),
-        (["search", "x", "--checkpoint", "{run}", "--top-k", "0"], "asks for nothing"),
+        (["search", "x", "--checkpoint", "{run}", "--top-k", "0"], "should be 1 or more"),
         (["caption", "{none}"], "is not there"),
         (["evaluate", "--checkpoint", "{run}", "--captions", "{none}"], "both --captions and --images"),
         (["evaluate", "--checkpoint", "{run}", "--split-file", "{none}"], "cannot be read"),

@@ -438,6 +438,6 @@ def test_what_cannot_be_served_is_one_sentence(tmp_path: Path, server: tuple[sub
 
     assert "There is no index in" in said("--photos", str(tmp_path))
     assert "no rate; write it as 600/minute" in said("--rate", "often")
-    assert "is no port" in said("--port", "99999")
+    assert "should be from 1 to 65535" in said("--port", "99999")
     assert "is no address; write it as" in said("--trust-proxy", "nginx")
     assert "No server of this user serves port 1" in said("--reload-model", "--port", "1")

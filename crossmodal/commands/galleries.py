@@ -79,4 +79,4 @@ def _day(text: str) -> date:
     try:
         return date.fromisoformat(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text} is no day; write it as 2024-08-31") from None
+        raise argparse.ArgumentTypeError(f"{text} is not a date; write it as 2024-08-31") from None

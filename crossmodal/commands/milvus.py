@@ -6,7 +6,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from crossmodal.commands.galleries import COLLECTION
+from crossmodal.commands.galleries import COLLECTION, place_of
 
 
 def add_load_command(commands: Any) -> None:
@@ -21,6 +21,8 @@ def add_load_command(commands: Any) -> None:
         metavar="FILE",
         help="a checkpoint, a run, or a folder of runs (default: the newest run)",
     )
+    load.add_argument("--split", choices=("train", "val", "test", "all"), help="photos of a run (default: all)")
+    load.add_argument("--images", type=Path, metavar="DIR", help="where a run's photos lie, if they were moved")
     load.add_argument(
         "--index", type=Path, metavar="DIR", help="where the index of --photos lies, if not in the folder"
     )
@@ -32,18 +34,16 @@ def add_load_command(commands: Any) -> None:
 
 
 def _load(options: argparse.Namespace) -> None:
-    from crossmodal.galleries import open_run
-    from crossmodal.photos.gallery import FolderGallery
-    from crossmodal.photos.store import index_folder
+    from crossmodal.galleries import open_gallery
     from crossmodal.progress import terminal
     from crossmodal.scale.milvus.connection import Milvus
     from crossmodal.scale.milvus.loading import Source, load
+    from crossmodal.search.in_memory import PhotosInMemory
 
+    place = place_of(argparse.Namespace(**vars(options) | {"milvus": None}))
     milvus = Milvus(options.milvus, options.collection)
-    gallery = (
-        FolderGallery(index_folder(options.photos, options.index)) if options.photos
-        else open_run(options.checkpoint, bars=terminal)
-    )  # fmt: skip
+    gallery, _ = open_gallery(place, terminal)
+    assert isinstance(gallery, PhotosInMemory)
     source = Source.of(gallery)
     bar: tqdm[Any] = tqdm(unit="row", desc="Loading", disable=None, leave=False)
 

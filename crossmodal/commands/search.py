@@ -153,4 +153,4 @@ def _caption(options: argparse.Namespace) -> None:
 
 def _check_top_k(options: argparse.Namespace) -> None:
     if options.top_k < 1:
-        raise CrossmodalError(f"--top-k {options.top_k} asks for nothing; give 1 or more.")
+        raise CrossmodalError(f"--top-k {options.top_k} should be 1 or more.")

@@ -61,11 +61,11 @@ def _serve(options: argparse.Namespace) -> None:
         return reload_model(options.port)
     place = place_of(options)
     if not 0 <= options.port < 65536:
-        raise CrossmodalError(f"--port {options.port} is no port; give 1 to 65535.")
+        raise CrossmodalError(f"--port {options.port} should be from 1 to 65535.")
     try:
         rate = parse(options.rate)
     except ValueError as error:
-        raise CrossmodalError(f"--rate {options.rate} is no rate; write it as 600/minute or 10/second.") from error
+        raise CrossmodalError(f"--rate {options.rate} cannot be read; write it as 600/minute or 10/second.") from error
     limits = Limits(
         upload_bytes=int(options.upload_megabytes * 1e6), upload_pixels=int(options.upload_megapixels * 1e6), rate=rate
     )

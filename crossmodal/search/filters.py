@@ -84,7 +84,7 @@ def _end(day: date) -> float:
 
 @dataclass(frozen=True)
 class Filters:
-    """What a photo must be; None asks for nothing."""
+    """What a photo must be; None lets every photo pass."""
 
     folder: str | None = _filter(
         "text", "Folder", "only photos in this folder and below it, from the top folder", "path", "begins", below

@@ -48,9 +48,10 @@ class PhotosInMemory:
             self._last = last = (filters, mask)
         return last[1]
 
-    def _own(self) -> list[Photo]:
-        rows = self._rows
-        return list(self.photos) if rows is None else [self.photos[row] for row in np.flatnonzero(rows).tolist()]
+    @property
+    def rows(self) -> np.ndarray:
+        """The rows of `photos`, `vectors` and `bias` that belong to the gallery."""
+        return np.arange(len(self.photos)) if self._rows is None else np.flatnonzero(self._rows)
 
     @property
     def kind(self) -> str:
@@ -151,7 +152,9 @@ class PhotosInMemory:
         """Return the different values of a field in order, empty ones left out; computed once."""
         if name not in self._values:
             of = FIELDS[name].of
-            self._values[name] = sorted({value for photo in self._own() if (value := of(photo)) not in ("", None)})
+            self._values[name] = sorted(
+                {value for row in self.rows.tolist() if (value := of(self.photos[row])) not in ("", None)}
+            )
         return self._values[name]
 
     def close(self) -> None:

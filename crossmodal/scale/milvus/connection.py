@@ -70,7 +70,7 @@ class Milvus:
         except (MilvusException, RpcError, OSError, ValueError) as error:
             details = getattr(error, "details", None)
             said = str(getattr(error, "message", "") or (details() if callable(details) else error)).split("\n")[0]
-            raise UnavailableError(f"Milvus at {self.url} does not answer as it should ({said[:300]}).") from error
+            raise UnavailableError(f"Milvus at {self.url} does not answer ({said[:300]}).") from error
 
     def close(self) -> None:
         """Close the connection."""

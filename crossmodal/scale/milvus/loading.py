@@ -48,17 +48,20 @@ class Source:
         if dates := values.get("date"):
             values["date"] = [dates[0], dates[-1]]
         captions: list[tuple[str, str]] = []
-        photos, vectors = gallery.vectors, np.empty((0, gallery.vectors.shape[1]), np.float32)
+        rows = gallery.rows
+        photos = [gallery.photos[row] for row in rows.tolist()]
+        photo_vectors, vectors = gallery.vectors[rows], np.empty((0, gallery.vectors.shape[1]), np.float32)
         if isinstance(gallery, RunGallery):
             held = gallery.embeddings
-            owners = held.caption_to_image.tolist()
-            captions = [(text, held.image_names[owner]) for text, owner in zip(held.captions, owners, strict=True)]
-            vectors = held.texts.numpy()
+            owners = held.caption_to_image.numpy()
+            own = np.flatnonzero(np.isin(owners, rows))
+            captions = [(held.captions[row], held.image_names[owners[row]]) for row in own.tolist()]
+            vectors = held.texts.numpy()[own]
             if held.biases:
-                vectors = with_bias(vectors, held.biases[1].numpy())
+                vectors = with_bias(vectors, held.biases[1].numpy()[own])
         if gallery.bias is not None:
-            photos = with_bias(photos, gallery.bias)
-        return Source(about, values, gallery.photos, photos, captions, vectors, gallery.bias is not None)
+            photo_vectors = with_bias(photo_vectors, gallery.bias[rows])
+        return Source(about, values, photos, photo_vectors, captions, vectors, gallery.bias is not None)
 
     def plain(self) -> dict[str, Any]:
         """Return what the gallery is, as plain values."""
