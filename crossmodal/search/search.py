@@ -53,12 +53,20 @@ class Search:
         return Query.of(terms, sentences, [(photo, image_weight) for photo in photos])
 
     def encode_photo(self, photo: "Path | bytes | Image.Image", name: str | None = None) -> np.ndarray:
-        """Return a photo's unit vector [D]; raises PhotoError for a broken one."""
-        from crossmodal.data.decoding import load_photo
-
+        """Return a photo's unit vector [D]; raises PhotoError for a broken one, and BusyError for bytes where many are decoded."""
         prepare = self.runtime.preprocessing
-        image = load_photo(photo, at_least=prepare.size, name=name) if isinstance(photo, (Path, bytes)) else photo
-        return self.runtime.encode_pixels(prepare.array(image)[None])[0]
+        if isinstance(photo, bytes):  # which came from elsewhere, and is decoded in a process of its own
+            from crossmodal.data.decoders import uploads
+            from crossmodal.data.prepared import Wanted
+
+            pixels = uploads()(photo, Wanted(prepare, label=name or "The photo")).pixels
+        else:
+            from crossmodal.data.decoding import load_photo
+
+            image = load_photo(photo, at_least=prepare.size, name=name) if isinstance(photo, Path) else photo
+            pixels = prepare.array(image)
+        assert pixels is not None
+        return self.runtime.encode_pixels(pixels[None])[0]
 
     # --- answers ---
 

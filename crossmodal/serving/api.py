@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import logging
-import os
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -18,6 +17,7 @@ from fastapi_offline import FastAPIOffline
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.concurrency import run_in_threadpool
 
+from crossmodal.data.decoders import AT_ONCE, PATIENCE
 from crossmodal.data.thumbnails import Size, as_jpeg, thumbnail
 from crossmodal.errors import PhotoError, UnknownPhotoError
 from crossmodal.files import shown
@@ -26,6 +26,7 @@ from crossmodal.search.gallery import UNKNOWN_PHOTO, Gallery
 from crossmodal.search.record import FIELDS
 from crossmodal.search.search import Search
 from crossmodal.serving import schema, searching
+from crossmodal.serving.batching import Places
 from crossmodal.serving.failures import ABSENT, FAILURES, add_failures
 from crossmodal.serving.guards import Guards, Limits
 from crossmodal.serving.state import Held, Measures, Serving
@@ -59,8 +60,8 @@ def create_app(
     )
     app.state.measures, app.state.limits, app.state.log_queries = measures, limits, log_queries
     app.state.open_search, app.state.swapping = open_search, asyncio.Lock()
-    # Each decoded photo takes much memory, and more at a time than there are cores are not done sooner.
-    app.state.decoding = asyncio.Semaphore(os.cpu_count() or 1)
+    # They wait here rather than in the threads, which searches need too.
+    app.state.uploading, app.state.showing = Places(AT_ONCE, PATIENCE), Places(AT_ONCE, 10 * PATIENCE)
     app.include_router(ROUTES)
     app.include_router(searching.ROUTES)
     add_failures(app)
@@ -116,16 +117,16 @@ async def _file(serving: Serving, image_id: str) -> Path:
 
 
 @ROUTES.get("/api/image/{image_id}", responses={**FAILURES, **ABSENT, **JPEG}, response_class=Response)
-async def image(serving: Held, image_id: schema.Id) -> Response:
+async def image(request: Request, serving: Held, image_id: schema.Id) -> Response:
     """Return a photo as JPEG, without the data that cameras write into files."""
-    content = await _jpeg(as_jpeg, await _file(serving, image_id))
+    content = await _jpeg(request, as_jpeg, await _file(serving, image_id))
     return Response(content, media_type="image/jpeg", headers={"cache-control": "private, max-age=3600"})
 
 
 @ROUTES.get("/api/image/{image_id}/thumbnail", responses={**FAILURES, **ABSENT, **JPEG}, response_class=Response)
 async def small_image(request: Request, serving: Held, image_id: schema.Id, size: Size = Size.MIDDLE) -> Response:
     """Return a photo as JPEG of at most so many pixels."""
-    content, _ = await _jpeg(thumbnail, await _file(serving, image_id), int(size))
+    content, _ = await _jpeg(request, thumbnail, await _file(serving, image_id), int(size))
     # Of the content, since one of the path would let paths be guessed.
     tag = f'"{hashlib.blake2b(content, digest_size=16).hexdigest()}"'
     headers = {"etag": tag, "cache-control": "private, max-age=86400"}
@@ -143,9 +144,10 @@ async def original(serving: Held, image_id: schema.Id) -> FileResponse:
     return FileResponse(path, filename=shown(path.name), headers={"cache-control": "private, no-cache"})
 
 
-async def _jpeg(make: Callable[..., Any], path: Path, *more: int) -> Any:
+async def _jpeg(request: Request, make: Callable[..., Any], path: Path, *more: int) -> Any:
     try:
-        return await run_in_threadpool(make, path, *more)
+        async with request.app.state.showing:
+            return await run_in_threadpool(make, path, *more)
     except (PhotoError, OSError) as failure:
         raise _gone() from failure
 
