@@ -1,7 +1,6 @@
 """Photos by URL: small, large and original, under ids that tell nothing of paths; and pictures that were dropped."""
 
 import io
-import os
 import secrets
 import threading
 from collections import OrderedDict
@@ -17,9 +16,11 @@ from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 
 from crossmodal.data.decoders import uploads
+from crossmodal.data.names import safe_name
 from crossmodal.data.prepared import Wanted
 from crossmodal.data.thumbnails import Size, thumbnail
 from crossmodal.errors import BusyError, CrossmodalError
+from crossmodal.files import shown
 
 V = TypeVar("V")
 KNOWN_PHOTOS = 100_000  # ids that the page has shown, the last ones
@@ -97,7 +98,7 @@ def _photo(request: Request) -> Response:
         return PlainTextResponse("There is no such photo.", 404)
     try:
         if form == "original":
-            return FileResponse(path, filename=os.fsencode(path.name).decode("utf-8", "replace"), headers=FOR_EVER)
+            return FileResponse(path, filename=safe_name(shown(path.name)), headers=FOR_EVER)
         content, _ = thumbnail(path, FORMS[form])
     except BusyError as error:
         return _busy(error)

@@ -1,17 +1,22 @@
 """The one search: queries and answers over any gallery, for the page, the API and the command line alike."""
 
+import contextlib
+import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from crossmodal.data.names import is_photo
 from crossmodal.encoding.runtime import Runtime
+from crossmodal.errors import UnknownPhotoError
+from crossmodal.files import stays_below
 from crossmodal.search.captions import CaptionList, different
 from crossmodal.search.copies import Group, group_copies
 from crossmodal.search.filters import NO_FILTERS, Filters
-from crossmodal.search.gallery import Gallery
+from crossmodal.search.gallery import UNKNOWN_PHOTO, Gallery
 from crossmodal.search.hit import Answer, CaptionHit, Copy, Hit
 from crossmodal.search.query import Query, Term, checked_weight, parse_terms
 from crossmodal.search.record import Photo
@@ -104,7 +109,7 @@ class Search:
             if ended or len(groups) == wanted:
                 break
             asked *= 4
-        hits = [hit for hit in map(self._hit, groups) if hit.id != without][:count]
+        hits = [hit for hit in self._hits(groups) if hit.id != without][:count]
         if by_date and "date" in about.fields:
             hits.sort(key=lambda hit: -hit.photo.date)
         else:
@@ -114,11 +119,17 @@ class Search:
     def newest(self, count: int, filters: Filters = NO_FILTERS) -> list[Hit]:
         """Return photos to show before anything is asked, without scores."""
         filters, _ = filters.only(self.gallery.about.fields)
-        return [self._hit(Group(photo, 0.0)) for photo in self.gallery.newest(count, filters)]
+        return list(self._hits(Group(photo, 0.0) for photo in self.gallery.newest(count, filters)))
 
     def hit(self, photo_id: str, score: float = 0.0) -> Hit:
         """Return a photo as a hit; raises UnknownPhotoError."""
         return self._hit(Group(self.gallery.photo(photo_id), score))
+
+    def _hits(self, groups: Iterable[Group]) -> Iterator[Hit]:
+        """Yield hits; a photo whose file is not to be shown is left out."""
+        for group in groups:
+            with contextlib.suppress(UnknownPhotoError):
+                yield self._hit(group)
 
     def _hit(self, group: Group) -> Hit:
         gallery, about = self.gallery, self.gallery.about
@@ -128,8 +139,18 @@ class Search:
         )  # fmt: skip
 
     def path(self, photo: Photo) -> Path:
-        """Return the file of a photo."""
-        return self.gallery.about.root / photo.path
+        """Return the file of a photo.
+
+        An index may be somebody else's: raises UnknownPhotoError for a path that leaves the gallery's folder, and for a
+        link out of it to a file that is no photo by its name.
+        """
+        root = self.gallery.about.root
+        path = root / photo.path
+        real = os.path.realpath(path)
+        inside = real.startswith(os.path.join(os.path.realpath(root), ""))
+        if not stays_below(photo.path) or not (inside or is_photo(real)):
+            raise UnknownPhotoError(UNKNOWN_PHOTO)
+        return path
 
     def captions(self, query: Query, count: int = 10, among: CaptionList | None = None) -> list[CaptionHit]:
         """Return the captions most similar to a query, best first, of which no two say the same.

@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, HTTPException, Request, Response
@@ -18,11 +18,12 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.concurrency import run_in_threadpool
 
 from crossmodal.data.decoders import AT_ONCE, PATIENCE
+from crossmodal.data.names import safe_name
 from crossmodal.data.thumbnails import Size, as_jpeg, thumbnail
-from crossmodal.errors import PhotoError, UnknownPhotoError
+from crossmodal.errors import PhotoError
 from crossmodal.files import shown
 from crossmodal.search.filters import FilterKind, filters_on
-from crossmodal.search.gallery import UNKNOWN_PHOTO, Gallery
+from crossmodal.search.gallery import Gallery
 from crossmodal.search.record import FIELDS
 from crossmodal.search.search import Search
 from crossmodal.serving import schema, searching
@@ -108,12 +109,8 @@ async def health() -> schema.Health:
 
 
 async def _file(serving: Serving, image_id: str) -> Path:
-    """Return the file of a photo; raises UnknownPhotoError also for one that its record says is not below the root."""
-    photo = await run_in_threadpool(serving.search.gallery.photo, image_id)
-    path = PurePath(photo.path)
-    if path.is_absolute() or ".." in path.parts:
-        raise UnknownPhotoError(UNKNOWN_PHOTO)
-    return serving.search.path(photo)
+    """Return the file of a photo; raises UnknownPhotoError."""
+    return serving.search.path(await run_in_threadpool(serving.search.gallery.photo, image_id))
 
 
 @ROUTES.get("/api/image/{image_id}", responses={**FAILURES, **ABSENT, **JPEG}, response_class=Response)
@@ -141,7 +138,7 @@ async def original(serving: Held, image_id: schema.Id) -> FileResponse:
     path = await _file(serving, image_id)
     if not path.is_file():
         raise _gone()
-    return FileResponse(path, filename=shown(path.name), headers={"cache-control": "private, no-cache"})
+    return FileResponse(path, filename=safe_name(shown(path.name)), headers={"cache-control": "private, no-cache"})
 
 
 async def _jpeg(request: Request, make: Callable[..., Any], path: Path, *more: int) -> Any:
