@@ -91,7 +91,8 @@ def opened_photo(source: Path | bytes, label: str, most: int = MAX_PIXELS) -> It
             f"{label} is not a photo that can be read (JPEG, PNG, WebP, GIF, BMP, TIFF, HEIC, AVIF)."
         ) from error
     except Exception as error:  # decoders raise errors of any type on a broken file
-        raise PhotoError(f"{label} is broken or cut short ({error}).") from error
+        reason = " ".join(str(error).split())  # libheif's have several lines
+        raise PhotoError(f"{label} is broken or cut short ({reason}).") from error
 
 
 def decoded(photo: Image.Image, at_least: int | None = None, most: int = MAX_PIXELS) -> Image.Image:
