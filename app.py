@@ -3,6 +3,7 @@
 streamlit run app.py
 streamlit run app.py -- --checkpoints DIR --images DIR
 streamlit run app.py -- --photos DIR
+streamlit run app.py --server.address 0.0.0.0 -- --below DIR
 streamlit run app.py -- --milvus URL --collection NAME
 """
 

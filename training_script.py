@@ -227,6 +227,8 @@ def report(checked: Checked, captions: Path, listed: Path) -> None:
         if is_first():
             write_text(listed, "\n".join(map(str, checked.bad)) + "\n")
         say(f"  ... and {len(checked.bad) - BAD_ROWS_SHOWN} more, all in {listed}")
+    for note in checked.notes:
+        say(f"{captions}: {note}")
     dataset = checked.dataset
     sizes = [f"{len(dataset.split(split)):,} {split}" for split in SPLITS]
     left = (

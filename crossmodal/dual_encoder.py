@@ -24,6 +24,11 @@ from crossmodal.towers.text import TextTower, text_from_plain, text_tower
 
 FIRST_LOGIT_BIAS = -10.0  # most questions of the sigmoid loss are answered no (SigLIP, Zhai et al. 2023)
 MAX_LOGIT_SCALE = math.log(100)
+MISFIT = "its weights and its towers do not fit"
+
+
+class _NotWhole(Exception):
+    """Says what is wrong with a checkpoint."""
 
 
 class DualEncoder(Encoder):
@@ -140,25 +145,42 @@ class DualEncoder(Encoder):
     def load(path: Path, device: torch.device | str = "cpu") -> tuple["DualEncoder", dict[str, Any]]:
         """Read a checkpoint: the model, ready to encode, and what else was stored beside its weights.
 
-        Raises CheckpointError when the file is absent, broken, of a newer format or of another model.
+        Raises CheckpointError when the file is absent, broken, of a newer format or of another model, and when its
+        weights are not those that its fingerprint says, or not numbers.
         """
         content = load_tensors(path, advice=ADVICE)
         check_format(content, path, FORMAT, FORMAT_VERSION)
         checked_fingerprint(content.get("fingerprint"), str(path))
         try:
-            recipe = Recipe.from_plain(content["recipe"])
-            towers = image_from_plain(content["image_tower"]), text_from_plain(content["text_tower"])
-            model = DualEncoder(*towers, recipe)
-            model.load_state_dict(
-                {
-                    key: value.float() if value.is_floating_point() else value
-                    for key, value in content.pop("weights").items()
-                }
+            weights = content.pop("weights")
+            towers = {key: content[key] for key in ("image_tower", "text_tower")}
+            if fingerprint_of(weights, towers, content.get("banks")) != content["fingerprint"]:
+                raise _NotWhole("its weights are not those that it was saved with")
+            weights = {key: value.float() if value.is_floating_point() else value for key, value in weights.items()}
+            if not all(value.sum().isfinite() for value in weights.values()):
+                raise _NotWhole("its weights are not all numbers")
+            with torch.device("meta"):  # takes no memory, whatever sizes the file says
+                expected = DualEncoder._from_plain(content).state_dict()
+            if {key: value.shape for key, value in weights.items()} != {k: v.shape for k, v in expected.items()}:
+                raise _NotWhole(MISFIT)
+            model = DualEncoder._from_plain(content)
+            model.load_state_dict(weights)
+        except Exception as error:  # what towers raise that are built from values which another program changed
+            reason = (
+                f"{error} is missing"
+                if isinstance(error, KeyError)
+                else str(error)
+                if isinstance(error, _NotWhole)
+                else MISFIT
             )
-        except (KeyError, TypeError, RuntimeError, ValueError) as error:
-            reason = f"{error} is missing" if isinstance(error, KeyError) else "its weights and its towers do not fit"
             raise CheckpointError(f"{path} does not hold a whole model ({reason}); {ADVICE}") from error
         return model.to(device).eval(), content
+
+    @staticmethod
+    def _from_plain(content: Mapping[str, Any]) -> "DualEncoder":
+        """Rebuild the model of a checkpoint with random weights."""
+        towers = image_from_plain(content["image_tower"]), text_from_plain(content["text_tower"])
+        return DualEncoder(*towers, Recipe.from_plain(content["recipe"]))
 
 
 def fingerprint_of(weights: Mapping[str, Tensor], towers: Mapping[str, Any], banks: Mapping[str, Any] | None) -> str:

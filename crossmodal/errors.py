@@ -27,3 +27,7 @@ class UnknownPhotoError(CrossmodalError):
 
 class UnavailableError(CrossmodalError):
     """A server elsewhere, as of Milvus, that does not answer or refuses."""
+
+
+class BusyError(CrossmodalError):
+    """Too much is being done already; the same may work in a moment."""

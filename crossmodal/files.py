@@ -6,7 +6,8 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Callable, Iterator
+import zipfile
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,12 @@ def shown(path: str) -> str:
     """Return a path as it can be printed on one line: bytes that are no UTF-8 and line breaks made visible."""
     text = os.fsencode(path).decode("utf-8", "backslashreplace")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def listed(names: Iterable[str], most: int = 5) -> str:
+    """Return the first names in a line, and how many more there are."""
+    names = list(names)
+    return ", ".join(names[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")
 
 
 @contextmanager
@@ -127,7 +134,8 @@ def save_tensors(path: Path, content: dict[str, Any]) -> None:
 def load_tensors(path: Path, *, advice: str, mmap: bool = False) -> dict[str, Any]:
     """Read what `save_tensors` wrote, tensors on the CPU.
 
-    Raises CheckpointError with `advice` when the file is absent, broken or needs pickle.
+    Raises CheckpointError with `advice` when the file is absent, broken, packed so that it takes more memory than its
+    size, or needs pickle.
     """
     import torch  # as above
 
@@ -135,12 +143,40 @@ def load_tensors(path: Path, *, advice: str, mmap: bool = False) -> dict[str, An
     if not path.is_file():
         raise CheckpointError(f"{path} is not there; {advice}")
     try:
+        _check_packing(path)
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+        _check_tensors(content)
     except Exception as error:  # torch raises a dozen kinds for a file that is not one of its own
         raise CheckpointError(f"{path} cannot be read as a file of tensors; {advice}") from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} holds a {type(content).__name__}, not what this project writes; {advice}")
     return content
+
+
+def _check_packing(path: Path) -> None:
+    """Raise ValueError unless a file is a zip archive as torch writes it: nothing is compressed, and nothing stands twice."""
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+    if any(one.compress_type != zipfile.ZIP_STORED or one.file_size != one.compress_size for one in entries):
+        raise ValueError("compressed")
+    if sum(one.file_size for one in entries) > path.stat().st_size:
+        raise ValueError("overlapping")
+
+
+def _check_tensors(content: Any) -> None:
+    """Raise ValueError for a tensor that is more than the bytes which the file holds of it."""
+    import torch  # as above
+
+    if isinstance(content, torch.Tensor):
+        plain = content.layout == torch.strided and not content.is_quantized and content.device.type == "cpu"
+        if not plain or content.numel() * content.element_size() > content.untyped_storage().nbytes():
+            raise ValueError("a tensor without its numbers")
+    elif isinstance(content, dict):
+        for value in content.values():
+            _check_tensors(value)
+    elif isinstance(content, (list, tuple)) and not (content and isinstance(content[0], (str, int, float))):
+        for value in content:
+            _check_tensors(value)
 
 
 def append_line(path: Path, record: dict[str, Any]) -> None:

@@ -1,7 +1,10 @@
 """Decoding: every mode to upright RGB, every broken file to one sentence."""
 
 import io
+import resource
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
@@ -9,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from crossmodal.data.decoding import MAX_PIXELS, load_photo
+from crossmodal.data.decoding import CUT_SHORT, MAX_PIXELS, load_photo
 from crossmodal.errors import PhotoError
 
 RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
@@ -91,7 +94,7 @@ def test_broken_files_are_one_sentence(tmp_path: Path) -> None:
     for content, words in (
         (b"", "not a photo"),
         (b"hello", "not a photo"),
-        (whole[: len(whole) // 2], "cut short"),
+        (whole[: whole.index(b"\xff\xda") + 6], "cut short"),
         (huge_png(50, 50), "cut short"),
     ):
         with pytest.raises(PhotoError, match=words):
@@ -101,3 +104,64 @@ def test_broken_files_are_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "x.jpg").mkdir()
     with pytest.raises(PhotoError, match="a folder"):
         load_photo(tmp_path / "x.jpg")
+
+
+# --- what is counted before anything is decoded ---
+
+
+def bomb_webp(width: int, height: int) -> bytes:
+    """Return 34 bytes of a lossless WebP of this size."""
+    body = b"\x2f" + ((width - 1) | (height - 1) << 14).to_bytes(4, "little") + bytes(8)
+    chunk = b"VP8L" + struct.pack("<I", len(body)) + body
+    return b"RIFF" + struct.pack("<I", 4 + len(chunk)) + b"WEBP" + chunk + b"\0"
+
+
+def tiled_tiff(side: int, tile: int) -> bytes:
+    """Return a TIFF of `side` pixels a side, kept in one compressed tile of `tile` pixels a side."""
+    content = zlib.compress(bytes(1000))
+    tags = (
+        (256, 4, side), (257, 4, side), (258, 3, 8), (259, 3, 8), (262, 3, 1), (277, 3, 1), (322, 4, tile), (323, 4, tile),
+        (324, 4, 8), (325, 4, len(content)),
+    )  # fmt: skip
+    entries = b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in tags)
+    return (
+        b"II*\0" + struct.pack("<I", 8 + len(content)) + content + struct.pack("<H", len(tags)) + entries + bytes(4)
+    )  # fmt: skip
+
+
+def test_what_a_decoder_would_take_is_counted_from_the_header() -> None:
+    bomb = bomb_webp(16384, 16384)
+    assert len(bomb) == 34
+    deep = saved(Image.new("I;16", (6000, 6000)), "PNG")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(PhotoError, match="16384 x 16384 pixels, more than the 100 megapixels"):
+        load_photo(bomb)
+    for content in (tiled_tiff(16, 30_000), deep):
+        with pytest.raises(PhotoError, match="needs more memory to be decoded than there is"):
+            load_photo(content)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kilobytes
+
+
+def test_a_photo_of_108_megapixels_is_read_where_its_decoder_can_shrink_it() -> None:
+    content = saved(Image.new("L", (12_000, 9_000), 90), "JPEG")
+    assert load_photo(content, at_least=224).size == (1500, 1125)
+    with pytest.raises(PhotoError, match="12000 x 9000 pixels, more than the 100"):
+        load_photo(content)
+    with pytest.raises(PhotoError, match="12000 x 9000 pixels, more than the 100"):
+        load_photo(saved(Image.new("L", (12_000, 9_000), 90), "PNG"), at_least=224)
+
+
+def test_a_jpeg_without_its_last_bytes_is_used_as_far_as_it_goes() -> None:
+    photo = Image.effect_noise((400, 300), 60).convert("RGB")
+    content = saved(photo, "JPEG")
+    whole, cut = load_photo(content), load_photo(content[: len(content) // 2])
+    assert cut.info.get(CUT_SHORT) and CUT_SHORT not in whole.info
+    assert cut.crop((0, 0, 400, 100)).tobytes() == whole.crop((0, 0, 400, 100)).tobytes()
+    assert load_photo(content[: len(content) // 2], at_least=64).size == (100, 75)
+
+
+def test_no_warning_without_a_name(recwarn: pytest.WarningsRecorder) -> None:
+    file = io.BytesIO(saved(Image.new("RGB", (9, 9)), "JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0\xff\x00broken"))
+    code = "import sys; from crossmodal.data.decoding import load_photo; load_photo(sys.stdin.buffer.read()).getexif()"
+    told = subprocess.run([sys.executable, "-c", code], input=file.getvalue(), capture_output=True, check=True)
+    assert told.stderr == b""

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageDraw
 
+from crossmodal.data.prepared import look_of
 from crossmodal.errors import CrossmodalError, UnknownPhotoError
 from crossmodal.photos.gallery import FolderGallery
-from crossmodal.photos.reading import look_of
 from crossmodal.photos.store import Store
 from crossmodal.scale.milvus.connection import Milvus
 from crossmodal.scale.milvus.gallery import MilvusGallery

@@ -1,11 +1,17 @@
 """Towers, the dual encoder, its checkpoint, and where weights come from."""
 
+import math
+import subprocess
+import sys
+import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from PIL import Image
 
+from crossmodal import dual_encoder
 from crossmodal.dual_encoder import FORMAT_VERSION, MAX_LOGIT_SCALE, DualEncoder
 from crossmodal.errors import CheckpointError, CrossmodalError, WeightsError
 from crossmodal.recipe import Recipe, Stage
@@ -109,6 +115,59 @@ def test_strange_checkpoints_are_refused(model: DualEncoder, tmp_path: Path) -> 
     torch.save(content, path)
     with pytest.raises(CheckpointError, match="whole model"):
         DualEncoder.load(path)
+
+
+def signed(content: dict[str, Any]) -> dict[str, Any]:
+    """Return a checkpoint's content with the fingerprint that belongs to it."""
+    towers = {key: content[key] for key in ("image_tower", "text_tower")}
+    return content | {"fingerprint": dual_encoder._fingerprint(content["weights"], towers)}
+
+
+def test_weights_are_checked_whole_when_they_are_read(model: DualEncoder, tmp_path: Path) -> None:
+    path = tmp_path / "model_epoch_1.pt"
+    model.save(path, 1, {}, {})
+    whole = torch.load(path, weights_only=True)
+    name = next(key for key, value in whole["weights"].items() if value.ndim == 2)
+
+    def refused(content: dict[str, Any], words: str) -> None:
+        torch.save(content, path)
+        with pytest.raises(CheckpointError, match=words) as refusal:
+            DualEncoder.load(path)
+        assert len(str(refusal.value).splitlines()) == 1 and "inline_container" not in str(refusal.value)
+
+    for wrong in (math.nan, math.inf, -math.inf):
+        weights = {key: value.clone() for key, value in whole["weights"].items()}
+        weights[name][0, 0] = wrong
+        refused(signed(whole | {"weights": weights}), "its weights are not all numbers")
+    weights = {**whole["weights"], name: whole["weights"][name] + 1}
+    refused(whole | {"weights": weights}, "its weights are not those that it was saved with")
+    weights = {**whole["weights"], name: whole["weights"][name][:1].clone()}
+    refused(signed(whole | {"weights": weights}), "its weights and its towers do not fit")
+    recipe = {**whole["recipe"], "joint_size": 10**9}  # 128 GB
+    refused(whole | {"recipe": recipe}, "its weights and its towers do not fit")
+    huge = torch.zeros(1).expand(10**7, 10**7)  # four bytes in the file
+    refused(whole | {"weights": {**whole["weights"], name: huge}}, "cannot be read as a file of tensors")
+
+
+def test_a_checkpoint_that_is_packed_is_refused_before_it_is_unpacked(model: DualEncoder, tmp_path: Path) -> None:
+    stored, packed = tmp_path / "stored.pt", tmp_path / "packed.pt"
+    model.save(stored, 1, {}, {})
+    with zipfile.ZipFile(stored) as whole, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for entry in whole.infolist():
+            archive.writestr(entry.filename, whole.read(entry))
+        archive.writestr("stored/data/bomb", bytes(10**9))
+    assert packed.stat().st_size < 5_000_000
+    code = (
+        "import sys, resource; from pathlib import Path; from crossmodal.files import load_tensors; import torch; "
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "try: load_tensors(Path(sys.argv[1]), advice='name another.')\n"
+        "except Exception as error: print(error)\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
+    )
+    told = subprocess.run([sys.executable, "-c", code, packed], capture_output=True, text=True, check=True)
+    said, kilobytes = told.stdout.splitlines()
+    assert said == f"{packed} cannot be read as a file of tensors; name another."
+    assert int(kilobytes) < 100_000
 
 
 def test_weights_that_cannot_be_had_name_what_was_tried(tmp_path: Path) -> None:

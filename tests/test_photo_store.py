@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,6 +20,7 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
+from crossmodal.data.prepared import Wanted, prepared
 from crossmodal.errors import CrossmodalError
 from crossmodal.photos import database, index, reading, store
 from crossmodal.photos.gallery import FolderGallery
@@ -411,8 +413,8 @@ def test_files_that_never_end_are_skipped(tmp_path: Path, monkeypatch: pytest.Mo
     os.mkfifo(tmp_path / "late pipe.png")
 
     def read(path: str) -> str:
-        prepare = ColourRuntime.preprocessing.array
-        return timed(60, lambda: reading.read_photo(tmp_path, scan[path], 8, prepare, ())).reason
+        prepare = partial(prepared, wanted=Wanted(ColourRuntime.preprocessing))
+        return timed(60, lambda: reading.read_photo(tmp_path, scan[path], prepare, ())).reason
 
     assert "pipe.jpg" not in scan and "zero.jpg" not in scan
     assert "more than the 2 GB" in read("sparse.jpg")

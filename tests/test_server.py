@@ -14,7 +14,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import httpx
 import numpy as np
@@ -24,6 +23,7 @@ import uvicorn
 from fastapi import FastAPI
 from limits import parse
 
+from crossmodal.data.prepared import Prepared, Wanted
 from crossmodal.data.preprocessing import Preprocessing
 from crossmodal.dual_encoder import DualEncoder
 from crossmodal.encoding.embeddings import model_path
@@ -287,14 +287,14 @@ def test_no_free_descriptor_is_told_once(caplog: pytest.LogCaptureFixture) -> No
 def test_an_upload_whose_client_left_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     decoding, begun = [], threading.Event()
 
-    def slow(search: Search, content: bytes, most: int) -> Any:
+    def slow(content: bytes, wanted: Wanted) -> Prepared:
         decoding.append(len(content))
         begun.set()
         time.sleep(0.5)
-        return np.zeros((8, 8, 3), np.uint8), None
+        return Prepared("JPEG", 8, 8, None, "", 0, False, np.zeros((8, 8, 3), np.uint8))
 
-    monkeypatch.setattr("crossmodal.serving.searching._pixels", slow)
-    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    monkeypatch.setattr("crossmodal.serving.searching.uploads", lambda: slow)
+    monkeypatch.setattr("crossmodal.serving.api.AT_ONCE", 1)
     body = b"--b\r\ncontent-disposition: form-data; name=file; filename=a.jpg\r\n\r\n" + photo() + b"\r\n--b--\r\n"
     head = (
         b"POST /api/search/upload HTTP/1.1\r\nhost: localhost\r\ncontent-type: multipart/form-data; boundary=b\r\n"

@@ -8,6 +8,7 @@ import tarfile
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from crossmodal.cli import main
+from crossmodal.data.prepared import Wanted, prepared
 from crossmodal.errors import CrossmodalError
 from crossmodal.photos.gallery import FolderGallery
 from crossmodal.photos.reading import read_photo
@@ -47,9 +49,10 @@ def photos_in(folder: Path, count: int) -> list[str]:
 
 def batches(root: Path, size: int = 4) -> Iterator[Encoded]:
     runtime = ColourRuntime()
+    prepare = partial(prepared, wanted=Wanted(runtime.preprocessing))
     found = list(walk(root, [], lambda folder: None))
     for start in range(0, len(found), size):
-        reads = [read_photo(root, one, 8, runtime.preprocessing.array, ()) for one in found[start : start + size]]
+        reads = [read_photo(root, one, prepare, ()) for one in found[start : start + size]]
         yield reads, encoded(runtime, reads)
 
 

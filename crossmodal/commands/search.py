@@ -79,7 +79,12 @@ def _answer(search: "Search", options: argparse.Namespace, terms: list[Term]) ->
     like = search.gallery.id_at(options.like) if options.like else None
     query = search.query(terms, photo, options.image_weight, like)
     return search.photos(
-        query, options.top_k, filters_of(options), options.by_date, not options.no_cut_off, not options.no_groups
+        query,
+        options.top_k,
+        filters_of(options, search.gallery),
+        options.by_date,
+        not options.no_cut_off,
+        not options.no_groups,
     )
 
 

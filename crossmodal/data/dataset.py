@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from crossmodal.data.captions import BadRow, CaptionFile, CaptionRow, read_captions
-from crossmodal.data.decoding import load_photo
+from crossmodal.data.decoding import CUT_SHORT, load_photo
 from crossmodal.data.matching import PhotoMatcher
 from crossmodal.data.splits import draw_splits, splits_beside, splits_in
 from crossmodal.errors import CaptionsError, CrossmodalError, PhotoError
+from crossmodal.files import listed
 from crossmodal.progress import Bars, silent
 from crossmodal.recipe import DRAWN_RATIOS
 
@@ -90,7 +91,7 @@ def read_dataset(
         raise CaptionsError(f"The folder of photos {images} is not there; name it with --images.")
     matcher = PhotoMatcher(images)
     file = matcher.matched(read_captions(captions), names)
-    good, bad = _decoded(file, images, bars) if check else (file.rows, [])
+    good, bad, cut = _decoded(file, images, bars) if check else (file.rows, [], [])
     bad = sorted([*file.bad, *bad], key=lambda row: _number(row.where))
     if not good:
         first = f"; the first: {bad[0]}" if bad else ""
@@ -100,6 +101,8 @@ def read_dataset(
         grouped.setdefault(row.image, []).append(row.caption)
     dataset = Dataset(tuple(CaptionedImage(name, images / name, tuple(texts)) for name, texts in grouped.items()))
     notes, total = list(file.notes), len(file.rows) + len(file.bad)
+    if cut:
+        notes.append(f"Photos that lack their last bytes, used as far as they go: {listed(cut)}.")
     if names is None:
         beside = Path(captions).parent
         splits, source = splits_in(good), "the caption file"
@@ -133,13 +136,14 @@ def _number(where: str) -> tuple[int, ...]:
     return tuple(int(part) for part in "".join(c if c.isdigit() else " " for c in where).split())
 
 
-def _decoded(file: CaptionFile, folder: Path, bars: Bars) -> tuple[list[CaptionRow], list[BadRow]]:
-    """Decode every photo once, at a small scale, and set aside the rows of broken ones."""
-    names = list(dict.fromkeys(row.image for row in file.rows))
+def _decoded(file: CaptionFile, folder: Path, bars: Bars) -> tuple[list[CaptionRow], list[BadRow], list[str]]:
+    """Decode every photo once, at a small scale; return the rows, those of broken photos, and which photos are cut short."""
+    names, cut = list(dict.fromkeys(row.image for row in file.rows)), []
 
     def reason(name: str) -> str | None:
         try:
-            load_photo(folder / name, at_least=32, name="the photo")
+            if CUT_SHORT in load_photo(folder / name, at_least=32, name="the photo").info:
+                cut.append(name)
         except PhotoError as error:
             return str(error)
         return None
@@ -151,7 +155,7 @@ def _decoded(file: CaptionFile, folder: Path, bars: Bars) -> tuple[list[CaptionR
             advance(1)
     good = [row for row in file.rows if reasons[row.image] is None]
     bad = [BadRow(row.where, row.image, reasons[row.image] or "") for row in file.rows if reasons[row.image]]
-    return good, bad
+    return good, bad, sorted(cut)
 
 
 def refuse_if_many_bad(checked: Checked, captions: Path, skip_bad: bool) -> None:

@@ -24,6 +24,11 @@ from PIL import (
 from crossmodal.errors import PhotoError
 
 MAX_PIXELS = 100_000_000
+MOST_MEMORY = 1_000_000_000  # bytes that decoding one photo may need
+CUT_SHORT = "cut short"  # the key of Image.info that tells of a JPEG without its last bytes
+END_OF_JPEG = b"\xff\xd9"
+BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}  # of a pixel in memory, 4 in other modes
+DEEP_BYTES = 24  # of a pixel while a deep grey is scaled
 pillow_heif.register_heif_opener()
 # Other formats are not tried: none of them is used for photos, and one (EPS) is handed to another program.
 # MPO, from cameras with two lenses, is opened as the JPEG that it begins with.
@@ -35,7 +40,13 @@ FORMATS = tuple(plugin.format for plugin in PLUGINS)
 # The size in the header is checked below, so Pillow's warning would only repeat it; above twice its limit Pillow
 # raises an error, which becomes the same sentence.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+# Pillow warns of damaged EXIF data and the like without a file's name; the pixels are what matters here.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+
+class _TooLarge(Exception):
+    """A photo with more pixels than are decoded, or that needs more memory; says what it has."""
 
 
 def load_photo(source: Path | bytes, at_least: int | None = None, name: str | None = None) -> Image.Image:
@@ -43,9 +54,10 @@ def load_photo(source: Path | bytes, at_least: int | None = None, name: str | No
 
     An animation gives its first frame, transparency lies over white, 16-bit and float greys are scaled to 8
     bits, and the EXIF orientation is applied. With `at_least`, a JPEG may be returned at the smallest of its own
-    scales whose shorter side still has that many pixels, which is several times faster.
+    scales whose shorter side still has that many pixels, which is several times faster. A JPEG that lacks its
+    last bytes is decoded as far as it goes, and its `info` then has the key CUT_SHORT.
 
-    Raises PhotoError; when the header says more than MAX_PIXELS, before decoding.
+    Raises PhotoError; when the header says more than MAX_PIXELS or MOST_MEMORY, before decoding.
     """
     label = name or (str(source) if isinstance(source, Path) else "The photo")
     with opened_photo(source, label) as photo:
@@ -56,40 +68,113 @@ def load_photo(source: Path | bytes, at_least: int | None = None, name: str | No
 def opened_photo(source: Path | bytes, label: str, most: int = MAX_PIXELS) -> Iterator[Image.Image]:
     """Open a photo of `most` pixels at the most: its header is read and nothing decoded.
 
-    Any error inside the block becomes a PhotoError.
+    A JPEG may have more, since `decoded` may shrink it. Any error inside the block becomes a PhotoError.
     """
     if isinstance(source, Path) and not source.is_file():
         raise PhotoError(f"{label} is {'a folder' if source.is_dir() else 'not there'}.")
     try:
+        _check_size(_webp_size(source), most)  # Pillow takes the memory for a WebP as it opens it
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as photo:
-            if photo.width * photo.height > most:
-                raise _too_large(label, f"{photo.width} x {photo.height} pixels", most)
+            if photo.format != "JPEG":
+                _check_size(photo.size, most)
             yield photo
     except PhotoError:
         raise
-    except Image.DecompressionBombError as error:
-        raise _too_large(label, "far too many pixels", most) from error
+    except (_TooLarge, Image.DecompressionBombError) as error:
+        size = error if isinstance(error, _TooLarge) else "far too many pixels"
+        limit = f"the {most / 1_000_000:g} megapixels that are decoded"
+        raise PhotoError(f"{label} has {size}, more than {limit}; make it smaller.") from error
+    except MemoryError as error:
+        raise PhotoError(f"{label} needs more memory to be decoded than there is; make it smaller.") from error
     except Image.UnidentifiedImageError as error:
         raise PhotoError(
             f"{label} is not a photo that can be read (JPEG, PNG, WebP, GIF, BMP, TIFF, HEIC, AVIF)."
         ) from error
     except Exception as error:  # decoders raise errors of any type on a broken file
-        raise PhotoError(f"{label} is broken or cut short ({error}).") from error
+        reason = " ".join(str(error).split())  # libheif's have several lines
+        raise PhotoError(f"{label} is broken or cut short ({reason}).") from error
 
 
-def decoded(photo: Image.Image, at_least: int | None = None) -> Image.Image:
-    """Return an opened photo as upright RGB; `at_least` as for `load_photo`."""
-    if at_least is not None and photo.format == "JPEG":
-        shrink = max(1, min(photo.size) // at_least)
-        photo.draft(None, (photo.width // shrink, photo.height // shrink))
-    photo.load()
+def decoded(photo: Image.Image, at_least: int | None = None, most: int = MAX_PIXELS) -> Image.Image:
+    """Return an opened photo as upright RGB; `at_least` and JPEGs that are cut short as for `load_photo`."""
+    needed = _bytes_needed(photo)
+    _shrink(photo, at_least)
+    _check_size(photo.size, most)
+    if photo.format != "JPEG" or photo.info.get("progressive"):
+        _check_memory(needed)
+    try:
+        photo.load()
+    except OSError:
+        if photo.format != "JPEG":
+            raise
+        photo = _as_far_as_it_goes(photo, at_least)
     return _to_rgb(_upright(photo))
 
 
-def _too_large(label: str, size: str, most: int) -> PhotoError:
-    return PhotoError(
-        f"{label} has {size}, more than the {most / 1_000_000:g} megapixels that are decoded; make it smaller."
-    )
+def _shrink(photo: Image.Image, at_least: int | None) -> None:
+    if at_least is not None and photo.format == "JPEG":
+        shrink = max(1, min(photo.size) // at_least)
+        photo.draft(None, (photo.width // shrink, photo.height // shrink))
+
+
+def _as_far_as_it_goes(photo: Image.Image, at_least: int | None) -> Image.Image:
+    """Decode a JPEG again with an end of its own, up to which the decoder fills in grey."""
+    file = photo.fp  # type: ignore[attr-defined]
+    file.seek(0)
+    with Image.open(io.BytesIO(file.read() + END_OF_JPEG), formats=("JPEG",)) as ended:
+        _shrink(ended, at_least)
+        ended.load()
+        darkest, brightest = ended.convert("L").getextrema()
+        if darkest == brightest:
+            raise OSError("it ends before its first pixels")
+        ended.info[CUT_SHORT] = True
+        return ended
+
+
+def _check_size(size: tuple[int, int], most: int) -> None:
+    if size[0] * size[1] > most:
+        raise _TooLarge(f"{size[0]} x {size[1]} pixels")
+
+
+def _webp_size(source: Path | bytes) -> tuple[int, int]:
+    """Return the size that the header of a WebP says, (0, 0) of any other file."""
+    if isinstance(source, bytes):
+        head = source[:30]
+    else:
+        with source.open("rb") as file:
+            head = file.read(30)
+    if len(head) < 25 or head[:4] != b"RIFF" or head[8:12] != b"WEBP":
+        return 0, 0
+    if head[12:16] == b"VP8X":
+        return 1 + int.from_bytes(head[24:27], "little"), 1 + int.from_bytes(head[27:30], "little")
+    if head[12:16] == b"VP8L":
+        bits = int.from_bytes(head[21:25], "little")
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    return int.from_bytes(head[26:28], "little") & 0x3FFF, int.from_bytes(head[28:30], "little") & 0x3FFF
+
+
+def _check_memory(needed: int) -> None:
+    if needed > MOST_MEMORY:
+        raise MemoryError
+
+
+def _bytes_needed(photo: Image.Image) -> int:
+    """Return about how many bytes decoding takes at the most, from what the header says."""
+    pixels, each = photo.width * photo.height, BYTES.get(photo.mode, 4) + 4
+    if photo.mode.startswith("I") or photo.mode == "F":
+        each += DEEP_BYTES
+    elif _is_transparent(photo):
+        each += 4
+    if photo.format == "WEBP":
+        each += 8  # two canvases of the decoder
+    if photo.format == "JPEG":
+        return pixels * 6  # of a progressive one all coefficients are held, whatever the scale
+    tiles = 0
+    if isinstance(photo, TiffImagePlugin.TiffImageFile):  # a tile may be larger than its photo
+        sides = (photo.tag_v2.get(tag) for tag in (TiffImagePlugin.TILEWIDTH, TiffImagePlugin.TILELENGTH))
+        width, height = (side if isinstance(side, int) else 0 for side in sides)
+        tiles = 4 * width * height
+    return pixels * each + tiles
 
 
 def _upright(photo: Image.Image) -> Image.Image:
@@ -104,11 +189,16 @@ def _upright(photo: Image.Image) -> Image.Image:
 def _to_rgb(photo: Image.Image) -> Image.Image:
     if photo.mode.startswith("I") or photo.mode == "F":
         return _grey_from_deep(photo).convert("RGB")
-    if photo.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in photo.info:
-        rgba = photo.convert("RGBA")
-        white = Image.new("RGBA", rgba.size, "white")
-        return Image.alpha_composite(white, rgba).convert("RGB")
+    if _is_transparent(photo):
+        rgba = photo if photo.mode == "RGBA" else photo.convert("RGBA")
+        white = Image.new("RGB", rgba.size, "white")
+        white.paste(rgba, mask=rgba)
+        return white
     return photo.copy() if photo.mode == "RGB" else photo.convert("RGB")
+
+
+def _is_transparent(photo: Image.Image) -> bool:
+    return photo.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in photo.info
 
 
 def _grey_from_deep(photo: Image.Image) -> Image.Image:

@@ -1,4 +1,4 @@
-"""Which file or item a written name means: one class for captions, lists of images, and search."""
+"""Names of files: which are photos, which one a written name means, and which every system can store."""
 
 import difflib
 import os
@@ -7,6 +7,11 @@ import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
+ENDINGS = frozenset(
+    ".jpg .jpeg .jpe .jfif .png .webp .gif .bmp .dib .tif .tiff .heic .heif .hif .avif".split()
+)  # fmt: skip
+UNSAFE = re.compile(r'[<>:"|?*\\\x00-\x1f\x7f]')  # what Windows forbids in names
+RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")  # devices of Windows, whatever suffix they have
 SUFFIX = re.compile(r"\.[A-Za-z]{3,4}$")
 LEAST_ALIKE = 0.75
 
@@ -64,6 +69,36 @@ class KnownNames:
             default=0,
         )
         return "/".join(parts[repeated:])
+
+
+def is_photo(path: str) -> bool:
+    """Say whether a file may be a photo by its name."""
+    return os.path.splitext(path)[1].lower() in ENDINGS
+
+
+def safe_name(path: str) -> str:
+    """Return a relative path that every system can store, Windows too, and that leads nowhere else."""
+    return "/".join(_safe_part(part) for part in path.split("/") if part) or "_"
+
+
+def _safe_part(part: str) -> str:
+    safe = UNSAFE.sub("_", part).rstrip(". ") or "_"
+    return f"_{safe}" if RESERVED.fullmatch(safe) else safe
+
+
+def safe_names(paths: Iterable[str]) -> list[str]:
+    """Return `safe_name` of each path, numbered where two would be one file to a system that ignores case."""
+    taken: set[str] = set()
+    names = []
+    for path in paths:
+        stem, suffix = os.path.splitext(safe_name(path))
+        name, number = stem + suffix, 1
+        while unicodedata.normalize("NFC", name).casefold() in taken:
+            number += 1
+            name = f"{stem} ({number}){suffix}"
+        taken.add(unicodedata.normalize("NFC", name).casefold())
+        names.append(name)
+    return names
 
 
 def _plain(name: str) -> str:

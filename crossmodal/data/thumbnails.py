@@ -1,14 +1,12 @@
 """Photos as a browser can show them: cached thumbnails, and JPEG in place of formats that it does not know."""
 
 import hashlib
-import io
 import os
 from enum import IntEnum
 from pathlib import Path
 
-from PIL import Image
-
-from crossmodal.data.decoding import load_photo
+from crossmodal.data.decoders import shown_photos
+from crossmodal.data.prepared import Wanted
 from crossmodal.errors import CrossmodalError
 from crossmodal.files import cache_folder, whole_file
 
@@ -26,7 +24,7 @@ class Size(IntEnum):
 
 
 def thumbnail(path: Path, size: int) -> tuple[bytes, str]:
-    """Return a JPEG of at most `size` pixels, and its ETag; raises PhotoError, or OSError where the file is gone."""
+    """Return a JPEG of at most `size` pixels, and its ETag; raises as `as_jpeg`, and OSError where the file is gone."""
     stat = path.stat()
     about = f"{os.fspath(path)!r} {stat.st_mtime_ns} {stat.st_size} {size}"
     tag = hashlib.blake2b(about.encode(), digest_size=16).hexdigest()
@@ -44,9 +42,8 @@ def thumbnail(path: Path, size: int) -> tuple[bytes, str]:
 
 
 def as_jpeg(path: Path, size: int = LARGE) -> bytes:
-    """Return a photo upright as JPEG of at most `size` pixels, without the data that cameras write into files."""
-    photo = load_photo(path, at_least=size)
-    photo.thumbnail((size, size), Image.Resampling.LANCZOS)
-    file = io.BytesIO()
-    photo.save(file, "JPEG", quality=88)
-    return file.getvalue()
+    """Return a photo upright as JPEG of at most `size` pixels, without the data that cameras write into files.
+
+    Raises PhotoError, and BusyError where too many are decoded already.
+    """
+    return shown_photos()(path, Wanted(jpeg=size, label=str(path))).jpeg

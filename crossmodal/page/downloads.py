@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+from crossmodal.data.names import safe_names
 from crossmodal.search.hit import Hit, as_csv
 
 
@@ -18,10 +19,10 @@ def downloads(hits: Sequence[Hit]) -> None:
 
 
 def zipped(hits: Sequence[Hit]) -> bytes:
-    """Return the photos in one archive, each under its path from the root; what vanished is left out."""
+    """Return the photos in one archive, each under its path from the root in a form that Windows can store; what vanished is left out."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:  # photos are compressed already
-        for hit in hits:
-            if hit.path.is_file():
-                archive.writestr(hit.name, hit.path.read_bytes())
+        there = [hit for hit in hits if hit.path.is_file()]
+        for hit, name in zip(there, safe_names(hit.name for hit in there), strict=True):
+            archive.writestr(name, hit.path.read_bytes())
     return file.getvalue()

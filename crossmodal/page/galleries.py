@@ -67,14 +67,15 @@ def own_run(asked: Asked, options: Options) -> Path | None:
 
 
 def chosen(asked: Asked, options: Options) -> Chosen:
-    """Return what the address means; raises CheckpointError for a run, or an epoch, that is not there."""
+    """Return what the address means; raises CrossmodalError for what is not there, or not shown."""
     run = own_run(asked, options)
     known = labels(options, run)
     first = "milvus" if options.milvus else "folder" if options.photos else next(iter(known))
     name = asked.gallery if asked.gallery in known else first
     if name == "folder":
         place = asked.folder or str(options.photos or "")
-        return Chosen(name, run, _epoch(run, asked.epoch), Path(place).expanduser() if place.strip() else None)
+        folder = options.allowed(Path(place).expanduser()) if place.strip() else None
+        return Chosen(name, run, _epoch(run, asked.epoch), folder)
     if name == "sample":
         return Chosen(name, SHIPPED, best_epoch(SHIPPED) or 0)
     return Chosen(name, run, _epoch(run, asked.epoch))

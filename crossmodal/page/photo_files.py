@@ -1,7 +1,6 @@
 """Photos by URL: small, large and original, under ids that tell nothing of paths; and pictures that were dropped."""
 
 import io
-import os
 import secrets
 import threading
 from collections import OrderedDict
@@ -16,15 +15,19 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from crossmodal.data.decoding import load_photo
+from crossmodal.data.decoders import uploads
+from crossmodal.data.names import safe_name
+from crossmodal.data.prepared import Wanted
 from crossmodal.data.thumbnails import Size, thumbnail
-from crossmodal.errors import CrossmodalError
+from crossmodal.errors import BusyError, CrossmodalError
+from crossmodal.files import shown
 
 V = TypeVar("V")
 KNOWN_PHOTOS = 100_000  # ids that the page has shown, the last ones
 KEPT_PICTURES = 300_000_000  # bytes
 PICTURE_SIDE = 768
 LARGEST_UPLOAD = 50_000_000
+SOON = {"Retry-After": "2"}
 FOR_EVER = {"Cache-Control": "private, max-age=31536000, immutable", "X-Content-Type-Options": "nosniff"}
 
 
@@ -70,7 +73,7 @@ def url_of(photo_id: str, path: Path, form: str = "small") -> str | None:
 
 def keep_picture(content: bytes, name: str | None = None) -> str:
     """Keep a picture that was dropped; return its token, which cannot be guessed. Raises PhotoError for what is no photo."""
-    load_photo(content, at_least=PICTURE_SIDE, name=name)
+    uploads()(content, Wanted(jpeg=PICTURE_SIDE, label=name or "The photo"))
     token = secrets.token_hex(12)
     PICTURES.add(token, content)
     return token
@@ -84,6 +87,10 @@ def keep_image(image: Image.Image) -> str:
     return token
 
 
+def _busy(error: BusyError) -> Response:
+    return PlainTextResponse(str(error), 503, SOON)
+
+
 def _photo(request: Request) -> Response:
     path = PHOTOS.get(request.path_params["id"])
     form = request.path_params["form"]
@@ -91,8 +98,10 @@ def _photo(request: Request) -> Response:
         return PlainTextResponse("There is no such photo.", 404)
     try:
         if form == "original":
-            return FileResponse(path, filename=os.fsencode(path.name).decode("utf-8", "replace"), headers=FOR_EVER)
+            return FileResponse(path, filename=safe_name(shown(path.name)), headers=FOR_EVER)
         content, _ = thumbnail(path, FORMS[form])
+    except BusyError as error:
+        return _busy(error)
     except (OSError, CrossmodalError):
         return PlainTextResponse("This photo cannot be shown.", 404)
     return Response(content, media_type="image/jpeg", headers=FOR_EVER)
@@ -106,12 +115,12 @@ def _picture(request: Request) -> Response:
     if content is None:
         return PlainTextResponse("There is no such picture.", 404)
     try:
-        picture, file = load_photo(content, at_least=PICTURE_SIDE), io.BytesIO()
-        picture.thumbnail((PICTURE_SIDE, PICTURE_SIDE))
-        picture.save(file, "JPEG", quality=88)
+        jpeg = uploads()(content, Wanted(jpeg=PICTURE_SIDE)).jpeg
+    except BusyError as error:
+        return _busy(error)
     except CrossmodalError:
         return PlainTextResponse("This picture cannot be shown.", 404)
-    return Response(file.getvalue(), media_type="image/jpeg", headers=FOR_EVER)
+    return Response(jpeg, media_type="image/jpeg", headers=FOR_EVER)
 
 
 async def _add_picture(request: Request) -> Response:
@@ -127,6 +136,8 @@ async def _add_picture(request: Request) -> Response:
     name = unquote(request.headers["x-picture-name"])[:100]
     try:
         token = await run_in_threadpool(keep_picture, bytes(content), name)
+    except BusyError as error:
+        return JSONResponse({"error": str(error)}, 503, SOON)
     except CrossmodalError as error:
         return JSONResponse({"error": str(error)}, 400)
     return JSONResponse({"token": token})

@@ -1,9 +1,8 @@
 """What an indexing run did, and how far one is."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from crossmodal.files import shown
+from crossmodal.files import listed, shown
 
 
 @dataclass
@@ -17,28 +16,28 @@ class Changes:
     forgotten: int = 0
     unchanged: int = 0
     skipped: dict[str, str] = field(default_factory=dict)  # newly skipped files, with the reason
+    cut_short: list[str] = field(default_factory=list)  # new photos that lack their last bytes
     unreadable: list[str] = field(default_factory=list)  # folders that could not be listed
     missing: dict[str, int] = field(default_factory=dict)  # folders without a file, and their photos, which are kept
     system: dict[str, int] = field(default_factory=dict)  # patterns of SYSTEM, and how often each left something out
     seconds: float = 0.0
 
     def remarks(self) -> list[str]:
-        """Return a sentence each on folders that are missing, and on what was left out as a system's own."""
+        """Return a sentence each on folders that are missing, photos that are cut short, and files of the system."""
         said = []
         if self.missing:
-            folders = _listed(shown(folder) or "the whole folder" for folder in self.missing)
+            folders = listed(shown(folder) or "the whole folder" for folder in self.missing)
             said.append(
                 f"{sum(self.missing.values()):,} photos are missing along with everything in {folders}; they are kept, since "
                 "a disk may be away. --forget-missing forgets them."
             )
+        if self.cut_short:
+            said.append(
+                f"Photos that lack their last bytes, used as far as they go: {listed(map(shown, self.cut_short))}."
+            )
         if self.system:
-            said.append(f"Left out as files of the system: {_listed(self.system)}; --include NAME takes them in.")
+            said.append(f"Left out as files of the system: {listed(self.system)}; --include NAME takes them in.")
         return said
-
-
-def _listed(names: Iterable[str], most: int = 5) -> str:
-    names = list(names)
-    return ", ".join(names[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from crossmodal.search.cutoff import Cutoff
 FORMAT, VERSION = "crossmodal-photo-index", 3
 VECTORS = r"vectors-[0-9a-f]{8}\.f32"  # names of files; none is ever written again
 DIGEST_BYTES = 16
-CAMERA = 200  # characters
+CAMERA = 200  # characters, at which data/prepared.py cuts too
 LONGEST = 4096  # characters of a path or a pattern
 WIDEST = 1 << 16  # dimensions
 # SQLite holds anything in any column. Times of day and pixels are such as dates and other programs can hold.

@@ -12,6 +12,8 @@ import filelock
 import numpy as np
 
 from crossmodal.batched import batched
+from crossmodal.data.decoders import Decoders
+from crossmodal.data.prepared import Wanted
 from crossmodal.encoding.hubs import Bank, with_bias
 from crossmodal.encoding.runtime import Runtime
 from crossmodal.errors import CrossmodalError
@@ -127,13 +129,13 @@ def here(runtime: Callable[[], Runtime]) -> Work:
 
     def work(root: Path, todo: Sequence[Found], known: Collection[bytes]) -> Iterator[Encoded]:
         encoder = runtime()
-        prepare = encoder.preprocessing
+        wanted, count = Wanted(encoder.preprocessing), os.cpu_count() or 1
 
         def read(found: Found) -> Read:
-            return read_photo(root, found, prepare.size, prepare.array, known)
+            return read_photo(root, found, lambda content: decoders(content, wanted), known)
 
         before: tuple[list[Read], Future[np.ndarray | None]] | None = None
-        with ThreadPoolExecutor(os.cpu_count() or 1) as readers, ThreadPoolExecutor(1) as encoding:
+        with Decoders(count) as decoders, ThreadPoolExecutor(count + 1) as readers, ThreadPoolExecutor(1) as encoding:
             for batch in batched(_in_order(readers, read, todo), AT_ONCE):
                 under_way = batch, encoding.submit(encoded, encoder, batch)
                 if before:
@@ -174,6 +176,8 @@ class _Recorder:
                 changes.changed += 1
             else:
                 changes.new += 1
+            if read.cut_short:
+                changes.cut_short.append(path)
             store.add(read.found, next(slots), read.described)
         else:
             self._record_known(read)

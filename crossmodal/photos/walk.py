@@ -6,11 +6,9 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from crossmodal.data.names import is_photo
 from crossmodal.search.record import Found
 
-ENDINGS = frozenset(
-    ".jpg .jpeg .jpe .jfif .png .webp .gif .bmp .dib .tif .tiff .heic .heif .hif .avif".split()
-)  # fmt: skip
 INDEX_FOLDER = ".crossmodal"
 # What file servers, systems and programs keep beside photos: thumbnails, waste, the second half of a Mac's files.
 SYSTEM = (
@@ -105,8 +103,3 @@ def walk(
             except OSError:  # gone since it was listed, or a link to nowhere
                 continue
         folders += reversed(below)
-
-
-def is_photo(path: str) -> bool:
-    """Say whether a file may be a photo by its name."""
-    return os.path.splitext(path)[1].lower() in ENDINGS

@@ -90,4 +90,7 @@ def load_state(folder: Path) -> dict[str, Any]:
     state = load_tensors(path, advice="start a run without --resume.")
     if state.get("format") != STATE_FORMAT or state.get("version") != STATE_VERSION:
         raise CheckpointError(f"{path} is not a training state of this version; start a run without --resume.")
+    parts = ("recipe", "image_tower", "text_tower", "model", "optimizer", "data", "progress")
+    if not all(isinstance(state.get(part), dict) for part in parts):
+        raise CheckpointError(f"{path} is not a whole training state; start a run without --resume.")
     return state

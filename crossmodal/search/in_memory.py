@@ -1,6 +1,5 @@
 """Galleries whose records this process holds: what a run's and a folder's have in common."""
 
-import difflib
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from crossmodal.data.names import KnownNames
 from crossmodal.encoding.hubs import as_query
 from crossmodal.errors import UnknownPhotoError
 from crossmodal.files import shown
@@ -124,13 +124,19 @@ class PhotosInMemory:
         return np.array(self.vectors[self._row(photo_id)], dtype=np.float32)
 
     def id_at(self, path: str) -> str:
-        """Return the id of the photo at a path from the root; raises UnknownPhotoError that names a similar path."""
+        """Return the id of the photo at a path from the root, in any spelling that KnownNames finds.
+
+        Raises UnknownPhotoError that names a similar path.
+        """
         row = self._row_of_path.get(path)
         if row is None and Path(path).resolve().is_relative_to(self._root):  # as a search prints it
             row = self._row_of_path.get(Path(path).resolve().relative_to(self._root).as_posix())
+        if row is None:
+            names = KnownNames(self._row_of_path, self._root)
+            row = self._row_of_path.get(names.find(path) or "")
         if row is None or (self._rows is not None and not self._rows[row]):
-            near = difflib.get_close_matches(path, self._row_of_path, 1)
-            advice = f"; did you mean {shown(near[0])}?" if near else "."
+            near = KnownNames(self._row_of_path).nearest(path)
+            advice = f"; did you mean {shown(near)}?" if near else "."
             raise UnknownPhotoError(f"{shown(path)} is not among the photos of {shown(str(self.about.root))}{advice}")
         return self.id_of(self.photos[row])
 

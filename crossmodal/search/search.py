@@ -1,17 +1,22 @@
 """The one search: queries and answers over any gallery, for the page, the API and the command line alike."""
 
+import contextlib
+import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from crossmodal.data.names import is_photo
 from crossmodal.encoding.runtime import Runtime
+from crossmodal.errors import UnknownPhotoError
+from crossmodal.files import stays_below
 from crossmodal.search.captions import CaptionList, different
 from crossmodal.search.copies import Group, group_copies
 from crossmodal.search.filters import NO_FILTERS, Filters
-from crossmodal.search.gallery import Gallery
+from crossmodal.search.gallery import UNKNOWN_PHOTO, Gallery
 from crossmodal.search.hit import Answer, CaptionHit, Copy, Hit
 from crossmodal.search.query import Query, Term, checked_weight, parse_terms
 from crossmodal.search.record import Photo
@@ -53,12 +58,20 @@ class Search:
         return Query.of(terms, sentences, [(photo, image_weight) for photo in photos])
 
     def encode_photo(self, photo: "Path | bytes | Image.Image", name: str | None = None) -> np.ndarray:
-        """Return a photo's unit vector [D]; raises PhotoError for a broken one."""
-        from crossmodal.data.decoding import load_photo
-
+        """Return a photo's unit vector [D]; raises PhotoError for a broken one, and BusyError for bytes where many are decoded."""
         prepare = self.runtime.preprocessing
-        image = load_photo(photo, at_least=prepare.size, name=name) if isinstance(photo, (Path, bytes)) else photo
-        return self.runtime.encode_pixels(prepare.array(image)[None])[0]
+        if isinstance(photo, bytes):  # which came from elsewhere, and is decoded in a process of its own
+            from crossmodal.data.decoders import uploads
+            from crossmodal.data.prepared import Wanted
+
+            pixels = uploads()(photo, Wanted(prepare, label=name or "The photo")).pixels
+        else:
+            from crossmodal.data.decoding import load_photo
+
+            image = load_photo(photo, at_least=prepare.size, name=name) if isinstance(photo, Path) else photo
+            pixels = prepare.array(image)
+        assert pixels is not None
+        return self.runtime.encode_pixels(pixels[None])[0]
 
     # --- answers ---
 
@@ -97,7 +110,7 @@ class Search:
             if ended or len(groups) == wanted:
                 break
             asked *= 4
-        hits = [hit for hit in map(self._hit, groups) if hit.id != without][:count]
+        hits = [hit for hit in self._hits(groups) if hit.id != without][:count]
         if by_date and "date" in about.fields:
             hits.sort(key=lambda hit: -hit.photo.date)
         else:
@@ -107,11 +120,17 @@ class Search:
     def newest(self, count: int, filters: Filters = NO_FILTERS) -> list[Hit]:
         """Return photos to show before anything is asked, without scores."""
         filters, _ = filters.only(self.gallery.about.fields)
-        return [self._hit(Group(photo, 0.0)) for photo in self.gallery.newest(count, filters)]
+        return list(self._hits(Group(photo, 0.0) for photo in self.gallery.newest(count, filters)))
 
     def hit(self, photo_id: str, score: float = 0.0) -> Hit:
         """Return a photo as a hit; raises UnknownPhotoError."""
         return self._hit(Group(self.gallery.photo(photo_id), score))
+
+    def _hits(self, groups: Iterable[Group]) -> Iterator[Hit]:
+        """Yield hits; a photo whose file is not to be shown is left out."""
+        for group in groups:
+            with contextlib.suppress(UnknownPhotoError):
+                yield self._hit(group)
 
     def _hit(self, group: Group) -> Hit:
         gallery, about = self.gallery, self.gallery.about
@@ -121,8 +140,18 @@ class Search:
         )  # fmt: skip
 
     def path(self, photo: Photo) -> Path:
-        """Return the file of a photo."""
-        return self.gallery.about.root / photo.path
+        """Return the file of a photo.
+
+        An index may be somebody else's: raises UnknownPhotoError for a path that leaves the gallery's folder, and for a
+        link out of it to a file that is no photo by its name.
+        """
+        root = self.gallery.about.root
+        path = root / photo.path
+        real = os.path.realpath(path)
+        inside = real.startswith(os.path.join(os.path.realpath(root), ""))
+        if not stays_below(photo.path) or not (inside or is_photo(real)):
+            raise UnknownPhotoError(UNKNOWN_PHOTO)
+        return path
 
     def captions(self, query: Query, count: int = 10, among: CaptionList | None = None) -> list[CaptionHit]:
         """Return the captions most similar to a query, best first, of which no two say the same.

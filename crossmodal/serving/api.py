@@ -3,12 +3,11 @@
 import asyncio
 import hashlib
 import logging
-import os
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, HTTPException, Request, Response
@@ -18,14 +17,17 @@ from fastapi_offline import FastAPIOffline
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.concurrency import run_in_threadpool
 
+from crossmodal.data.decoders import AT_ONCE, PATIENCE
+from crossmodal.data.names import safe_name
 from crossmodal.data.thumbnails import Size, as_jpeg, thumbnail
-from crossmodal.errors import PhotoError, UnknownPhotoError
+from crossmodal.errors import PhotoError
 from crossmodal.files import shown
 from crossmodal.search.filters import FilterKind, filters_on
-from crossmodal.search.gallery import UNKNOWN_PHOTO, Gallery
+from crossmodal.search.gallery import Gallery
 from crossmodal.search.record import FIELDS
 from crossmodal.search.search import Search
 from crossmodal.serving import schema, searching
+from crossmodal.serving.batching import Places
 from crossmodal.serving.failures import ABSENT, FAILURES, add_failures
 from crossmodal.serving.guards import Guards, Limits
 from crossmodal.serving.state import Held, Measures, Serving
@@ -59,8 +61,8 @@ def create_app(
     )
     app.state.measures, app.state.limits, app.state.log_queries = measures, limits, log_queries
     app.state.open_search, app.state.swapping = open_search, asyncio.Lock()
-    # Each decoded photo takes much memory, and more at a time than there are cores are not done sooner.
-    app.state.decoding = asyncio.Semaphore(os.cpu_count() or 1)
+    # They wait here rather than in the threads, which searches need too.
+    app.state.uploading, app.state.showing = Places(AT_ONCE, PATIENCE), Places(AT_ONCE, 10 * PATIENCE)
     app.include_router(ROUTES)
     app.include_router(searching.ROUTES)
     add_failures(app)
@@ -107,25 +109,21 @@ async def health() -> schema.Health:
 
 
 async def _file(serving: Serving, image_id: str) -> Path:
-    """Return the file of a photo; raises UnknownPhotoError also for one that its record says is not below the root."""
-    photo = await run_in_threadpool(serving.search.gallery.photo, image_id)
-    path = PurePath(photo.path)
-    if path.is_absolute() or ".." in path.parts:
-        raise UnknownPhotoError(UNKNOWN_PHOTO)
-    return serving.search.path(photo)
+    """Return the file of a photo; raises UnknownPhotoError."""
+    return serving.search.path(await run_in_threadpool(serving.search.gallery.photo, image_id))
 
 
 @ROUTES.get("/api/image/{image_id}", responses={**FAILURES, **ABSENT, **JPEG}, response_class=Response)
-async def image(serving: Held, image_id: schema.Id) -> Response:
+async def image(request: Request, serving: Held, image_id: schema.Id) -> Response:
     """Return a photo as JPEG, without the data that cameras write into files."""
-    content = await _jpeg(as_jpeg, await _file(serving, image_id))
+    content = await _jpeg(request, as_jpeg, await _file(serving, image_id))
     return Response(content, media_type="image/jpeg", headers={"cache-control": "private, max-age=3600"})
 
 
 @ROUTES.get("/api/image/{image_id}/thumbnail", responses={**FAILURES, **ABSENT, **JPEG}, response_class=Response)
 async def small_image(request: Request, serving: Held, image_id: schema.Id, size: Size = Size.MIDDLE) -> Response:
     """Return a photo as JPEG of at most so many pixels."""
-    content, _ = await _jpeg(thumbnail, await _file(serving, image_id), int(size))
+    content, _ = await _jpeg(request, thumbnail, await _file(serving, image_id), int(size))
     # Of the content, since one of the path would let paths be guessed.
     tag = f'"{hashlib.blake2b(content, digest_size=16).hexdigest()}"'
     headers = {"etag": tag, "cache-control": "private, max-age=86400"}
@@ -140,12 +138,13 @@ async def original(serving: Held, image_id: schema.Id) -> FileResponse:
     path = await _file(serving, image_id)
     if not path.is_file():
         raise _gone()
-    return FileResponse(path, filename=shown(path.name), headers={"cache-control": "private, no-cache"})
+    return FileResponse(path, filename=safe_name(shown(path.name)), headers={"cache-control": "private, no-cache"})
 
 
-async def _jpeg(make: Callable[..., Any], path: Path, *more: int) -> Any:
+async def _jpeg(request: Request, make: Callable[..., Any], path: Path, *more: int) -> Any:
     try:
-        return await run_in_threadpool(make, path, *more)
+        async with request.app.state.showing:
+            return await run_in_threadpool(make, path, *more)
     except (PhotoError, OSError) as failure:
         raise _gone() from failure
 

@@ -14,7 +14,24 @@ WAITING = 1024  # queries; more are turned away rather than kept waiting for eve
 
 
 class Overloaded(Exception):
-    """More queries wait than can be answered soon."""
+    """More wait than can be answered soon."""
+
+
+class Places:
+    """Places for work that only few may do at a time; Overloaded is raised where none gets free in time."""
+
+    def __init__(self, count: int, patience: float) -> None:
+        """`patience` is in seconds."""
+        self._semaphore, self._patience = asyncio.Semaphore(count), patience
+
+    async def __aenter__(self) -> None:
+        try:
+            await asyncio.wait_for(self._semaphore.acquire(), self._patience)
+        except TimeoutError as error:
+            raise Overloaded from error
+
+    async def __aexit__(self, *exception: object) -> None:
+        self._semaphore.release()
 
 
 class Batcher(Generic[In]):

@@ -7,7 +7,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from crossmodal.errors import CrossmodalError, UnavailableError, UnknownPhotoError
+from crossmodal.errors import BusyError, CrossmodalError, UnavailableError, UnknownPhotoError
 from crossmodal.serving.batching import Overloaded
 from crossmodal.serving.guards import error
 from crossmodal.serving.schema import Error
@@ -31,6 +31,7 @@ def add_failures(app: FastAPI) -> None:
     app.add_exception_handler(UnavailableError, _unavailable)
     app.add_exception_handler(CrossmodalError, _refused)
     app.add_exception_handler(Overloaded, _overloaded)
+    app.add_exception_handler(BusyError, _overloaded)
     app.add_exception_handler(Exception, _unexpected)
 
 
@@ -69,7 +70,9 @@ async def _unavailable(request: Request, failure: Exception) -> JSONResponse:
 
 
 async def _overloaded(request: Request, failure: Exception) -> JSONResponse:
-    return error(503, CODES[503], "Too many searches are waiting already; try again soon.", _id(request), SOON)
+    return error(
+        503, CODES[503], "Too many requests of this kind are waiting already; try again soon.", _id(request), SOON
+    )
 
 
 async def _unexpected(request: Request, failure: Exception) -> JSONResponse:

@@ -1,16 +1,15 @@
 """The routes that search: by words, by a photo of the gallery, by an upload, and by words beside a photo."""
 
 import base64
-import io
 import logging
 from typing import Annotated, Any
 
 import numpy as np
-from fastapi import APIRouter, File, HTTPException, Request
-from PIL import Image
+from fastapi import APIRouter, File, HTTPException, Request, UploadFile
 from starlette.concurrency import run_in_threadpool
 
-from crossmodal.data.decoding import decoded, opened_photo
+from crossmodal.data.decoders import uploads
+from crossmodal.data.prepared import Wanted
 from crossmodal.errors import PhotoError
 from crossmodal.search.filters import Filters
 from crossmodal.search.hit import Hit
@@ -55,9 +54,10 @@ async def search_upload(
     if len(names) > len(set(names)):
         raise HTTPException(422, "Each field of the form is given once.")
     terms = _words(request, asked.query)
-    pixels, preview = await _decoded(request, serving.search, await asked.file.read())
+    pixels, preview, notes = await _decoded(request, serving.search, asked.file)
     query = await serving.query(terms, [(await serving.pixels(pixels), asked.image_weight)])
     found = await _photos_and_captions(serving, query, asked, asked.plain())
+    found["notes"] += notes
     return schema.PhotosAndCaptions(**found, preview=preview)
 
 
@@ -74,34 +74,26 @@ def _words(request: Request, text: str) -> list[Term]:
     return _terms(request, text) if text.strip() else []
 
 
-async def _decoded(request: Request, search: Search, content: bytes) -> tuple[np.ndarray, str | None]:
-    """Return what the image tower is given of an upload, and a preview of it where browsers cannot show its format.
+async def _decoded(request: Request, search: Search, file: UploadFile) -> tuple[np.ndarray, str | None, list[str]]:
+    """Return what the image tower is given of an upload, a preview where browsers cannot show its format, and notes.
 
     An upload whose client has left meanwhile is not decoded.
     """
-    async with request.app.state.decoding:
+    wanted = Wanted(search.runtime.preprocessing, PREVIEW, "The upload", request.app.state.limits.upload_pixels)
+    async with request.app.state.uploading:
         if await request.is_disconnected():
             raise HTTPException(499, "The client has left.")
         try:
-            return await run_in_threadpool(_pixels, search, content, request.app.state.limits.upload_pixels)
+            photo = await run_in_threadpool(uploads(), await file.read(), wanted)
         except PhotoError as failure:
             raise HTTPException(415, str(failure)) from failure
+    assert photo.pixels is not None
+    notes = ["The upload lacks its last bytes and is used as far as it goes."] if photo.cut_short else []
+    return photo.pixels, None if photo.format in SHOWN_BY_BROWSERS else _preview(photo.jpeg), notes
 
 
-def _pixels(search: Search, content: bytes, most: int) -> tuple[np.ndarray, str | None]:
-    prepare = search.runtime.preprocessing
-    with opened_photo(content, "The upload", most) as photo:
-        image = decoded(photo, prepare.size)
-        preview = None if photo.format in SHOWN_BY_BROWSERS else _preview(image)
-    return prepare.array(image), preview
-
-
-def _preview(image: Image.Image) -> str:
-    file = io.BytesIO()
-    small = image.copy()
-    small.thumbnail((PREVIEW, PREVIEW))
-    small.save(file, "JPEG")
-    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
+def _preview(jpeg: bytes) -> str:
+    return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
 
 
 async def _photos(

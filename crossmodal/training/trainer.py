@@ -278,16 +278,19 @@ class Trainer:
         Orders, views and dropout are drawn from the seed, the epoch and the step, so the state needs
         no random generator's state.
         """
-        if state["data_hash"] != data_hash(self.dataset):
+        if state.get("data_hash") != data_hash(self.dataset):
             raise CheckpointError(
                 "The photos, captions or splits are not those that the run was started with; give the same "
                 "--captions, --images and --split, or start a run without --resume."
             )
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        if self._average:
-            self._average.module.load_state_dict(state["average"])
-        self.progress = Progress(**state["progress"])
+        try:
+            self.model.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            if self._average:
+                self._average.module.load_state_dict(state["average"])
+            self.progress = Progress(**state["progress"])
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise CheckpointError("The training state is damaged; start a run without --resume.") from error
 
     def _stop_if_asked(self) -> None:
         """Save the state and raise Interrupted when a signal came, in all processes at the same step."""

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from crossmodal.data.names import ENDINGS
 from crossmodal.errors import CrossmodalError
-from crossmodal.photos.walk import ENDINGS
 from crossmodal.search.record import Found
 
 

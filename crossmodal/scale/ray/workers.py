@@ -5,6 +5,7 @@ import os
 import pickle
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from crossmodal.data.decoders import Decoders
+from crossmodal.data.prepared import Wanted
 from crossmodal.errors import CrossmodalError
 from crossmodal.photos.reading import MOST, TOO_LARGE, Prepare, Read, digest_of, read_content, read_photo
 from crossmodal.photos.update import AT_ONCE, Encoded, Work, encoded
@@ -20,7 +23,7 @@ from crossmodal.search.record import Found
 
 BATCHES_IN_A_ROUND = 5000  # that Ray is given at once
 ASKED_AHEAD = 4  # batches that are requested before they are recorded
-READERS = 4  # threads that decode, for each worker
+READERS = 4  # photos that are read at a time, for each worker
 
 
 def start_ray(where: str, workers: int | None) -> int:
@@ -123,21 +126,21 @@ class Worker:
             path.write_bytes(ray.get(content))
             model, about = DualEncoder.load(path)
         self._runtime, self._root = fastest_runtime(model, about["fingerprint"]), Path(root)
-        self._readers = ThreadPoolExecutor(READERS)
+        self._readers, self._decoders = ThreadPoolExecutor(READERS), Decoders(READERS)
 
     def __call__(self, rows: dict[str, np.ndarray]) -> dict[str, list[bytes]]:
         """Read and encode one batch."""
-        prepare = self._runtime.preprocessing
-        read = partial(_read, self._root, prepare.size, prepare.array)
+        wanted = Wanted(self._runtime.preprocessing)
+        read = partial(_read, self._root, lambda content: self._decoders(content, wanted))
         batch = list(self._readers.map(read, pickle.loads(rows["batch"][0])))
         vectors = encoded(self._runtime, batch)
-        bare = [Read(one.found, one.digest, one.described, None, one.reason, one.gone) for one in batch]
+        bare = [replace(one, pixels=None) for one in batch]
         return {"done": [pickle.dumps((bare, vectors))]}
 
 
-def _read(root: Path, at_least: int, prepare: Prepare, place: Place) -> Read:
+def _read(root: Path, prepare: Prepare, place: Place) -> Read:
     if isinstance(place, Found):
-        return read_photo(root, place, at_least, prepare, ())
+        return read_photo(root, place, prepare, ())
     found = place.found
     if found.size > MOST:
         return Read(found, reason=TOO_LARGE)
@@ -145,7 +148,7 @@ def _read(root: Path, at_least: int, prepare: Prepare, place: Place) -> Read:
         content = read_member(place)
     except OSError as error:
         return Read(found, reason=f"{os.path.basename(place.shard)} cannot be read ({error.strerror or error})")
-    return read_content(found, digest_of(content), content, at_least, prepare)
+    return read_content(found, digest_of(content), content, prepare)
 
 
 def _without_known(reads: list[Read], vectors: np.ndarray | None, known: Collection[bytes]) -> Encoded:

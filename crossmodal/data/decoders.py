@@ -1,0 +1,148 @@
+"""Photos that others made are decoded in processes of their own: a photo that needs too much costs only its process."""
+
+import atexit
+import json
+import os
+import subprocess
+import sys
+from functools import cache
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from pathlib import Path
+from queue import Empty, LifoQueue
+
+import numpy as np
+
+import crossmodal
+from crossmodal.data.prepared import Prepared, Wanted
+from crossmodal.errors import BusyError, CrossmodalError, PhotoError
+
+STARTING = 60.0  # seconds that a process may take to start
+SECONDS = 20  # of a processor's time that one photo may take
+UPLOAD_SECONDS = 5
+WALL = 3  # times as many seconds by the clock, since processors are shared
+AT_ONCE = 2  # uploads, and photos that are shown, that are decoded at a time
+PATIENCE = 3.0  # seconds that one of them waits for its turn
+NICE = 10  # so that searches go before uploads
+
+
+class Decoders:
+    """Decodes up to `count` photos at a time, for any number of threads; processes are started as they are needed."""
+
+    def __init__(self, count: int, seconds: int = SECONDS, nice: int = 0, patience: float | None = None) -> None:
+        """A photo may take `seconds` of a processor's time; BusyError is raised after `patience` seconds without a turn."""
+        self._seconds, self._nice, self._patience = seconds, nice, patience
+        self._free: LifoQueue[_Process | None] = LifoQueue()
+        for _ in range(count):
+            self._free.put(None)
+        self._count = count
+
+    def __call__(self, source: Path | bytes, wanted: Wanted) -> Prepared:
+        """Decode a photo; raises PhotoError, and BusyError where too many are decoded already."""
+        try:
+            process = self._free.get(timeout=self._patience)
+        except Empty as error:
+            raise BusyError("Too many photos are being decoded already; try again soon.") from error
+        try:
+            if process is None or not process.alive:
+                process = _Process(self._seconds, self._nice)
+            return process.decode(source, wanted)
+        except PhotoError:
+            raise
+        except BaseException:  # an interrupt: what it would answer is not for the next photo
+            if process:
+                process.close()
+            raise
+        finally:
+            self._free.put(process)
+
+    def close(self) -> None:
+        """End the processes, after what they do now; the next photo starts new ones."""
+        for process in [self._free.get() for _ in range(self._count)]:
+            if process:
+                process.close()
+            self._free.put(None)
+
+    def __enter__(self) -> "Decoders":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+class _Process:
+    """One process; what it is asked, it answers or dies of."""
+
+    def __init__(self, seconds: int, nice: int) -> None:
+        self._seconds = seconds
+        self._connection, theirs = Pipe()
+        path = os.pathsep.join([str(Path(crossmodal.__file__).parent.parent), *filter(None, sys.path)])
+        # A single arena, and no threads of numpy's: both take address space, which is bounded.
+        environment = {**os.environ, "PYTHONPATH": path, "MALLOC_ARENA_MAX": "1", "OPENBLAS_NUM_THREADS": "1"}
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "crossmodal.data.decoding_process", *map(str, (theirs.fileno(), seconds, nice))],
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                env=environment, pass_fds=[theirs.fileno()],
+            )  # fmt: skip
+        try:
+            ready = self._connection.poll(STARTING) and self._connection.recv_bytes() == b"ready"
+        except (EOFError, OSError):
+            ready = False
+        if not ready:
+            self.close()
+            raise CrossmodalError("The process that decodes photos does not start; is the installation whole?")
+
+    @property
+    def alive(self) -> bool:
+        """Say whether it can decode a photo; of one that cannot, everything is closed."""
+        if self._process.poll() is None:
+            return True
+        self._connection.close()
+        return False
+
+    def decode(self, source: Path | bytes, wanted: Wanted) -> Prepared:
+        """Decode a photo; raises PhotoError, after which it may be alive or not."""
+        try:
+            self._connection.send((source, wanted))
+            if self._connection.poll(WALL * self._seconds):
+                return _received(self._connection, wanted)
+        except (EOFError, OSError, ValueError, TypeError, KeyError):
+            pass  # it died, or what it sent is no answer
+        self.close()
+        raise PhotoError(
+            f"{wanted.label} cannot be decoded in {self._seconds} seconds and 1 GB of memory; it may be damaged."
+        )
+
+    def close(self) -> None:
+        """End the process."""
+        self._connection.close()
+        self._process.kill()
+        self._process.wait()
+
+
+def _received(connection: Connection, wanted: Wanted) -> Prepared:
+    facts = json.loads(connection.recv_bytes())
+    if "reason" in facts:
+        raise PhotoError(facts["reason"])
+    pixels, jpeg = connection.recv_bytes(), connection.recv_bytes()
+    prepare = wanted.preprocessing
+    array = np.frombuffer(pixels, np.uint8).reshape(prepare.size, prepare.size, 3) if prepare else None
+    return Prepared(**facts, pixels=array, jpeg=jpeg)
+
+
+@cache
+def uploads() -> Decoders:
+    """Return what decodes the uploads of this server."""
+    return _kept(Decoders(AT_ONCE, UPLOAD_SECONDS, NICE, PATIENCE))
+
+
+@cache
+def shown_photos() -> Decoders:
+    """Return what decodes a gallery's own photos to be shown."""
+    return _kept(Decoders(AT_ONCE, patience=10 * PATIENCE))
+
+
+def _kept(decoders: Decoders) -> Decoders:
+    atexit.register(decoders.close)
+    return decoders
