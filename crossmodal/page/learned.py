@@ -19,13 +19,13 @@ PAIRS = 30
 MAPS = Kept(lambda places: 0 if places is None else int(places.memory_usage(deep=True).sum()), 50_000_000)
 
 
-def learned(opened: Opened, gallery: str) -> None:
-    """Lay the tab out; `gallery` is what the photos of the run are called in the address."""
+def learned(opened: Opened) -> None:
+    """Lay the tab out."""
     run = opened.run
     assert run
     st.markdown(f"What **{run.about.title}** learned (`{run.about.checkpoint.parent}`).")
     _curves(run.about.checkpoint.parent, _epoch(run.about.checkpoint))
-    _map(opened, run, gallery)
+    _map(run)
     st.markdown(
         "**Similarity of photos and captions**: a light diagonal means that each photo is closest to its own caption."
     )
@@ -52,7 +52,7 @@ def _curves(run: Path, epoch: int) -> None:
     right.altair_chart(loss_curve(records, epoch), width="stretch")
 
 
-def _map(opened: Opened, run: RunGallery, gallery: str) -> None:
+def _map(run: RunGallery) -> None:
     st.markdown(
         "**Both towers in one plane**: squares are photos, circles their captions, each joined to its own. Point at one to "
         "see the photo; click it to open the photo."
@@ -78,10 +78,10 @@ def _map(opened: Opened, run: RunGallery, gallery: str) -> None:
                 map_chart(part, str(name), "photo"), width="stretch", key=f"map {name}", on_select="rerun",
                 selection_mode="photo",
             )  # fmt: skip
-            _open_clicked(state, f"map {name}", ids, gallery)
+            _open_clicked(state, f"map {name}", ids)
 
 
-def _open_clicked(state: Any, key: str, ids: dict[int, str], gallery: str) -> None:
+def _open_clicked(state: Any, key: str, ids: dict[int, str]) -> None:
     """Open the photo that was clicked; a selection stays in the chart, and is opened once."""
     points = state["selection"].get("photo") or []
     row = int(points[0]["row"]) if points else None
@@ -89,4 +89,4 @@ def _open_clicked(state: Any, key: str, ids: dict[int, str], gallery: str) -> No
         return
     st.session_state[f"{key} opened"] = row
     if row is not None and row in ids:
-        open_photo(ids[row], [], f"run {gallery}")
+        open_photo(ids[row], [])

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import streamlit as st
@@ -13,7 +12,7 @@ from crossmodal.page.components import bars, grid, picture_input
 from crossmodal.page.downloads import downloads
 from crossmodal.page.galleries import Opened
 from crossmodal.page.language import HINT, mostly_unknown, vocabulary_of
-from crossmodal.page.large_view import open_photo
+from crossmodal.page.large_view import Results, open_photo
 from crossmodal.page.photo_files import PICTURES, Known
 from crossmodal.search.captions import CaptionList
 from crossmodal.search.filters import NO_FILTERS
@@ -26,14 +25,6 @@ SCORES = "The number on a photo is its cosine similarity with what you ask for, 
 CAPTIONS = 5
 VECTORS: Known[np.ndarray] = Known(200)
 LISTS: Known[CaptionList] = Known(8)
-
-
-@dataclass(frozen=True)
-class Results:
-    """What the page shows: photos, and the query that they answer; None before anything is asked."""
-
-    hits: Sequence[Hit] = ()
-    query: Query | None = None
 
 
 def ask(asked: Asked) -> None:
@@ -66,7 +57,7 @@ def _picture(asked: Asked) -> bool:
     return known
 
 
-def show(opened: Opened, search: Search, asked: Asked, gallery: str, absent: str) -> Results:
+def show(opened: Opened, search: Search, asked: Asked, absent: str) -> Results:
     """Show what is found; before anything is asked, some photos and examples. `absent` stands where a file is missing."""
     if asked.picture and PICTURES.get(asked.picture):
         _captions(opened, search, asked)
@@ -80,7 +71,7 @@ def show(opened: Opened, search: Search, asked: Asked, gallery: str, absent: str
         absent=absent,
     )
     if chosen:
-        open_photo(chosen, [hit.id for hit in hits], gallery)
+        open_photo(chosen, [hit.id for hit in hits])
     if found.query and hits:
         st.caption(SCORES)
         _more(asked, hits)
