@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from crossmodal.data.dataset import CaptionedImage, Checked, Dataset, read_dataset, refuse_if_many_bad
+from crossmodal.data.dataset import Checked, Dataset, read_dataset, refuse_if_many_bad
 from crossmodal.data.sample import NOTE, SEED, draw_sample
 from crossmodal.data.splits import SPLITS
 from crossmodal.dual_encoder import DualEncoder
@@ -182,15 +182,16 @@ def read_data(options: argparse.Namespace, recipe: Recipe, bars: Bars) -> tuple[
     if not all(map(math.isfinite, ratios)):
         raise CrossmodalError("--split should be three numbers that add up to 1.")
     checked = read_dataset(captions, images, ratios, recipe.seed, bars)
-    report(checked, captions, options.output)
+    report(checked, captions, options.output / "bad-rows.txt")
     refuse_if_many_bad(checked, captions, options.skip_bad)
     extra = Dataset(())
     if options.with_sample:
         with first_process_first():
             drawn = draw_sample(SAMPLE.with_name("drawn-extra"), options.with_sample, EXTRA_SEED, bars)
         extra = read_dataset(*drawn, ratios=(1, 0, 0), check=False).dataset
-    for place in options.also:
-        extra = Dataset((*extra.images, *other_images(*place, ratios, recipe.seed, options, bars)))
+    for number, place in enumerate(options.also, start=2):
+        other = other_images(place, options.output / f"bad-rows-{number}.txt", recipe, options, bars)
+        extra = Dataset((*extra.images, *other.images))
     data = {
         "captions": str(Path(captions).resolve()),
         "images": str(Path(images).resolve()),
@@ -200,29 +201,29 @@ def read_data(options: argparse.Namespace, recipe: Recipe, bars: Bars) -> tuple[
 
 
 def other_images(
-    captions: str, images: str, weight: str, ratios: Sequence[float], seed: int, options: argparse.Namespace, bars: Bars
-) -> list[CaptionedImage]:
-    """Return the train split of a data set that --also names, with its weight."""
+    place: Sequence[str], listed: Path, recipe: Recipe, options: argparse.Namespace, bars: Bars
+) -> Dataset:
+    """Return the train split of a data set that --also names by captions, images and weight."""
+    captions, images, weight = Path(place[0]), Path(place[1]), place[2]
     try:
         times = float(weight)
     except ValueError:
         times = math.nan
     if not 0 < times <= MOST_WEIGHT:
         raise CrossmodalError(
-            f"--also {captions} {images} {weight}: the weight should be greater than 0, at most {MOST_WEIGHT}."
+            f"--also {shlex.join(place)}: the weight should be greater than 0, and {MOST_WEIGHT} at most."
         )
-    checked = read_dataset(Path(captions), Path(images), ratios, seed, bars)
-    report(checked, Path(captions), options.output)
-    refuse_if_many_bad(checked, Path(captions), options.skip_bad)
-    return [replace(image, weight=times) for image in checked.dataset.split("train").images]
+    checked = read_dataset(captions, images, options.split or recipe.split, recipe.seed, bars)
+    report(checked, captions, listed)
+    refuse_if_many_bad(checked, captions, options.skip_bad)
+    return Dataset(tuple(replace(image, weight=times) for image in checked.dataset.split("train").images))
 
 
-def report(checked: Checked, captions: Path, output: Path) -> None:
-    """Name the bad rows, of many the first ones and all in a file, and say how many rows are left."""
+def report(checked: Checked, captions: Path, listed: Path) -> None:
+    """Name the bad rows, of many the first ones and all in the file `listed`, and say how many rows are left."""
     for row in checked.bad[:BAD_ROWS_SHOWN]:
         say(f"  {row}")
     if len(checked.bad) > BAD_ROWS_SHOWN:
-        listed = output / "bad-rows.txt"
         if is_first():
             write_text(listed, "\n".join(map(str, checked.bad)) + "\n")
         say(f"  ... and {len(checked.bad) - BAD_ROWS_SHOWN} more, all in {listed}")

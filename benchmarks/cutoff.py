@@ -17,6 +17,7 @@ import numpy as np
 
 from crossmodal.batched import batched
 from crossmodal.data.decoding import load_photo
+from crossmodal.encoding.hubs import Banks
 from crossmodal.encoding.openvino_export import fastest_runtime
 from crossmodal.encoding.runtime import Runtime
 from crossmodal.evaluation.evaluate import ImageChoice, choose_images
@@ -109,7 +110,11 @@ def main() -> None:
     captions = [image.captions for image in chosen.images]
     order = random.Random(0).sample(range(len(images)), len(images))
     halves = np.array(order[: len(order) // 2]), np.array(order[len(order) // 2 :])
-    calibrating, asking = (queries_about(images[half], [captions[row] for row in half], runtime) for half in halves)
+    banks = Banks.of(content)
+    bias = banks.captions.bias(images) if banks else np.zeros(len(images), np.float32)
+    calibrating, asking = (
+        queries_about(images[half], [captions[row] for row in half], runtime, bias[half]) for half in halves
+    )
     cutoff = calibrate(calibrating, "one half")
     absent = runtime.encode_sentences(ABSENT.strip().split("\n"))
     for kind, limits in cutoff.kinds.items():
@@ -120,7 +125,7 @@ def main() -> None:
             )
     if options.write:
         whole = calibrate(
-            queries_about(images, captions, runtime), f"Flickr8k's development split, {len(images):,} photos"
+            queries_about(images, captions, runtime, bias), f"Flickr8k's development split, {len(images):,} photos"
         )
         write_text(path.parent / FILE, json.dumps(whole.plain(), indent=2) + "\n")
         print(f"Wrote {path.parent / FILE}")
@@ -133,12 +138,14 @@ def encode_all(runtime: Runtime, paths: Sequence[Path]) -> np.ndarray:
     return np.concatenate([runtime.encode_pixels(pixels) for pixels in decoded])
 
 
-def queries_about(images: np.ndarray, captions: Sequence[Sequence[str]], runtime: Runtime) -> dict[Calibration, Pairs]:
-    """Return the queries of all kinds about some images."""
+def queries_about(
+    images: np.ndarray, captions: Sequence[Sequence[str]], runtime: Runtime, bias: np.ndarray
+) -> dict[Calibration, Pairs]:
+    """Return the queries of all kinds about some images, whose biases are taken from their scores."""
     owner = np.array([row for row, texts in enumerate(captions) for _ in texts])
     vectors = runtime.encode_sentences([caption for texts in captions for caption in texts])
     encode = runtime.encode_sentences
-    return {**sentence_queries(Pairs(images, vectors, owner)), **word_queries(images, captions, encode)}
+    return {**sentence_queries(Pairs(images, vectors, owner, bias)), **word_queries(images, captions, encode, bias)}
 
 
 def rates(limits: Thresholds, there: Pairs, absent: np.ndarray | None) -> str:
@@ -152,7 +159,7 @@ def rates(limits: Thresholds, there: Pairs, absent: np.ndarray | None) -> str:
     )
     if absent is None:
         return told
-    right = 100 * float(((absent @ there.images.T).max(1) < threshold).mean())
+    right = 100 * float(((absent @ there.images.T - there.bias).max(1) < threshold).mean())
     return f"{told}; of {len(absent)} sentences about something else {right:.1f} % are told so"
 
 

@@ -87,7 +87,7 @@ def folder(files: list[Path]) -> float:
             (photos / file.name).symlink_to(file.resolve())
         Store.create(index, {
             "fingerprint": "0" * 32, "checkpoint": "", "recipe": "", "size": 1024, "runtime": "torch", "root": str(photos),
-            "excluded": [], "included": [], "cutoff": None,
+            "excluded": [], "included": [], "cutoff": None, "bank": None,
         })  # fmt: skip
         import numpy as np
 

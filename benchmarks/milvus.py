@@ -58,7 +58,7 @@ def compare(vectors: np.ndarray, queries: np.ndarray, server: LocalMilvus, file:
     print(f"{len(vectors):,} vectors of {vectors.shape[1]}", flush=True)
     here = PhotosInMemory(source.about, source.photos, vectors, HalfIndex(vectors))
     expected = {
-        among: [{photo.path for photo, _ in here.nearest(query, TOP, filters)} for query in queries]
+        among: [{match.photo.path for match in here.nearest(query, TOP, filters)} for query in queries]
         for among, filters in ASKED.items()
     }
     _measure("in this process, exact", here, queries, expected)
@@ -94,7 +94,7 @@ def _measure(name: str, gallery: Gallery, queries: np.ndarray, expected: dict[st
             started = time.perf_counter()
             found = gallery.nearest(query, TOP, filters)
             taken.append(1000 * (time.perf_counter() - started))
-            right += len(truth & {photo.path for photo, _ in found})
+            right += len(truth & {match.photo.path for match in found})
         p95 = statistics.quantiles(taken, n=20)[-1]
         recall = right / sum(map(len, truths))
         print(

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from crossmodal.checkpoint_format import ADVICE, FORMAT, FORMAT_VERSION, check_format
 from crossmodal.data.preprocessing import Preprocessing
 from crossmodal.encoder import Encoder
+from crossmodal.encoding.hubs import Banks
 from crossmodal.errors import CheckpointError
 from crossmodal.files import checked_fingerprint, load_tensors, save_tensors
 from crossmodal.projection import projection
@@ -115,14 +116,22 @@ class DualEncoder(Encoder):
             for key, value in self.state_dict().items()
         }
 
-    def save(self, path: Path, epoch: int, metrics: Mapping[str, float], data: Mapping[str, Any]) -> str:
-        """Write all that encoding needs, whole or not at all; return the model's fingerprint."""
-        weights = self.stored_weights()
-        towers = self.plain()
-        fingerprint = _fingerprint(weights, towers)
+    def save(
+        self,
+        path: Path,
+        epoch: int,
+        metrics: Mapping[str, float],
+        data: Mapping[str, Any],
+        banks: Banks | None = None,
+    ) -> str:
+        """Write all that encoding and ranking need, whole or not at all; return the model's fingerprint."""
+        weights, towers = self.stored_weights(), self.plain()
+        kept = banks.plain() if banks else None
+        fingerprint = fingerprint_of(weights, towers, kept)
         content = {
             "format": FORMAT, "version": FORMAT_VERSION, "fingerprint": fingerprint, "recipe": self.recipe.plain(),
             **towers, "weights": weights, "epoch": epoch, "metrics": dict(metrics), "data": dict(data),
+            "banks": kept,
         }  # fmt: skip
         save_tensors(path, content)
         return fingerprint
@@ -152,9 +161,11 @@ class DualEncoder(Encoder):
         return model.to(device).eval(), content
 
 
-def _fingerprint(weights: Mapping[str, Tensor], towers: Mapping[str, Any]) -> str:
-    """Hash all that decides an embedding: weights, preprocessing, tokenizer."""
+def fingerprint_of(weights: Mapping[str, Tensor], towers: Mapping[str, Any], banks: Mapping[str, Any] | None) -> str:
+    """Hash all that decides an embedding and its rank: weights, preprocessing, tokenizer, banks."""
     digest = hashlib.sha256(json.dumps(towers, sort_keys=True).encode())
+    if banks:
+        digest.update(json.dumps(banks, sort_keys=True).encode())
     for key in sorted(weights):
         digest.update(key.encode())
         digest.update(weights[key].reshape(-1).view(torch.uint8).numpy().tobytes())

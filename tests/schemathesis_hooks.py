@@ -31,5 +31,5 @@ def filter_case(context: schemathesis.HookContext, case: "schemathesis.Case[Any]
 
 def _ends_before_it_begins(body: Any) -> bool:
     filters = body.get("filters", body) if isinstance(body, dict) else {}
-    days = [filters.get(name) for name in ("after", "before")] if isinstance(filters, dict) else []
-    return len(days) == 2 and all(isinstance(day, str) for day in days) and days[0] > days[1]
+    first, last = (filters.get(name) for name in ("after", "before")) if isinstance(filters, dict) else (None, None)
+    return isinstance(first, str) and isinstance(last, str) and first > last

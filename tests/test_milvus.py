@@ -61,7 +61,7 @@ def made_up(count: int, seed: int = 0) -> Source:
 
 
 def found(milvus: Milvus, source: Source, row: int) -> list[str]:
-    return [photo.path for photo, _ in MilvusGallery(milvus).nearest(source.vectors[row], 5)]
+    return [match.photo.path for match in MilvusGallery(milvus).nearest(source.vectors[row], 5)]
 
 
 def test_any_path_and_name_survives() -> None:
@@ -87,7 +87,7 @@ def test_folders_of_any_name_are_told_apart(tmp_path: Path) -> None:
 def found_all(milvus: Milvus, source: Source, filters: Filters) -> list[str]:
     gallery = MilvusGallery(milvus)
     assert gallery.count(filters) == len(gallery.nearest(source.vectors[0], 100, filters))
-    return [photo.path for photo, _ in gallery.nearest(source.vectors[0], 100, filters)]
+    return [match.photo.path for match in gallery.nearest(source.vectors[0], 100, filters)]
 
 
 def test_each_filter_passes_the_photos_that_it_passes_in_memory(tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_the_gallery_knows_what_its_source_knew(tmp_path: Path) -> None:
     assert (gallery.count(), gallery.caption_count(), gallery.captions(source.vectors[0], 3)) == (9, 0, [])
     for name, values in source.values.items():
         assert list(gallery.values(name)) == list(values)
-    (one, score), *_ = gallery.nearest(source.vectors[4], 3)
+    (one, score, _), *_ = gallery.nearest(source.vectors[4], 3)
     assert (one.path, one.described) == (source.photos[4].path, source.photos[4].described)
     assert score == pytest.approx(1, abs=1e-5)
     name = gallery.id_of(one)

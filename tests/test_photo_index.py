@@ -31,7 +31,7 @@ from crossmodal.search.record import Found
 SIZE = 8
 META: dict[str, Any] = {
     "fingerprint": "f" * 32, "checkpoint": "none.pt", "recipe": "r", "size": 3, "runtime": "torch", "root": "..",
-    "excluded": [], "included": [], "cutoff": None,
+    "excluded": [], "included": [], "cutoff": None, "bank": None,
 }  # fmt: skip
 
 
@@ -178,7 +178,7 @@ def test_a_nasty_folder(tmp_path: Path) -> None:
     assert shown(os.fsdecode(b"latin-\xe9.jpg")) == "latin-\\xe9.jpg"
     assert shown("line\nbreak.png") == "line\\nbreak.png"
     hits = opened(root).nearest(np.eye(3, dtype=np.float32)[0], 400)
-    assert all("\n" not in photo.name for photo, _ in hits)
+    assert all("\n" not in photo.name for photo, _, _ in hits)
     again = run(root)
     assert (again.new, again.changed, again.skipped) == (0, 0, {})  # broken ones are not read again
 

@@ -1,7 +1,7 @@
 """The embedding files of an epoch: all images and all captions, with the fingerprint of the model that made them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from crossmodal.checkpoint_format import check_format
 from crossmodal.data.splits import SPLITS
+from crossmodal.encoding.hubs import Banks
 from crossmodal.errors import CheckpointError
 from crossmodal.files import load_tensors, save_tensors
 
@@ -19,7 +20,10 @@ FORMAT_VERSION = 1
 
 @dataclass(frozen=True)
 class Embeddings:
-    """Unit vectors fp16 of a captioned collection: images [N, D], texts [M, D], and what they are of."""
+    """Unit vectors fp16 of a captioned collection: images [N, D], texts [M, D], and what they are of.
+
+    Where the model has banks, `biases` are those of images [N] and texts [M] (see crossmodal.encoding.hubs).
+    """
 
     images: Tensor
     texts: Tensor
@@ -28,6 +32,14 @@ class Embeddings:
     captions: Sequence[str]
     caption_to_image: Tensor
     data: Mapping[str, Any]
+    biases: tuple[Tensor, Tensor] | None = None
+
+    def with_banks(self, banks: Banks | None) -> "Embeddings":
+        """Return the embeddings with the biases that the model's banks give."""
+        if banks is None:
+            return self
+        images, texts = map(torch.from_numpy, banks.biases(self.images.numpy(), self.texts.numpy()))
+        return replace(self, biases=(images, texts))
 
     def only(self, split: str) -> "Embeddings":
         """Return one split ("all" for everything); `caption_to_image` then counts the images of that split."""
@@ -42,6 +54,7 @@ class Embeddings:
             self.images[chosen], self.texts[captions], [self.image_names[row] for row in rows],
             [self.splits[row] for row in rows], [self.captions[index] for index in kept],
             new_row[self.caption_to_image[captions]], self.data,
+            (self.biases[0][chosen], self.biases[1][captions]) if self.biases else None,
         )  # fmt: skip
 
 
@@ -67,8 +80,11 @@ def save_embeddings(folder: Path, epoch: int, fingerprint: str, embeddings: Embe
         "image_names": list(embeddings.image_names), "splits": list(embeddings.splits),
         "captions": list(embeddings.captions), "caption_to_image": embeddings.caption_to_image,
     }  # fmt: skip
-    save_tensors(image_path(folder, epoch), {"format": IMAGE_FORMAT, **common, "embeds": embeddings.images.half()})
-    save_tensors(text_path(folder, epoch), {"format": TEXT_FORMAT, **common, "embeds": embeddings.texts.half()})
+    parts = (
+        (image_path(folder, epoch), IMAGE_FORMAT, embeddings.images), (text_path(folder, epoch), TEXT_FORMAT, embeddings.texts)
+    )  # fmt: skip
+    for (path, kind, vectors), bias in zip(parts, embeddings.biases or (None, None), strict=True):
+        save_tensors(path, {"format": kind, **common, "embeds": vectors.half(), "bias": bias})
 
 
 def load_embeddings(folder: Path, epoch: int, fingerprint: str, rebuild: str) -> Embeddings:
@@ -95,7 +111,12 @@ def load_embeddings(folder: Path, epoch: int, fingerprint: str, rebuild: str) ->
     return Embeddings(
         images["embeds"], texts["embeds"], images["image_names"], images["splits"], texts["captions"],
         texts["caption_to_image"], images["data"],
+        (images["bias"], texts["bias"]) if images.get("bias") is not None else None,
     )  # fmt: skip
+
+
+def _is_bias(bias: object, vectors: Tensor) -> bool:
+    return isinstance(bias, Tensor) and bias.shape == vectors.shape[:1] and bool(bias.isfinite().all())
 
 
 def _problem(images: Mapping[str, Any], texts: Mapping[str, Any]) -> str | None:
@@ -126,6 +147,9 @@ def _problem(images: Mapping[str, Any], texts: Mapping[str, Any]) -> str | None:
     same_owner = isinstance(other, Tensor) and other.tolist() == owner.tolist()
     if not same_owner or any(images[key] != texts[key] for key in ("image_names", "splits", "captions")):
         return "are of different images and captions in the two files"
+    biases = (images.get("bias"), texts.get("bias"))
+    if biases != (None, None) and not all(map(_is_bias, biases, vectors)):
+        return "have biases that do not fit the vectors"
     # NaN and infinity show in the extremes, which are found several times faster than by looking at each number.
     if not all(torch.stack(torch.aminmax(part)).isfinite().all() for part in vectors):
         return "have vectors with numbers that are not finite"

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -13,6 +14,7 @@ from crossmodal.data.splits import read_names
 from crossmodal.encoding.collection import encode_dataset
 from crossmodal.encoding.devices import worker_count
 from crossmodal.encoding.embeddings import Embeddings, image_path, save_embeddings, text_path
+from crossmodal.encoding.hubs import Banks
 from crossmodal.errors import CheckpointError, CrossmodalError
 from crossmodal.evaluation.result import Result, measure
 from crossmodal.progress import Bars, silent
@@ -22,7 +24,6 @@ from crossmodal.runs.opening import (
     checkpoint_of,
     default_run,
     epoch_of,
-    load_model,
     open_encoder,
     sample_embeddings,
 )
@@ -47,7 +48,8 @@ def evaluate(
 ) -> list[Result]:
     """Return the figures of a checkpoint on the chosen images; the result's name says what was measured.
 
-    With `average_captions` a second result has each image's captions as one vector. With a split file exactly
+    A second result is with query-bank normalisation, where the checkpoint has banks; with `average_captions` the last has
+    each image's captions as one vector. With a split file exactly
     its images are ranked; otherwise the chosen split. The default split is test where there is one, else val,
     else all. Raises CrossmodalError when no image is left.
     """
@@ -55,14 +57,19 @@ def evaluate(
     chosen, of = choose_images(content, choice, bars, say)
     embeddings = encode_dataset(model, chosen, {}, worker_count(), bars)
     found = [measure_embeddings(f"{about}; {of}", embeddings)]
+    if banks := Banks.of(content):
+        biases = banks.biases(embeddings.images.numpy(), embeddings.texts.numpy())
+        found.append(measure_embeddings("with query-bank normalisation, as search ranks", embeddings, biases))
     if average_captions:
         found.append(measure_embeddings("each image's captions as one mean vector", average_of_captions(embeddings)))
     return found
 
 
-def measure_embeddings(name: str, embeddings: Embeddings) -> Result:
-    """Return the figures of all images and captions."""
-    return measure(name, embeddings.images, embeddings.texts, embeddings.caption_to_image)
+def measure_embeddings(
+    name: str, embeddings: Embeddings, biases: tuple[np.ndarray, np.ndarray] | None = None
+) -> Result:
+    """Return the figures of all images and captions; `biases` as in ranks_of."""
+    return measure(name, embeddings.images, embeddings.texts, embeddings.caption_to_image, biases)
 
 
 def average_of_captions(embeddings: Embeddings) -> Embeddings:
@@ -103,19 +110,18 @@ def embed(
     """
     path = checkpoint_of(checkpoint or default_run())
     epoch = epoch_of(path)
-    model, content = load_model(path)
+    model, content, _ = open_encoder(path)
     written = image_path(path.parent, epoch), text_path(path.parent, epoch)
     if captions is None and path.parent.name == SHIPPED:
-        save_embeddings(path.parent, epoch, content["fingerprint"], sample_embeddings(model, bars=bars))
+        save_embeddings(path.parent, epoch, content["fingerprint"], sample_embeddings(model, content, bars=bars))
         return written
     kept = {"ratios": content["data"].get("ratios", DRAWN_RATIOS)}
     note = {"note": content["data"]["note"]} if captions is None and "note" in content["data"] else {}
     captions, images = data_paths(captions, images, content["data"])
     dataset = _read(captions, images, skip_bad, content, bars, say)
     data = {"captions": str(captions.resolve()), "images": str(images.resolve()), **kept, **note}
-    save_embeddings(
-        path.parent, epoch, content["fingerprint"], encode_dataset(model, dataset, data, worker_count(), bars)
-    )
+    embeddings = encode_dataset(model, dataset, data, worker_count(), bars).with_banks(Banks.of(content))
+    save_embeddings(path.parent, epoch, content["fingerprint"], embeddings)
     return written
 
 

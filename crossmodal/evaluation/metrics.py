@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -28,11 +29,17 @@ class Ranks:
     image_of_text: Tensor
 
 
-def ranks_of(images: Vectors, texts: Vectors, caption_to_image: Sequence[int]) -> Ranks:
+def ranks_of(
+    images: Vectors,
+    texts: Vectors,
+    caption_to_image: Sequence[int],
+    biases: tuple[np.ndarray, np.ndarray] | None = None,
+) -> Ranks:
     """Rank all texts for each image, and all images for each text.
 
-    images [N, D] and texts [M, D] are unit vectors; caption_to_image [M] is the image of each text.
-    Scores are fp32; an equal score of a wrong item ranks before the right one.
+    images [N, D] and texts [M, D] are unit vectors; caption_to_image [M] is the image of each text. `biases` of
+    images [N] and texts [M] are taken from their scores (see crossmodal.encoding.hubs). Scores are fp32; an equal
+    score of a wrong item ranks before the right one.
     """
     images, texts = single_precision(images), single_precision(texts)
     device = images.device if isinstance(images, Tensor) else None
@@ -41,11 +48,12 @@ def ranks_of(images: Vectors, texts: Vectors, caption_to_image: Sequence[int]) -
     # Filled in place: small results that are kept between large blocks fragment the heap by gigabytes.
     image_ranks, text_ranks = torch.empty_like(all_images), torch.empty_like(owner)
     hits = torch.empty(len(all_images), len(KS), dtype=torch.long, device=device)
+    of_images, of_texts = (torch.as_tensor(bias, device=device) for bias in biases) if biases else (0, 0)
     for rows in torch.arange(texts.shape[0], device=device).split(ROWS_AT_ONCE):
-        scores = similarities(rows_of(texts, rows), images)
+        scores = similarities(rows_of(texts, rows), images) - of_images
         text_ranks[rows] = _best_rank(scores, all_images == owner[rows, None])
     for rows in all_images.split(ROWS_AT_ONCE):
-        scores, right = similarities(rows_of(images, rows), texts), owner == rows[:, None]
+        scores, right = similarities(rows_of(images, rows), texts) - of_texts, owner == rows[:, None]
         image_ranks[rows] = _best_rank(scores, right)
         hits[rows] = _right_in_first(scores, right)
     return Ranks(image_ranks, text_ranks, hits, owner)

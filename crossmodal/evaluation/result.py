@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from crossmodal.evaluation.geometry import geometry_of, space_metrics
@@ -44,9 +45,15 @@ class Result:
         return {"name": self.name, "metrics": dict(self.metrics), "intervals": edges}
 
 
-def measure(name: str, images: Vectors, texts: Vectors, image_of_text: Tensor) -> Result:
-    """Return all figures of unit vectors: images [N, D], texts [M, D], the image of each text [M]."""
-    ranks = ranks_of(images, texts, image_of_text.tolist())
+def measure(
+    name: str,
+    images: Vectors,
+    texts: Vectors,
+    image_of_text: Tensor,
+    biases: tuple[np.ndarray, np.ndarray] | None = None,
+) -> Result:
+    """Return all figures of unit vectors: images [N, D], texts [M, D], the image of each text [M]; `biases` as in ranks_of."""
+    ranks = ranks_of(images, texts, image_of_text.tolist(), biases)
     geometry = geometry_of(images, texts, image_of_text)
     resampled = resample(ranks, geometry)
     return Result(name, metrics_of(ranks) | space_metrics(geometry), intervals(resampled), resampled, ranks)

@@ -32,11 +32,12 @@ class FolderGallery(PhotosInMemory):
             raise CrossmodalError(f"The index in {folder} has lost vectors; make it again with --rebuild.")
         if not np.array_equal(slots, np.arange(len(vectors))):
             vectors = np.ascontiguousarray(vectors[slots])
+        unit, bias = (vectors[:, :-1], -vectors[:, -1]) if meta["bank"] else (vectors, None)
         about = About(
             shown(str(root)), root, meta["fingerprint"], Path(meta["checkpoint"]), meta["recipe"], DESCRIBED,
             Cutoff.from_plain(meta.get("cutoff")),
         )  # fmt: skip
-        super().__init__(about, photos, vectors, PlainIndex(vectors))
+        super().__init__(about, photos, unit, PlainIndex(vectors), bias=bias)
         if to_stay and len(photos) >= WORTH_A_COPY:
             from crossmodal.search.half_index import HalfIndex  # imports torch, which one search does without
 

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from crossmodal.encoding.hubs import Banks
 from crossmodal.errors import CrossmodalError
 from crossmodal.files import shown
 from crossmodal.photos.store import DATABASE, Store, index_folder
@@ -59,11 +60,11 @@ def _create(folder: Path, photos: Path, checkpoint: Path | None) -> None:
     runtime = fastest_runtime(model, content["fingerprint"])
     inside = folder.resolve().is_relative_to(photos.resolve())
     root = os.path.relpath(photos.resolve(), folder.resolve()) if inside else str(photos.resolve())
-    cutoff = cutoff_of(path, content["fingerprint"])
+    cutoff, banks = cutoff_of(path, content["fingerprint"]), Banks.of(content)
     Store.create(folder, {
         "cutoff": cutoff.plain() if cutoff else None,
         "fingerprint": content["fingerprint"], "checkpoint": str(path), "recipe": model.recipe.name,
-        "size": model.recipe.joint_size, "runtime": runtime.name, "root": root, "excluded": [],
+        "size": model.recipe.joint_size + bool(banks), "bank": banks.captions.plain() if banks else None, "runtime": runtime.name, "root": root, "excluded": [],
         "included": [],
     })  # fmt: skip
 

@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from crossmodal.encoding.hubs import Bank
 from crossmodal.errors import CrossmodalError
 from crossmodal.files import FINGERPRINT
 from crossmodal.photos.database import broken
 from crossmodal.search.cutoff import Cutoff
 
-FORMAT, VERSION = "crossmodal-photo-index", 2
+FORMAT, VERSION = "crossmodal-photo-index", 3
 VECTORS = r"vectors-[0-9a-f]{8}\.f32"  # names of files; none is ever written again
 DIGEST_BYTES = 16
 CAMERA = 200  # characters
@@ -51,9 +52,18 @@ def _cutoff(value: object) -> bool:
         return False
 
 
+def _bank(value: object) -> bool:
+    """Say whether it is None, or the plain values of a Bank."""
+    try:
+        return value is None or bool(Bank.from_plain(value))
+    except CrossmodalError:
+        return False
+
+
 SOUND: dict[str, Callable[[Any], bool]] = {
     "vectors": lambda value: _text(value, VECTORS),
     "size": lambda value: type(value) is int and 1 <= value <= WIDEST,
+    "bank": _bank,
     "root": lambda value: _text(value) and (os.path.isabs(value) or set(value.split("/")) in ({".."}, {"."})),
     "excluded": _patterns,
     "included": _patterns,

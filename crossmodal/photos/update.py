@@ -12,6 +12,7 @@ import filelock
 import numpy as np
 
 from crossmodal.batched import batched
+from crossmodal.encoding.hubs import Bank, with_bias
 from crossmodal.encoding.runtime import Runtime
 from crossmodal.errors import CrossmodalError
 from crossmodal.files import stays_below
@@ -149,10 +150,13 @@ class _Recorder:
 
     def __init__(self, store: Store, known: Mapping[str, tuple[int, ...]], present: set[str], changes: Changes) -> None:
         self._store, self._known, self._present, self._changes = store, known, present, changes
+        self._bank = Bank.from_plain(store.meta["bank"]) if store.meta["bank"] else None
         self.moved: set[str] = set()  # the paths that photos had before
 
     def record(self, batch: Sequence[Read], vectors: np.ndarray | None) -> None:
         """Commit all of a batch at once."""
+        if vectors is not None and self._bank:
+            vectors = with_bias(vectors, self._bank.bias(vectors))
         slots = iter(()) if vectors is None else iter(self._store.append(vectors))
         with self._store.change():
             for read in batch:

@@ -3,6 +3,7 @@
 import contextlib
 import shlex
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from crossmodal.encoding.embeddings import (
     text_path,
 )
 from crossmodal.encoding.everyday_embeddings import save_everyday
+from crossmodal.encoding.hubs import Banks
 from crossmodal.errors import CheckpointError, CrossmodalError
 from crossmodal.files import load_tensors
 from crossmodal.progress import Bars, silent
@@ -88,18 +90,20 @@ def about_checkpoint(checkpoint: Path) -> dict[str, Any]:
 def open_encoder(which: Path | str, weights: Path | None = None) -> "tuple[Encoder, dict[str, Any], str]":
     """Open a checkpoint, a run's best one, or a published model by its name.
 
-    Returns the model on the best device, what a checkpoint says beside its weights (of a published
-    model next to nothing), and a line that names it. `weights` is a folder looked into for published ones.
+    Returns the model on the best device, or on a CPU by its fastest runtime, what a checkpoint says beside its weights
+    (of a published model next to nothing), and a line that names it. `weights` is a folder looked into for published ones.
     """
+    from crossmodal.encoding.openvino_export import FastEncoder
     from crossmodal.towers.published_clip import is_published_clip, published_clip
 
     if is_published_clip(str(which)):
-        model = published_clip(str(which), weights).to(choose_device())
-        return model, {"data": {}, "recipe": {"seed": 0}}, f"{which}, as published"
+        published = published_clip(str(which), weights).to(choose_device())
+        return published, {"data": {}, "recipe": {"seed": 0}}, f"{which}, as published"
     path = checkpoint_of(Path(which))
     trained, content = load_model(path)
     recipe = trained.recipe
-    return trained, content, f"{path}, recipe {recipe.name}, seed {recipe.seed}, epoch {content['epoch']}"
+    model = FastEncoder(trained, content["fingerprint"]) if trained.device.type == "cpu" else trained
+    return model, content, f"{path}, recipe {recipe.name}, seed {recipe.seed}, epoch {content['epoch']}"
 
 
 def open_embeddings(checkpoint: Path, fingerprint: str, bars: Bars = silent) -> Embeddings:
@@ -111,8 +115,8 @@ def open_embeddings(checkpoint: Path, fingerprint: str, bars: Bars = silent) -> 
     absent = not image_path(folder, epoch).exists() and not text_path(folder, epoch).exists()
     if not (absent and folder.name == SHIPPED):
         return load_embeddings(folder, epoch, fingerprint, rebuild_command(checkpoint))
-    model = load_model(checkpoint)[0]
-    embeddings = sample_embeddings(model, bars=bars)
+    model, content = load_model(checkpoint)
+    embeddings = sample_embeddings(model, content, bars=bars)
     # In a folder that cannot be written they serve this session alone.
     with contextlib.suppress(CrossmodalError):
         save_embeddings(folder, epoch, fingerprint, embeddings)
@@ -121,7 +125,9 @@ def open_embeddings(checkpoint: Path, fingerprint: str, bars: Bars = silent) -> 
     return embeddings
 
 
-def sample_embeddings(model: "DualEncoder", sample: Path = SAMPLE, bars: Bars = silent) -> Embeddings:
+def sample_embeddings(
+    model: "Encoder", content: Mapping[str, Any], sample: Path = SAMPLE, bars: Bars = silent
+) -> Embeddings:
     """Encode the drawn sample, drawing it first where it is not there."""
     from crossmodal.data.dataset import read_dataset
     from crossmodal.data.sample import NOTE, draw_sample
@@ -129,7 +135,8 @@ def sample_embeddings(model: "DualEncoder", sample: Path = SAMPLE, bars: Bars = 
 
     captions, images = draw_sample(sample, bars=bars)
     dataset = read_dataset(captions, images, check=False).dataset
-    return encode_dataset(model, dataset, {"sample": True, "note": NOTE}, workers=0, bars=bars)
+    data = {"sample": True, "note": NOTE}
+    return encode_dataset(model, dataset, data, workers=0, bars=bars).with_banks(Banks.of(content))
 
 
 def photos_of(embeddings: Embeddings, images: Path | None = None, sample: Path = SAMPLE) -> Path:

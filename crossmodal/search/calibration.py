@@ -4,7 +4,7 @@ import random
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -31,18 +31,23 @@ EMPTY_WORDS = frozenset(
 
 @dataclass(frozen=True)
 class Pairs:
-    """Queries about images: unit vectors of images [N, D] and of queries [M, D], and the image of each query [M]."""
+    """Queries about images: unit vectors of images [N, D] and of queries [M, D], and the image of each query [M].
+
+    Where images have a `bias` [N], their scores are those without it, as they are ranked.
+    """
 
     images: np.ndarray
     queries: np.ndarray
     image_of_query: np.ndarray
+    bias: np.ndarray | None = None
 
     def of_images(self, rows: np.ndarray) -> "Pairs":
         """Return the pairs of some images, counted again."""
         new_row = np.full(len(self.images), -1)
         new_row[rows] = np.arange(len(rows))
         kept = new_row[self.image_of_query] >= 0
-        return Pairs(self.images[rows], self.queries[kept], new_row[self.image_of_query[kept]])
+        bias = None if self.bias is None else self.bias[rows]
+        return Pairs(self.images[rows], self.queries[kept], new_row[self.image_of_query[kept]], bias)
 
     def scores(self) -> tuple[np.ndarray, np.ndarray]:
         """Return for each query the score of the image that scores best [M], and that of its own image [M]."""
@@ -50,6 +55,7 @@ class Pairs:
         best, own = [], []
         for start in range(0, len(queries), ROWS_AT_ONCE):
             scores = queries[start : start + ROWS_AT_ONCE] @ images.T
+            scores -= 0 if self.bias is None else self.bias
             best.append(scores.max(1))
             own.append(scores[np.arange(len(scores)), self.image_of_query[start : start + ROWS_AT_ONCE]])
         return np.concatenate(best), np.concatenate(own)
@@ -69,13 +75,15 @@ def sentence_queries(sentences: Pairs) -> dict[Calibration, Pairs]:
     differences = [combined([(vectors[at], 1.0), (vectors[others[at]], -1.0)]) for at in differ]
     return {
         "sentence": sentences,
-        "sum": Pairs(sentences.images, np.array(sums), owner[order[same]]),
-        "difference": Pairs(sentences.images, np.array(differences), owner[differ]),
+        "sum": replace(sentences, queries=np.array(sums), image_of_query=owner[order[same]]),
+        "difference": replace(sentences, queries=np.array(differences), image_of_query=owner[differ]),
     }
 
 
-def word_queries(images: np.ndarray, captions: Sequence[Sequence[str]], encode: Encode) -> dict[Calibration, Pairs]:
-    """Return queries of single words, about the images [N, D] whose captions agree on them.
+def word_queries(
+    images: np.ndarray, captions: Sequence[Sequence[str]], encode: Encode, bias: np.ndarray | None = None
+) -> dict[Calibration, Pairs]:
+    """Return queries of single words, about the images [N, D] whose captions agree on them; `bias` as of Pairs.
 
     A sum is of two words; a difference is a word less one that no caption of the image has.
     """
@@ -95,7 +103,7 @@ def word_queries(images: np.ndarray, captions: Sequence[Sequence[str]], encode: 
         for kind, parts in _parts(own, absent if absent not in said[row] else "", rng):
             found[kind][0].append(combined([(vector[word], weight) for word, weight in parts]))
             found[kind][1].append(row)
-    return {kind: Pairs(images, np.array(vectors), np.array(owner)) for kind, (vectors, owner) in found.items()}
+    return {kind: Pairs(images, np.array(vectors), np.array(owner), bias) for kind, (vectors, owner) in found.items()}
 
 
 def _parts(own: list[str], absent: str, rng: random.Random) -> Iterator[tuple[Calibration, list[tuple[str, float]]]]:
@@ -143,5 +151,6 @@ def cutoff_of(checkpoint: Path, fingerprint: str) -> Cutoff | None:
     val = run.only("val")
     if len(val.images) < LEAST:
         return None
-    pairs = Pairs(val.images.numpy(), val.texts.numpy(), val.caption_to_image.numpy())
+    bias = val.biases[0].numpy() if val.biases else None
+    pairs = Pairs(val.images.numpy(), val.texts.numpy(), val.caption_to_image.numpy(), bias)
     return calibrate(sentence_queries(pairs), f"{len(val.images)} validation photos of its run")

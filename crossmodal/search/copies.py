@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from crossmodal.search.gallery import Match
 from crossmodal.search.record import Described, Photo
 
 FEW_BITS = 4  # of 64, by which copies in other sizes and qualities may differ
@@ -20,11 +21,11 @@ class Group:
     copies: list[tuple[Photo, bool]] = field(default_factory=list)
 
 
-def group_copies(ranked: Iterable[tuple[Photo, float]], count: int) -> list[Group]:
+def group_copies(ranked: Iterable[Match], count: int) -> list[Group]:
     """Return the first `count` groups of ranked photos in their order; only as many are read as that takes."""
     groups: list[Group] = []
     by_digest: dict[bytes, Group] = {}
-    for photo, score in ranked:
+    for photo, score, _ in ranked:
         digest = photo.described.digest
         known = by_digest.get(digest)
         group = known or next((group for group in groups if look_alike(group.best.described, photo.described)), None)

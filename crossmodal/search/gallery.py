@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -44,6 +44,14 @@ class CaptionMatch:
     vector: np.ndarray
 
 
+class Match(NamedTuple):
+    """A photo, its cosine similarity, and the similarity that it is ranked by: without its bias, where that is corrected."""
+
+    photo: Photo
+    score: float
+    ranked_by: float
+
+
 class Gallery(Protocol):
     """Photos with unit vectors. What takes an id raises UnknownPhotoError for an id that no photo has.
 
@@ -61,8 +69,13 @@ class Gallery(Protocol):
         """Return how many photos pass."""
         ...
 
-    def nearest(self, vector: np.ndarray, count: int, filters: Filters = NO_FILTERS) -> list[tuple[Photo, float]]:
-        """Return the `count` photos that pass most similar to a unit vector [D], or as many as there are, best first."""
+    def nearest(
+        self, vector: np.ndarray, count: int, filters: Filters = NO_FILTERS, corrected: bool = False
+    ) -> list[Match]:
+        """Return the `count` photos that pass most similar to a unit vector [D], or as many as there are, best first.
+
+        With `corrected` they are ranked without their biases, where the gallery has them (see crossmodal.encoding.hubs).
+        """
         ...
 
     def newest(self, count: int, filters: Filters = NO_FILTERS) -> list[Photo]:
@@ -86,7 +99,10 @@ class Gallery(Protocol):
         ...
 
     def captions(self, vector: np.ndarray, count: int) -> list[CaptionMatch]:
-        """Return the captions most similar to a unit vector [D], best first; none where photos have none."""
+        """Return the captions most similar to a unit vector [D] of a photo, best first; none where photos have none.
+
+        They are ranked without their biases, where the gallery has them.
+        """
         ...
 
     def caption_count(self) -> int:

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from crossmodal.encoding.hubs import as_query
 from crossmodal.errors import UnknownPhotoError
 from crossmodal.files import shown
 from crossmodal.search.filters import NO_FILTERS, Filters
-from crossmodal.search.gallery import UNKNOWN_PHOTO, About, CaptionMatch
+from crossmodal.search.gallery import UNKNOWN_PHOTO, About, CaptionMatch, Match
 from crossmodal.search.ids import opaque_id, secret_key
 from crossmodal.search.record import FIELDS, Photo
 from crossmodal.search.vector_index import VectorIndex
@@ -27,9 +28,14 @@ class PhotosInMemory:
         vectors: np.ndarray,
         index: VectorIndex,
         rows: np.ndarray | None = None,
+        bias: np.ndarray | None = None,
     ) -> None:
-        """`vectors` [N, D] are unit vectors in the order of the photos; `rows` [N] says which belong to the gallery, by default all."""
+        """`vectors` [N, D] are unit vectors in the order of the photos, and `rows` [N] says which belong to the gallery.
+
+        Photos with a `bias` [N] are indexed as `with_bias` gives them.
+        """
         self.about, self.photos, self.vectors, self.index, self._rows = about, photos, vectors, index, rows
+        self.bias = bias
         self._last: tuple[Filters, np.ndarray | None] = (NO_FILTERS, rows)
 
     def _among(self, filters: Filters) -> np.ndarray | None:
@@ -56,10 +62,15 @@ class PhotosInMemory:
         among = self._among(filters)
         return len(self.photos) if among is None else int(among.sum())
 
-    def nearest(self, vector: np.ndarray, count: int, filters: Filters = NO_FILTERS) -> list[tuple[Photo, float]]:
+    def nearest(
+        self, vector: np.ndarray, count: int, filters: Filters = NO_FILTERS, corrected: bool = False
+    ) -> list[Match]:
         """Return the photos that pass most similar to a unit vector [D]; equal scores in the order of the records."""
-        scores, rows = self.index.search(vector, count, self._among(filters))
-        return [(self.photos[row], score) for row, score in zip(rows.tolist(), scores.tolist(), strict=True)]
+        query = vector if self.bias is None else as_query(vector, corrected)
+        ranked_by, rows = self.index.search(query, count, self._among(filters))
+        scores = ranked_by if self.bias is None or not corrected else ranked_by + self.bias[rows]
+        found = zip(rows.tolist(), scores.tolist(), ranked_by.tolist(), strict=True)
+        return [Match(self.photos[row], score, rank) for row, score, rank in found]
 
     def newest(self, count: int, filters: Filters = NO_FILTERS) -> list[Photo]:
         """Return the newest photos where dates are known, else evenly spaced ones."""

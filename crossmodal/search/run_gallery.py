@@ -9,11 +9,13 @@ import numpy as np
 from torch import Tensor
 
 from crossmodal.encoding.embeddings import Embeddings
+from crossmodal.encoding.hubs import as_query, with_bias
 from crossmodal.errors import CrossmodalError
 from crossmodal.search.gallery import About, CaptionMatch
 from crossmodal.search.half_index import HalfIndex
 from crossmodal.search.in_memory import PhotosInMemory
 from crossmodal.search.record import Found, Photo
+from crossmodal.search.vector_index import Ranked
 
 
 class RunGallery(PhotosInMemory):
@@ -30,10 +32,11 @@ class RunGallery(PhotosInMemory):
         ]
         folders = any("/" in name for name in embeddings.image_names)
         known = frozenset({"captions", *(("path", "folder") if folders else ())})
-        vectors = embeddings.images.numpy()
-        super().__init__(replace(about, fields=known), photos, vectors, HalfIndex(vectors))
+        vectors, bias = embeddings.images.numpy(), embeddings.biases[0].numpy() if embeddings.biases else None
+        indexed = vectors if bias is None else with_bias(vectors, bias)
+        super().__init__(replace(about, fields=known), photos, vectors, HalfIndex(indexed), bias=bias)
         self.embeddings = embeddings
-        self._captions = _CaptionIndex(embeddings.texts)
+        self._captions = _CaptionIndex(embeddings.texts, embeddings.biases[1].numpy() if embeddings.biases else None)
 
     @property
     def splits(self) -> list[str]:
@@ -52,13 +55,13 @@ class RunGallery(PhotosInMemory):
             )
         view: RunGallery = object.__new__(RunGallery)
         view.__dict__.update({name: getattr(self, name) for name in ("embeddings", "_owner", "_captions")})
-        PhotosInMemory.__init__(view, self.about, self.photos, self.vectors, self.index, rows)
+        PhotosInMemory.__init__(view, self.about, self.photos, self.vectors, self.index, rows, self.bias)
         return view
 
     def captions(self, vector: np.ndarray, count: int) -> list[CaptionMatch]:
-        """Return the captions most similar to a unit vector [D], best first."""
+        """Return the captions most similar to a unit vector [D] of a photo, best first."""
         among = None if self._rows is None else self._rows[self._owner]
-        scores, rows = self._captions.index.search(vector, count, among)
+        scores, rows = self._captions.search(vector, count, among)
         return [
             CaptionMatch(
                 self.embeddings.captions[row],
@@ -88,15 +91,19 @@ class RunGallery(PhotosInMemory):
 class _CaptionIndex:
     """The index of the captions, made when the first photo asks for captions: it may take as much memory as they do."""
 
-    def __init__(self, texts: Tensor) -> None:
-        self._texts, self._lock = texts, threading.Lock()
+    def __init__(self, texts: Tensor, bias: np.ndarray | None) -> None:
+        self._texts, self._bias, self._lock = texts, bias, threading.Lock()
         self._index: HalfIndex | None = None
 
-    @property
-    def index(self) -> HalfIndex:
+    def search(self, vector: np.ndarray, count: int, among: np.ndarray | None) -> Ranked:
+        """Return cosine similarities and rows, ranked without the captions' biases."""
+        texts = self._texts.numpy()
         with self._lock:
-            self._index = self._index or HalfIndex(self._texts.numpy())
-            return self._index
+            self._index = self._index or HalfIndex(texts if self._bias is None else with_bias(texts, self._bias))
+        if self._bias is None:
+            return self._index.search(vector, count, among)
+        ranked_by, rows = self._index.search(as_query(vector, True), count, among)
+        return ranked_by + self._bias[rows], rows
 
     def vector(self, row: int) -> np.ndarray:
         return np.array(self._texts[row].float().numpy())

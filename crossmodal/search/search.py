@@ -86,13 +86,14 @@ class Search:
         group = group and "look" in about.fields
         asked = FETCHED * wanted if group else wanted
         while True:
-            found = self.gallery.nearest(query.vector, min(asked, passing), filters) if passing else []
-            scores = [score for _, score in found]
+            most = min(asked, passing)
+            found = self.gallery.nearest(query.vector, most, filters, bool(query.terms)) if passing else []
+            scores = [match.ranked_by for match in found]
             limits = about.cutoff if cut_off else None
             kept = found if limits is None else found[: limits.worth_showing(scores, passing, query.calibration)]
             # A gallery may give fewer than it is asked for, and then has no more.
             ended = len(found) < asked or len(kept) < len(found)
-            groups = group_copies(kept, wanted) if group else [Group(*one) for one in kept[:wanted]]
+            groups = group_copies(kept, wanted) if group else [Group(one.photo, one.score) for one in kept[:wanted]]
             if ended or len(groups) == wanted:
                 break
             asked *= 4

@@ -26,6 +26,7 @@ from crossmodal.recipe import WHOLE
 from crossmodal.runs.folder import add_result, save_state, summary
 from crossmodal.towers.freezing import hold_depthwise
 from crossmodal.towers.text import PretrainedTextTower
+from crossmodal.training.banks import make_banks
 from crossmodal.training.batches import Batch, plan_epoch
 from crossmodal.training.choice import choose_photos
 from crossmodal.training.distributed import any_process, from_first, share_weights
@@ -229,8 +230,9 @@ class Trainer:
             metrics = metrics_of_split(embeddings, split)
             folder, fingerprint = self.setting.folder, ""
             if self.setting.rank == 0:
-                fingerprint = model.save(model_path(folder, epoch), epoch, metrics, self.data)
-                save_embeddings(folder, epoch, fingerprint, embeddings)
+                banks = make_banks(embeddings, model.temperature)
+                fingerprint = model.save(model_path(folder, epoch), epoch, metrics, self.data, banks)
+                save_embeddings(folder, epoch, fingerprint, embeddings.with_banks(banks))
             self.progress.fingerprint = from_first(fingerprint)
         finally:
             model.load_state_dict(exact)

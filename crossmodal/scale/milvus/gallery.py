@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from cachetools import TTLCache
 
+from crossmodal.encoding.hubs import as_query
 from crossmodal.errors import CrossmodalError, UnknownPhotoError
 from crossmodal.files import shown
 from crossmodal.runs.models import Maker
@@ -15,7 +16,7 @@ from crossmodal.scale.milvus.connection import Milvus, quoted
 from crossmodal.scale.milvus.rows import READ, as_photo, expression_of, written
 from crossmodal.search.cutoff import Cutoff
 from crossmodal.search.filters import NO_FILTERS, Filters
-from crossmodal.search.gallery import UNKNOWN_PHOTO, About, CaptionMatch
+from crossmodal.search.gallery import UNKNOWN_PHOTO, About, CaptionMatch, Match
 from crossmodal.search.ids import opaque_id
 from crossmodal.search.record import Photo
 
@@ -46,6 +47,7 @@ class MilvusGallery:
         )  # fmt: skip
         # A search needs the count for its cut-off; asked of Milvus each time it would take as long as the search.
         self._counts: TTLCache[Filters, int] = TTLCache(COUNTS, SECONDS_KEPT)
+        self._corrected: bool = held["corrected"]
         self._key, self._values = bytes.fromhex(held["id_key"]), held["values"]
         self.maker = Maker(
             self.about.fingerprint, self.about.checkpoint, f"the gallery {milvus.name} in {milvus.url}",
@@ -83,14 +85,25 @@ class MilvusGallery:
             self._counts[filters] = known
         return known
 
-    def nearest(self, vector: np.ndarray, count: int, filters: Filters = NO_FILTERS) -> list[tuple[Photo, float]]:
+    def nearest(
+        self, vector: np.ndarray, count: int, filters: Filters = NO_FILTERS, corrected: bool = False
+    ) -> list[Match]:
         """Return the photos that pass most similar to a unit vector [D], no more than Milvus returns at once.
 
         Equal scores come in the order of paths.
         """
-        found = self._milvus.nearest(self._milvus.photos, vector, count, READ, self._expression(filters))
-        photos = [(as_photo(row), score) for row, score in found]
-        return sorted(photos, key=lambda one: (-one[1], one[0].path))
+        corrected = corrected and self._corrected
+        query, read = (as_query(vector, corrected), [*READ, "vector"]) if self._corrected else (vector, READ)
+        found = self._milvus.nearest(self._milvus.photos, query, count, read, self._expression(filters))
+        photos = [
+            Match(as_photo(row), score - row["vector"][-1] if corrected else score, score) for row, score in found
+        ]
+        return sorted(photos, key=lambda one: (-one.ranked_by, one.photo.path))
+
+    def _unit(self, row: dict[str, Any]) -> np.ndarray:
+        """Return the unit vector [D] of a row."""
+        vector = np.array(row["vector"], dtype=np.float32)
+        return vector[:-1] if self._corrected else vector
 
     def newest(self, count: int, filters: Filters = NO_FILTERS) -> list[Photo]:
         """Return the newest photos where dates are known, else some.
@@ -124,7 +137,7 @@ class MilvusGallery:
 
     def vector(self, photo_id: str) -> np.ndarray:
         """Return a photo's unit vector [D]; raises UnknownPhotoError."""
-        return np.array(self._row(photo_id, "vector")["vector"], dtype=np.float32)
+        return self._unit(self._row(photo_id, "vector"))
 
     def id_at(self, path: str) -> str:
         """Return the id of the photo at a path from the root; raises UnknownPhotoError that names a similar path."""
@@ -138,12 +151,13 @@ class MilvusGallery:
         return photo_id
 
     def captions(self, vector: np.ndarray, count: int) -> list[CaptionMatch]:
-        """Return the captions most similar to a unit vector [D], best first; none where the photos have none."""
+        """Return the captions most similar to a unit vector [D] of a photo, best first; none where the photos have none."""
         if not self.about.has_captions:
             return []
-        found = self._milvus.nearest(self._milvus.captions, vector, count, ["caption", "image", "vector"])
+        query = as_query(vector, True) if self._corrected else vector
+        found = self._milvus.nearest(self._milvus.captions, query, count, ["caption", "image", "vector"])
         return [
-            CaptionMatch(row["caption"], score, row["image"], np.array(row["vector"], dtype=np.float32))
+            CaptionMatch(row["caption"], score - row["vector"][-1] * self._corrected, row["image"], self._unit(row))
             for row, score in found
         ]
 

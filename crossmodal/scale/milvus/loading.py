@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from crossmodal.batched import batched
+from crossmodal.encoding.hubs import with_bias
 from crossmodal.errors import CrossmodalError
 from crossmodal.scale.milvus.connection import FORMAT, TEXT, VERSION, Milvus, quoted
 from crossmodal.scale.milvus.rows import COLUMNS, as_row, stamp_of
@@ -24,7 +25,10 @@ Watch = Callable[[int, int], None]  # rows done, rows in all
 
 @dataclass(frozen=True)
 class Source:
-    """What is loaded: what it is, its photos, and its captions (text, path of its photo), each with unit vectors."""
+    """What is loaded: what it is, its photos, and its captions (text, path of its photo), each with its vector.
+
+    Vectors are unit vectors, or `with_bias` where the gallery has biases.
+    """
 
     about: About
     values: Mapping[str, Sequence[Any]]  # what can be chosen from: folders, cameras, the first and the last date
@@ -32,6 +36,7 @@ class Source:
     vectors: np.ndarray
     captions: Sequence[tuple[str, str]]
     caption_vectors: np.ndarray
+    corrected: bool = False
 
     @staticmethod
     def of(gallery: PhotosInMemory) -> "Source":
@@ -43,13 +48,17 @@ class Source:
         if dates := values.get("date"):
             values["date"] = [dates[0], dates[-1]]
         captions: list[tuple[str, str]] = []
-        vectors = np.empty((0, gallery.vectors.shape[1]), np.float32)
+        photos, vectors = gallery.vectors, np.empty((0, gallery.vectors.shape[1]), np.float32)
         if isinstance(gallery, RunGallery):
             held = gallery.embeddings
             owners = held.caption_to_image.tolist()
             captions = [(text, held.image_names[owner]) for text, owner in zip(held.captions, owners, strict=True)]
             vectors = held.texts.numpy()
-        return Source(about, values, gallery.photos, gallery.vectors, captions, vectors)
+            if held.biases:
+                vectors = with_bias(vectors, held.biases[1].numpy())
+        if gallery.bias is not None:
+            photos = with_bias(photos, gallery.bias)
+        return Source(about, values, gallery.photos, photos, captions, vectors, gallery.bias is not None)
 
     def plain(self) -> dict[str, Any]:
         """Return what the gallery is, as plain values."""
@@ -58,7 +67,7 @@ class Source:
             "title": about.title, "root": str(about.root), "fingerprint": about.fingerprint,
             "checkpoint": str(about.checkpoint), "recipe": about.recipe, "fields": sorted(about.fields),
             "cutoff": about.cutoff.plain() if about.cutoff else None, "metrics": dict(about.metrics), "note": about.note,
-            "values": {name: list(values) for name, values in self.values.items()},
+            "values": {name: list(values) for name, values in self.values.items()}, "corrected": self.corrected,
         }  # fmt: skip
 
 
