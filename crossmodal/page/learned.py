@@ -59,7 +59,7 @@ def _map(run: RunGallery) -> None:
     )
     checkpoint = run.about.checkpoint
     work: Work[Any] = MAPS.get(
-        str(checkpoint), stamp(checkpoint), "Computing the map", lambda work: map_coordinates(run.embeddings)
+        str(checkpoint), stamp(checkpoint), "Computing the map", lambda work: map_coordinates(run.embeddings, work.bars)
     )
     if not work.finished:
         watch(work)
@@ -74,19 +74,12 @@ def _map(run: RunGallery) -> None:
         st.columns(2), places.assign(image=places["row"].map(urls)).groupby("map"), strict=True
     ):
         with column:
-            state = st.altair_chart(
-                map_chart(part, str(name), "photo"), width="stretch", key=f"map {name}", on_select="rerun",
-                selection_mode="photo",
+            # Another chart once a point was clicked, since a selection stays, and would not be clicked again.
+            key = f"map {name}"
+            state: Any = st.altair_chart(
+                map_chart(part, str(name), "photo"), width="stretch", on_select="rerun", selection_mode="photo",
+                key=f"{key} {st.session_state.setdefault(key, 0)}",
             )  # fmt: skip
-            _open_clicked(state, f"map {name}", ids)
-
-
-def _open_clicked(state: Any, key: str, ids: dict[int, str]) -> None:
-    """Open the photo that was clicked; a selection stays in the chart, and is opened once."""
-    points = state["selection"].get("photo") or []
-    row = int(points[0]["row"]) if points else None
-    if row == st.session_state.get(f"{key} opened"):
-        return
-    st.session_state[f"{key} opened"] = row
-    if row is not None and row in ids:
-        open_photo(ids[row], [])
+            if points := state["selection"].get("photo"):
+                st.session_state[key] += 1
+                open_photo(ids[int(points[0]["row"])], [])
