@@ -11,7 +11,6 @@ from crossmodal.page.address import COUNTS, WEIGHTS, Asked, bound, change
 from crossmodal.page.components import bars, grid, picture_input
 from crossmodal.page.downloads import downloads
 from crossmodal.page.galleries import Opened
-from crossmodal.page.language import HINT, mostly_unknown, vocabulary_of
 from crossmodal.page.large_view import Results, open_photo
 from crossmodal.page.photo_files import PICTURES, Known
 from crossmodal.search.captions import CaptionList
@@ -84,15 +83,13 @@ def _found(opened: Opened, search: Search, asked: Asked, absent: str) -> Results
         hits = search.newest(asked.count, filters)
         _before_asking(opened, search, asked, hits)
         return Results(hits)
-    if asked.words and mostly_unknown(asked.words, vocabulary_of(opened.about)):
-        st.info(HINT, icon=":material/translate:")
     query = query_of(opened, search, asked)
     answer = search.photos(query, asked.count, filters, asked.by_date, cut_off=not asked.weaker)
     if asked.like:
         _like(search, asked)
     _summary(search, asked, answer)
     for said in answer.notes:
-        st.caption(said)
+        st.info(said, icon=":material/info:")
     return Results(answer.hits, query)
 
 
