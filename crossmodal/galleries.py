@@ -46,7 +46,7 @@ def open_gallery(place: Place, bars: Bars = silent, to_stay: bool = False) -> "t
         folder = FolderGallery(index_folder(place.photos, place.index), to_stay)
         return folder, folder.maker
     run = open_run(place.checkpoint, place.images, bars).only(place.split)
-    return run, maker_of_run(run)
+    return run, maker_of_run(run.about.fingerprint, run.about.checkpoint)
 
 
 def open_search(place: Place, bars: Bars = silent, to_stay: bool = False) -> "Search":
@@ -84,15 +84,14 @@ def open_run(checkpoint: Path | None = None, images: Path | None = None, bars: B
         draw_sample(SAMPLE, bars=bars)
     about = About(
         f"{content['recipe']['name']}, epoch {content['epoch']}", photos_of(embeddings, images), content["fingerprint"],
-        path, content["recipe"]["name"], frozenset(), cutoff_of(path, content["fingerprint"]), content["metrics"],
+        path, content["recipe"]["name"], frozenset(), cutoff_of(path, content["fingerprint"], embeddings), content["metrics"],
         str(embeddings.data.get("note", "")),
     )  # fmt: skip
     return RunGallery(embeddings, about)
 
 
-def maker_of_run(gallery: "RunGallery") -> "Maker":
+def maker_of_run(fingerprint: str, checkpoint: Path) -> "Maker":
     """Return the model that made a run's gallery."""
     from crossmodal.runs.models import Maker
 
-    about = gallery.about
-    return Maker(about.fingerprint, about.checkpoint, "this run's embeddings", "python training_script.py")
+    return Maker(fingerprint, checkpoint, "this run's embeddings", "python training_script.py")

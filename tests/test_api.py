@@ -95,6 +95,16 @@ def test_every_filter_and_fact_that_is_declared_is_in_the_api(client: Client) ->
     assert "secret" not in str(stats)
 
 
+def test_words_that_the_model_does_not_know_are_told(
+    client: Client, search: Search, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("crossmodal.search.search.vocabulary_of", lambda about: frozenset(["dog", "beach"]))
+    for words, notes in (("ein Hund am Strand", 1), ("a dog on the beach", 0)):
+        answer = client().post("/api/search/text", json={"query": words, "cut_off": False}).json()
+        assert len(answer["notes"]) == notes
+        assert all("understands English" in note for note in answer["notes"])
+
+
 def test_filters_that_a_gallery_does_not_know_are_told_and_not_applied(client: Client, search: Search) -> None:
     search.gallery.about = replace(search.gallery.about, fields=frozenset({"captions"}))
     api = client()

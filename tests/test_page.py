@@ -21,10 +21,10 @@ from crossmodal.errors import CrossmodalError
 from crossmodal.files import append_line
 from crossmodal.page.components import grid
 from crossmodal.page.downloads import zipped
-from crossmodal.page.language import mostly_unknown
 from crossmodal.page.photo_files import PICTURES, ROUTES, keep_image, url_of
 from crossmodal.page.shared import Kept, Work
 from crossmodal.search.hit import Hit
+from crossmodal.search.language import mostly_unknown
 from crossmodal.search.record import Found, Photo
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -242,7 +242,10 @@ def test_a_folder(runs: Path, collection: tuple[Path, Path], tmp_path: Path, mon
 
 
 def test_most_words_unknown() -> None:
-    vocabulary = frozenset("two dogs playing in the snow im und".split())
+    vocabulary = frozenset("two dogs playing in the snow im und am strand hund a man at la plage des".split())
+    assert mostly_unknown("ein Hund am Strand", vocabulary)
+    assert mostly_unknown("un chien sur la plage", vocabulary)
+    assert not mostly_unknown("a man at the beach", frozenset("beach".split()))
     assert not mostly_unknown("two dogs playing in the snow", vocabulary)
     assert not mostly_unknown("two corgis playing in the snow", vocabulary)
     assert mostly_unknown("zwei Hunde spielen im Schnee", vocabulary)

@@ -222,15 +222,49 @@ def test_the_keyboard_alone(served: str, browser: "Chrome") -> None:
     first = until(lambda: session.title)
     assert first in name
     session.wait("[role=dialog] .cm-small .cm-tile", 5)
-    session.press(Keys.ARROW_RIGHT)
-    second = until(lambda: session.title not in ("", first) and session.title)
-    session.says("2 of ")
-    session.press(Keys.ARROW_LEFT)
+    entries = browser.execute_script("return history.length")
+    for _ in range(4):  # faster than the server answers
+        session.press(Keys.ARROW_RIGHT)
+    fifth = until(lambda: session.title not in ("", first) and session.title in session.names[4] and session.title)
+    session.says("5 of ")
+    session.press(Keys.ARROW_LEFT * 4)
     until(lambda: session.title == first)
-    assert second != first
+    assert fifth != first and browser.execute_script("return history.length") == entries
     session.press(Keys.ESCAPE)
     until(lambda: not session.title)
     until(lambda: browser.execute_script(focused) == name)  # the keyboard goes on where it was
+
+
+def test_the_focus_stays_on_a_photo_while_results_come(served: str, browser: "Chrome") -> None:
+    session = Session(browser, served).go("?words=two+orange+houses+in+the+snow")
+    session.wait(".cm-score", 10)
+    focused = "return document.activeElement.ariaLabel ?? ''"
+    browser.execute_script("document.querySelectorAll('.st-key-results .cm-tile')[3].focus()")
+    name = browser.execute_script(focused)
+    # As when all tiles change, for example because their photos are drawn now.
+    browser.execute_script(
+        "const list = document.querySelector('.st-key-results .cm-grid'); list.shown = ''; list.was = list.children[3];"
+        "for (const item of list.children) item.tile = ''; dispatchEvent(new PopStateEvent('popstate'))"
+    )
+    gone = "return !document.querySelector('.st-key-results .cm-grid').was?.isConnected"
+    until(lambda: browser.execute_script(gone))
+    assert browser.execute_script(focused) == name
+
+
+def test_the_large_view_is_in_the_history(served: str, browser: "Chrome") -> None:
+    session = Session(browser, served).go("?words=two+orange+houses+in+the+snow")
+    session.wait(".cm-score", 10)
+    session.wait(".st-key-results .cm-tile")[2].click()
+    title = until(lambda: session.title)
+    assert "photo=" in browser.current_url
+    browser.refresh()
+    until(lambda: session.title == title)
+    session.says("3 of ")
+    browser.back()
+    until(lambda: not session.title)
+    assert "photo=" not in browser.current_url
+    browser.forward()
+    until(lambda: session.title == title)
 
 
 def test_the_large_view(served: str, browser: "Chrome") -> None:
@@ -312,6 +346,8 @@ def test_axe_finds_nothing_serious(served: str, browser: "Chrome", width: int, h
 def test_what_was_learned(served: str, browser: "Chrome") -> None:
     session = Session(browser, served).go()
     session.wait("[role=tab]", 2)[1].click()
+    until(lambda: "tab=learned" in browser.current_url)
+    browser.refresh()
     session.says("Recall on the validation photos")
     session.says("Similarity of photos and captions")
     session.wait("[class*=st-key-map] svg.marks", 2)

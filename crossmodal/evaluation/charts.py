@@ -58,10 +58,9 @@ def _with_chosen_epoch(curves: alt.Chart, chosen_epoch: int | None, name: str) -
     layers: list[alt.Chart] = [lines, curves.mark_point(filled=True, size=30, opacity=1)]
     if chosen_epoch is not None:
         chosen = alt.Chart(pd.DataFrame({"epoch": [chosen_epoch], "label": [f"epoch {chosen_epoch}, chosen"]}))
-        late = chosen_epoch > curves.data["epoch"].mean()  # then there is more room to the left of the rule
-        label = chosen.mark_text(color=GREY, align="right" if late else "left", dx=-5 if late else 5, baseline="bottom")
+        label = chosen.mark_text(color=GREY, baseline="bottom", dy=-3)  # above the curves, where none runs
         layers.append(chosen.mark_rule(color=GREY, strokeWidth=1.5).encode(x="epoch:Q"))
-        layers.append(label.encode(x="epoch:Q", y=alt.value("height"), text="label"))
+        layers.append(label.encode(x="epoch:Q", y=alt.value(0), text="label"))
     return alt.layer(*layers)
 
 
@@ -114,7 +113,7 @@ def map_chart(places: pd.DataFrame, name: str, selection: str | None = None) -> 
     x, y = alt.X("x:Q", axis=no_labels), alt.Y("y:Q", axis=no_labels)
     base = alt.Chart(places)
     pairs = base.mark_line(opacity=0.25, strokeWidth=0.7, color=GREY).encode(x=x, y=y, detail="pair:N")
-    kinds = ["image", "caption"]
+    kinds = ["photo", "caption"]
     points = base.mark_point(filled=True, size=45, opacity=0.85).encode(
         x=x,
         y=y,

@@ -8,15 +8,16 @@ import pandas as pd
 import torch
 
 from crossmodal.encoding.embeddings import Embeddings
+from crossmodal.progress import Bars, silent
 
 IMAGES = 250
 FEWEST_IMAGES = 8  # with fewer, neither method has neighbours to keep together
 
 
-def map_coordinates(embeddings: Embeddings) -> pd.DataFrame | None:
+def map_coordinates(embeddings: Embeddings, bars: Bars = silent) -> pd.DataFrame | None:
     """Return the coordinates of up to IMAGES images and one caption each, on two maps, for `charts.map_chart`.
 
-    Columns: map (t-SNE or UMAP), x, y, kind (image or caption), pair, row (of the image in the embeddings),
+    Columns: map (t-SNE or UMAP), x, y, kind (photo or caption), pair, row (of the image in the embeddings),
     caption. None when there are fewer than FEWEST_IMAGES images.
     """
     first: dict[int, int] = {}
@@ -29,14 +30,14 @@ def map_coordinates(embeddings: Embeddings) -> pd.DataFrame | None:
     vectors = torch.cat([embeddings.images[images], embeddings.texts[captions]]).float().numpy()
     frame = pd.DataFrame(
         {
-            "kind": ["image"] * len(images) + ["caption"] * len(images),
+            "kind": ["photo"] * len(images) + ["caption"] * len(images),
             "pair": list(range(len(images))) * 2,
             "row": images * 2,
             "caption": [embeddings.captions[caption] for caption in captions] * 2,
         }
     )
     return pd.concat(
-        [frame.assign(map=name, x=plane[:, 0], y=plane[:, 1]) for name, plane in _planes(vectors).items()],
+        [frame.assign(map=name, x=plane[:, 0], y=plane[:, 1]) for name, plane in _planes(vectors, bars).items()],
         ignore_index=True,
     )
 
@@ -46,15 +47,18 @@ def sampled_rows(count: int, how_many: int, seed: int = 0) -> list[int]:
     return sorted(random.Random(seed).sample(range(count), min(how_many, count)))
 
 
-def _planes(vectors: np.ndarray) -> dict[str, np.ndarray]:
-    # Imported here: numba, which UMAP needs, takes seconds to import.
-    from sklearn.manifold import TSNE
-    from umap import UMAP
-
+def _planes(vectors: np.ndarray, bars: Bars) -> dict[str, np.ndarray]:
     neighbours = min(15, len(vectors) - 1)
     perplexity = min(30.0, (len(vectors) - 1) / 3)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), bars("Computing the map", 3, "step") as advance:
         warnings.simplefilter("ignore")  # UMAP warns that a fixed seed makes it run on one core
-        umap = UMAP(n_neighbors=neighbours, metric="cosine", init="random", random_state=0).fit_transform(vectors)
+        from sklearn.manifold import TSNE
+
         tsne = TSNE(metric="cosine", init="pca", perplexity=perplexity, random_state=0).fit_transform(vectors)
+        advance(1)
+        from umap import UMAP  # here: numba, which it needs, takes seconds to import
+
+        advance(1)
+        umap = UMAP(n_neighbors=neighbours, metric="cosine", init="random", random_state=0).fit_transform(vectors)
+        advance(1)
     return {"t-SNE": tsne, "UMAP": umap}

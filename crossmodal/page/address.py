@@ -31,6 +31,8 @@ class Asked:
     count: int = 20
     weaker: bool = False  # also photos that hardly look like the query
     by_date: bool = False
+    tab: str = ""  # the name of any but the first
+    photo: str = ""  # the id of the one that is open in the large view
     filters: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -59,6 +61,11 @@ PLAIN = [one for one in fields(Asked) if one.name != "filters"]
 def asked() -> Asked:
     """Read the address, at the start of a run; what it says wrongly is left out."""
     st.session_state[ADDRESS] = st.query_params.to_dict()
+    return current()
+
+
+def current() -> Asked:
+    """Return what is asked for now, as it was changed since the start of the run."""
     return _parsed(st.session_state[ADDRESS])
 
 
@@ -81,8 +88,8 @@ def _read(default: Any, text: str) -> Any:
 
 
 def change(**changes: Any) -> None:
-    """Ask for something else: a new entry in the browser's history."""
-    now = replace(_parsed(st.session_state[ADDRESS]), **changes)
+    """Ask for something else: a new entry in the browser's history. What was open in the large view is closed by it."""
+    now = replace(current(), **{"photo": "", **changes})
     said = {one.name: value for one in PLAIN if (value := getattr(now, one.name)) != one.default}
     texts = {name: "1" if value is True else str(value) for name, value in said.items()}
     st.session_state[ADDRESS] = texts | {f"{FILTER}{name}": text for name, text in now.filters.items()}

@@ -32,7 +32,8 @@ def watch(work: Work[Any], refresh: float | None = None) -> None:
         st.session_state.pop("refreshed", None)
         run_again()
     st.session_state.setdefault("refreshed", now)
-    st.progress(work.progress.share, work.progress.text)
+    # The seconds go on where a step of the work takes many of them.
+    st.progress(work.progress.share, f"{work.progress.text} · {now - work.started:.0f} s")
 
 
 def drawing() -> Work[None] | None:
@@ -94,9 +95,8 @@ def _prepare_model(work: "Work[Changes]", photos: Path, checkpoint: Path | None)
         path = checkpoint_of(checkpoint or default_run())
         if Exported.of(about_checkpoint(path)["fingerprint"]):
             return
-    with work.bars("Preparing the model for this machine, once", 3, "step") as advance:
-        advance(1)
-        model, content = load_model(path)
-        advance(1)
-        fastest_runtime(model, content["fingerprint"])
-        advance(1)
+    title = "Preparing the model for this machine, once"
+    work.progress = Progress(title, 1, 3, ", loading its weights")
+    model, content = load_model(path)
+    work.progress = Progress(title, 2, 3, ", converting it for this processor and timing both forms")
+    fastest_runtime(model, content["fingerprint"])

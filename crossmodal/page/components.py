@@ -1,7 +1,6 @@
 """The page's own elements, where Streamlit has none: the grid of photos, the large photo, the picture of a search."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,8 @@ _GRID = _component("grid", '<ol class="cm-grid"></ol>')
 _VIEW = _component(
     "view",
     '<figure class="cm-view"><img alt=""><span class="cm-absent">This photo cannot be shown</span><div class="cm-bar">'
-    '<button type="button">←</button><span class="cm-place"></span><button type="button">→</button>'
+    '<button type="button" aria-label="Previous photo">←</button><span class="cm-place"></span>'
+    '<button type="button" aria-label="Next photo">→</button>'
     "<a>Download the original</a></div></figure>",
 )
 _PICTURE = _component(
@@ -33,15 +33,6 @@ _PICTURE = _component(
     '<label><input type="file" accept="image/*,.heic,.heif,.avif"><span class="cm-add"></span></label>'
     '<span class="cm-hint">or drop or paste one here</span><span role="alert"></span></div>',
 )
-
-
-@dataclass(frozen=True)
-class Step:
-    """Where a photo is among those that were shown with it, and the names beside it."""
-
-    place: str = ""
-    previous: str = ""
-    next: str = ""
 
 
 def label_of(hit: Hit) -> str:
@@ -77,19 +68,17 @@ def grid(
     return opened
 
 
-def large_photo(hit: Hit, step: Step, url: str | None) -> int:
-    """Show a photo large, from `url`; return -1 or 1 where the one before or after it was asked for now, else 0."""
+def large_photo(hit: Hit, among: Sequence[str], url: str | None) -> None:
+    """Show a photo large, from `url`; the browser asks for others of `among`, which are ids, by the address."""
     data = {
         "id": hit.id,
         "url": url,
         "alt": label_of(hit),
         "name": hit.name.rpartition("/")[2],
         "original": url_of(hit.id, hit.path, "original"),
-        "place": step.place,
-        "previous": step.previous,
-        "next": step.next,
+        "among": list(among),
     }
-    return _VIEW(key="large photo", data=data, on_step_change=lambda: None).step or 0
+    _VIEW(key="large photo", data=data)
 
 
 def picture_input(url: str | None, added: Callable[[str], None], removed: Callable[[], None]) -> None:

@@ -95,16 +95,10 @@ class Opened:
     def __init__(self, gallery: Gallery, maker: Maker, run: "RunGallery | None" = None) -> None:
         """`run` is the gallery again where it is that of a run, which has splits."""
         self.gallery, self.maker, self.run = gallery, maker, run
-        self.runtime = runtime_of(maker)
+        self.runtime = begin_model(maker)
         self.examples = examples(gallery)
         self._searches: dict[str, Search] = {}
         self._lock = threading.Lock()
-        # While the user is still typing, so that the first query does not wait for the model.
-        threading.Thread(target=self._open_model, daemon=True).start()
-
-    def _open_model(self) -> None:
-        with contextlib.suppress(CrossmodalError):  # the first query says what is wrong
-            self.runtime.encode_sentences(["a photo"])
 
     def search(self, split: str = "all") -> Search:
         """Return the search of one split of a run, or of all photos; raises CrossmodalError for an empty split."""
@@ -131,6 +125,18 @@ def runtime_of(maker: Maker) -> LazyRuntime:
         if len(_RUNTIMES) > MODELS:
             del _RUNTIMES[next(iter(_RUNTIMES))]
         return runtime
+
+
+def begin_model(maker: Maker) -> LazyRuntime:
+    """Return the runtime of a model, and begin to open it, so that the first query does not wait for it as a whole."""
+    runtime = runtime_of(maker)
+
+    def begin() -> None:
+        with contextlib.suppress(CrossmodalError):  # the first query says what is wrong
+            runtime.encode_sentences(["a photo"])
+
+    threading.Thread(target=begin, daemon=True).start()
+    return runtime
 
 
 def _bytes(opened: Opened) -> int:
@@ -164,8 +170,12 @@ def _run(run: Path, epoch: int, images: Path | None) -> Work[Opened]:
     files = [run / f"{kind}_epoch_{epoch}.pt" for kind in ("model", "img_embeds", "txt_embeds")]
 
     def work(work: Work[Opened]) -> Opened:
+        from crossmodal.runs.opening import about_checkpoint  # brings torch
+
+        maker = maker_of_run(about_checkpoint(files[0])["fingerprint"], files[0])
+        begin_model(maker)  # beside the embeddings, since it takes longer than they do
         gallery = open_run(files[0], images, work.bars)
-        return Opened(gallery, maker_of_run(gallery), gallery)
+        return Opened(gallery, maker, gallery)
 
     return GALLERIES.get((str(run), epoch, str(images)), stamp(*files), "Opening the gallery", work)
 

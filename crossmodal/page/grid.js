@@ -7,7 +7,15 @@ export default function ({ data, parentElement, setTriggerValue }) {
   list.shown = text;
   list.classList.toggle("cm-small", data.small);
   list.setAttribute("aria-label", data.label);
-  list.replaceChildren(...data.tiles.map((tile) => item(tile, list, data.absent)));
+  // A tile that stays the same is kept, and the focus stays on its photo, however often results come.
+  const focused = list.contains(document.activeElement) ? document.activeElement.dataset.id : null;
+  const before = new Map([...list.children].map((element) => [element.tile, element]));
+  const items = data.tiles.map((tile) => {
+    const key = JSON.stringify([tile, data.absent]);
+    return before.get(key) ?? Object.assign(item(tile, list, data.absent), { tile: key });
+  });
+  list.replaceChildren(...items);
+  if (focused) list.querySelector(`[data-id="${focused}"]`)?.focus({ preventScroll: true });
 }
 
 function item(tile, list, absent) {

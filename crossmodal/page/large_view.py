@@ -1,16 +1,18 @@
 """The large view of a photo, the same for all galleries."""
 
 import html
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 
 from crossmodal.data.decoding import load_photo, opened_photo
 from crossmodal.errors import CrossmodalError
-from crossmodal.page.address import change
-from crossmodal.page.components import Step, bars, grid, large_photo
+from crossmodal.page.address import change, current
+from crossmodal.page.components import bars, grid, large_photo
 from crossmodal.page.photo_files import keep_image, url_of
 from crossmodal.page.shared import Kept
 from crossmodal.runs.models import Maker
@@ -22,59 +24,52 @@ LARGE = 1000  # pixels
 SIMILAR = 8
 SCENES = 4
 MODELS = Kept(lambda model: sum(weight.nbytes for weight in model.parameters()), 300_000_000)
-OPEN = "open photo"  # the state: the id of the photo, the ids beside it, and the gallery that it is of
+AMONG = "photos beside"  # the state: the ids of the photos that were shown with the one that is open
 
 
-def open_photo(photo_id: str, among: Sequence[str], gallery: str) -> None:
-    """Open a photo in the large view when the page is laid out; `among` are the ids beside it."""
-    st.session_state[OPEN] = (photo_id, tuple(among), gallery)
+@dataclass(frozen=True)
+class Results:
+    """What the page shows: photos, and the query that they answer; None before anything is asked."""
+
+    hits: Sequence[Hit] = ()
+    query: Query | None = None
+
+
+def open_photo(photo_id: str, among: Sequence[str]) -> None:
+    """Open a photo in the large view, which is in the address; `among` are the ids beside it."""
+    st.session_state[AMONG] = tuple(among)
+    change(photo=photo_id)
 
 
 def _close() -> None:
-    st.session_state.pop(OPEN, None)
+    change(photo="")
 
 
-def opened_in() -> str | None:
-    """Return the gallery of the photo that is open, if one is."""
-    state = st.session_state.get(OPEN)
-    return state[2] if state else None
-
-
-def large_view(search: Search, maker: Maker, hits: Sequence[Hit], query: Query | None) -> None:
-    """Show the photo that is open; `hits` are what was found for `query`."""
-    photo_id, among, _ = st.session_state[OPEN]
-    found = {hit.id: hit for hit in hits}
+def large_view(search: Search, maker: Maker, gallery: str, found: Results) -> None:
+    """Show the photo that is open; `gallery` is what its gallery is called in the address, `found` is what else is shown."""
+    photo_id = current().photo
+    hits = {hit.id: hit for hit in found.hits}
     try:
-        hit = found.get(photo_id) or search.hit(photo_id)
-        names = {one: search.hit(one).name for one in _beside(photo_id, among) if one}
-    except CrossmodalError:  # the photo went with its gallery
-        _close()
+        hit = hits.get(photo_id) or search.hit(photo_id)
+    except CrossmodalError as error:  # the photo went with its gallery, or the link is of another machine
+        st.caption(f"The photo of this address is not shown: {error}")
         return
+    beside = next((ids for ids in (st.session_state.get(AMONG, ()), tuple(hits)) if photo_id in ids), ())
     title = "".join(
         f"\\{c}" if not c.isalnum() and c.isascii() and c != " " else c for c in hit.name.rpartition("/")[2]
     )
     show = st.dialog(title, width="large", on_dismiss=_close)(_content)
-    show(search, maker, hit, names, query if photo_id in found else None)
+    show(search, maker, gallery, hit, beside, found.query if photo_id in hits else None)
 
 
-def _beside(photo_id: str, among: Sequence[str]) -> tuple[str | None, str | None]:
-    if photo_id not in among:
-        return None, None
-    at = among.index(photo_id)
-    return (among[at - 1] if at else None), (among[at + 1] if at + 1 < len(among) else None)
-
-
-def _content(search: Search, maker: Maker, hit: Hit, names: dict[str, str], query: Query | None) -> None:
+def _content(search: Search, maker: Maker, gallery: str, hit: Hit, among: tuple[str, ...], query: Query | None) -> None:
     try:
-        _shown(search, maker, hit, names, query)
+        _shown(search, maker, gallery, hit, among, query)
     except CrossmodalError as error:
         st.error(str(error))
 
 
-def _shown(search: Search, maker: Maker, hit: Hit, names: dict[str, str], query: Query | None) -> None:
-    _, among, gallery = st.session_state[OPEN]
-    before, after = _beside(hit.id, among)
-    place = f"{among.index(hit.id) + 1} of {len(among)}" if hit.id in among else ""
+def _shown(search: Search, maker: Maker, gallery: str, hit: Hit, among: tuple[str, ...], query: Query | None) -> None:
     left, right = st.columns([3, 2], gap="medium")
     with right:
         st.html(_data(hit))
@@ -86,31 +81,17 @@ def _shown(search: Search, maker: Maker, hit: Hit, names: dict[str, str], query:
             url = _heat(maker, hit, query) or url
             _words_that_count(search, hit, query)
         if st.button("Search like this", key="search like this", width="stretch", icon=":material/image_search:"):
-            change(like=hit.id, words="", picture="", weaker=False, filters={}, **_elsewhere(gallery))
-            _close()
-            st.session_state["to search"] = True
+            change(like=hit.id, words="", picture="", weaker=False, filters={}, gallery=gallery, tab="")
             st.rerun()
         _captions(search, hit)
     with left:
-        step = large_photo(hit, Step(place, names.get(before or "", ""), names.get(after or "", "")), url)
+        large_photo(hit, among, url)
     similar = search.photos(search.query(like=hit.id), SIMILAR, cut_off=False, without=hit.id).hits
     st.markdown("**Similar photos**")
     other = grid(similar, "similar photos", "Similar photos", scores=False, small=True)
     if other:
-        open_photo(other, among if other in among else [one.id for one in similar], gallery)
+        open_photo(other, among if other in among else [one.id for one in similar])
         st.rerun()
-    if step and (beside := after if step > 0 else before):
-        open_photo(beside, among, gallery)
-        st.rerun()
-
-
-def _elsewhere(gallery: str) -> dict[str, str]:
-    return {"gallery": gallery.removeprefix("run ")}
-
-
-def _date(hit: Hit) -> str:
-    taken = hit.photo.described.taken is not None
-    return datetime.fromisoformat(hit.facts["date"]).strftime("%d %B %Y, %H:%M") + ("" if taken else " (of the file)")
 
 
 def _data(hit: Hit) -> str:
@@ -122,19 +103,32 @@ def _data(hit: Hit) -> str:
                 facts |= {"width": photo.width, "height": photo.height, "bytes": hit.path.stat().st_size}
         except CrossmodalError as error:
             facts["problem"] = str(error)
-    rows = {
-        "Path": hit.name,
-        "Date": _date(hit) if facts.get("date") else "",
-        "Size": f"{facts['width']:,} × {facts['height']:,} pixels" if "width" in facts else "",
-        "File": f"{facts['bytes'] / 1e6:.2f} MB" if "bytes" in facts else "",
-        "Camera": facts.get("camera", ""),
-        "Problem": facts.get("problem", ""),
-        "Similarity": f"{hit.score:.3f}" if hit.score else "",
-        "Same file": ", ".join(copy.photo.name for copy in hit.copies if copy.exact),
-        "Copies": ", ".join(copy.photo.name for copy in hit.copies if not copy.exact),
-    }
-    items = "".join(f"<dt>{name}</dt><dd>{html.escape(value)}</dd>" for name, value in rows.items() if value)
+    rows = {"path": hit.name}
+    if "width" in facts:
+        rows["size"] = f"{facts.pop('width'):,} × {facts.pop('height'):,} pixels"
+    # As the record declares them, so that a new field is shown too.
+    for name, value in facts.items():
+        label, written = FORMS.get(name, (name, lambda _, value: str(value)))
+        rows[label] = written(hit, value) if value else ""
+    rows["similarity"] = f"{hit.score:.3f}" if hit.score else ""
+    rows["same file"] = ", ".join(copy.photo.name for copy in hit.copies if copy.exact)
+    rows["copies"] = ", ".join(copy.photo.name for copy in hit.copies if not copy.exact)
+    items = "".join(
+        f"<dt>{name.capitalize()}</dt><dd>{html.escape(value)}</dd>" for name, value in rows.items() if value
+    )
     return f'<dl class="cm-data">{items}</dl>'
+
+
+def _date(hit: Hit, iso: str) -> str:
+    taken = hit.photo.described.taken is not None
+    return datetime.fromisoformat(iso).strftime("%d %B %Y, %H:%M") + ("" if taken else " (of the file)")
+
+
+# Labels and forms of the facts that are not shown as they are.
+FORMS: Mapping[str, tuple[str, Callable[[Hit, Any], str]]] = {
+    "date": ("date", _date),
+    "bytes": ("file", lambda _, value: f"{value / 1e6:.2f} MB"),
+}
 
 
 def _captions(search: Search, hit: Hit) -> None:

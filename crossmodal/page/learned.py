@@ -19,13 +19,13 @@ PAIRS = 30
 MAPS = Kept(lambda places: 0 if places is None else int(places.memory_usage(deep=True).sum()), 50_000_000)
 
 
-def learned(opened: Opened, gallery: str) -> None:
-    """Lay the tab out; `gallery` is what the photos of the run are called in the address."""
+def learned(opened: Opened) -> None:
+    """Lay the tab out."""
     run = opened.run
     assert run
     st.markdown(f"What **{run.about.title}** learned (`{run.about.checkpoint.parent}`).")
     _curves(run.about.checkpoint.parent, _epoch(run.about.checkpoint))
-    _map(opened, run, gallery)
+    _map(run)
     st.markdown(
         "**Similarity of photos and captions**: a light diagonal means that each photo is closest to its own caption."
     )
@@ -52,14 +52,14 @@ def _curves(run: Path, epoch: int) -> None:
     right.altair_chart(loss_curve(records, epoch), width="stretch")
 
 
-def _map(opened: Opened, run: RunGallery, gallery: str) -> None:
+def _map(run: RunGallery) -> None:
     st.markdown(
         "**Both towers in one plane**: squares are photos, circles their captions, each joined to its own. Point at one to "
         "see the photo; click it to open the photo."
     )
     checkpoint = run.about.checkpoint
     work: Work[Any] = MAPS.get(
-        str(checkpoint), stamp(checkpoint), "Computing the map", lambda work: map_coordinates(run.embeddings)
+        str(checkpoint), stamp(checkpoint), "Computing the map", lambda work: map_coordinates(run.embeddings, work.bars)
     )
     if not work.finished:
         watch(work)
@@ -74,19 +74,12 @@ def _map(opened: Opened, run: RunGallery, gallery: str) -> None:
         st.columns(2), places.assign(image=places["row"].map(urls)).groupby("map"), strict=True
     ):
         with column:
-            state = st.altair_chart(
-                map_chart(part, str(name), "photo"), width="stretch", key=f"map {name}", on_select="rerun",
-                selection_mode="photo",
+            # Another chart once a point was clicked, since a selection stays, and would not be clicked again.
+            key = f"map {name}"
+            state: Any = st.altair_chart(
+                map_chart(part, str(name), "photo"), width="stretch", on_select="rerun", selection_mode="photo",
+                key=f"{key} {st.session_state.setdefault(key, 0)}",
             )  # fmt: skip
-            _open_clicked(state, f"map {name}", ids, gallery)
-
-
-def _open_clicked(state: Any, key: str, ids: dict[int, str], gallery: str) -> None:
-    """Open the photo that was clicked; a selection stays in the chart, and is opened once."""
-    points = state["selection"].get("photo") or []
-    row = int(points[0]["row"]) if points else None
-    if row == st.session_state.get(f"{key} opened"):
-        return
-    st.session_state[f"{key} opened"] = row
-    if row is not None and row in ids:
-        open_photo(ids[row], [], f"run {gallery}")
+            if points := state["selection"].get("photo"):
+                st.session_state[key] += 1
+                open_photo(ids[int(points[0]["row"])], [])

@@ -9,17 +9,17 @@ import traceback
 import streamlit as st
 
 from crossmodal.errors import CrossmodalError
-from crossmodal.page.address import Asked, asked
+from crossmodal.page.address import Asked, asked, bound, current
 from crossmodal.page.background import drawing, indexing, watch
 from crossmodal.page.controls import choose_filters, choose_folder, choose_gallery, model_section, offer_others
 from crossmodal.page.folder import index_button, index_section
 from crossmodal.page.galleries import Chosen, Opened, chosen, opening, opening_of_run, own_run, own_runs
-from crossmodal.page.large_view import large_view, opened_in
+from crossmodal.page.large_view import Results, large_view
 from crossmodal.page.options import Options, options
-from crossmodal.page.results import Results, ask, show
+from crossmodal.page.results import ask, show
 from crossmodal.search.filters import filters_on
 
-TABS = ("Search", "What was learned")
+TABS = {"": "Search", "learned": "What was learned"}  # by their names in the address
 PATIENCE = 0.4  # seconds to wait for a gallery before its bar is shown
 STYLE = """<style>
 .block-container {padding-top: 2.2rem; max-width: 1240px}
@@ -54,9 +54,9 @@ def page() -> None:
             f"There is no checkpoint in {settings.checkpoints}; train one with `python training_script.py`. Until then you can "
             "use the shipped model on the drawn sample, or on a folder of yours."
         )
-    if st.session_state.pop("to search", False):
-        st.session_state["tab"] = TABS[0]
-    search_tab, learned_tab = st.tabs(TABS, on_change="rerun", key="tab")
+    search_tab, learned_tab = st.tabs(
+        list(TABS.values()), **bound("tab", TABS.get(now.tab, TABS[""]), lambda title: {"tab": _tab_of(title)})
+    )
     found = Results()
     with search_tab:
         opened = _search(now, choice, settings)
@@ -66,6 +66,10 @@ def page() -> None:
         with learned_tab:
             _learned(choice, settings)
     _large(choice, settings, opened, found)
+
+
+def _tab_of(title: str) -> str:
+    return next((name for name, one in TABS.items() if one == title), "")
 
 
 def say_error(error: Exception) -> bool:
@@ -137,7 +141,7 @@ def _results(now: Asked, choice: Chosen, opened: Opened) -> Results:
             st.error(str(sample.error))
     try:
         search = opened.search("val" if choice.name == "val" else "all")
-        return show(opened, search, now, choice.name, absent)
+        return show(opened, search, now, absent)
     except CrossmodalError as error:
         st.error(str(error))
         return Results()
@@ -155,20 +159,22 @@ def _learned(choice: Chosen, settings: Options) -> None:
         if opened is None:
             watch(work)
             return
-        learned(opened, "all" if choice.run and choice.name != "sample" else "sample")
+        learned(opened)
     except CrossmodalError as error:
         st.error(str(error))
 
 
 def _large(choice: Chosen, settings: Options, opened: Opened | None, found: Results) -> None:
     """Show the photo that is open, if one is, in the gallery that it is of."""
-    gallery = opened_in()
-    if gallery is None:
+    now = current()
+    if not now.photo:
         return
-    if gallery.startswith("run "):
+    if now.tab:  # of the run's photos, whatever is searched
         work = opening_of_run(choice, settings)
         run = work.result() if work else None
         if run:
-            large_view(run.search(), run.maker, (), None)
-    elif opened and gallery == choice.name:
-        large_view(opened.search("val" if gallery == "val" else "all"), opened.maker, found.hits, found.query)
+            large_view(
+                run.search(), run.maker, "all" if choice.run and choice.name != "sample" else "sample", Results()
+            )
+    elif opened:
+        large_view(opened.search("val" if choice.name == "val" else "all"), opened.maker, choice.name, found)

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import streamlit as st
@@ -12,8 +11,7 @@ from crossmodal.page.address import COUNTS, WEIGHTS, Asked, bound, change
 from crossmodal.page.components import bars, grid, picture_input
 from crossmodal.page.downloads import downloads
 from crossmodal.page.galleries import Opened
-from crossmodal.page.language import HINT, mostly_unknown, vocabulary_of
-from crossmodal.page.large_view import open_photo
+from crossmodal.page.large_view import Results, open_photo
 from crossmodal.page.photo_files import PICTURES, Known
 from crossmodal.search.captions import CaptionList
 from crossmodal.search.filters import NO_FILTERS
@@ -26,14 +24,6 @@ SCORES = "The number on a photo is its cosine similarity with what you ask for, 
 CAPTIONS = 5
 VECTORS: Known[np.ndarray] = Known(200)
 LISTS: Known[CaptionList] = Known(8)
-
-
-@dataclass(frozen=True)
-class Results:
-    """What the page shows: photos, and the query that they answer; None before anything is asked."""
-
-    hits: Sequence[Hit] = ()
-    query: Query | None = None
 
 
 def ask(asked: Asked) -> None:
@@ -66,7 +56,7 @@ def _picture(asked: Asked) -> bool:
     return known
 
 
-def show(opened: Opened, search: Search, asked: Asked, gallery: str, absent: str) -> Results:
+def show(opened: Opened, search: Search, asked: Asked, absent: str) -> Results:
     """Show what is found; before anything is asked, some photos and examples. `absent` stands where a file is missing."""
     if asked.picture and PICTURES.get(asked.picture):
         _captions(opened, search, asked)
@@ -80,7 +70,7 @@ def show(opened: Opened, search: Search, asked: Asked, gallery: str, absent: str
         absent=absent,
     )
     if chosen:
-        open_photo(chosen, [hit.id for hit in hits], gallery)
+        open_photo(chosen, [hit.id for hit in hits])
     if found.query and hits:
         st.caption(SCORES)
         _more(asked, hits)
@@ -93,15 +83,13 @@ def _found(opened: Opened, search: Search, asked: Asked, absent: str) -> Results
         hits = search.newest(asked.count, filters)
         _before_asking(opened, search, asked, hits)
         return Results(hits)
-    if asked.words and mostly_unknown(asked.words, vocabulary_of(opened.about)):
-        st.info(HINT, icon=":material/translate:")
     query = query_of(opened, search, asked)
     answer = search.photos(query, asked.count, filters, asked.by_date, cut_off=not asked.weaker)
     if asked.like:
         _like(search, asked)
     _summary(search, asked, answer)
     for said in answer.notes:
-        st.caption(said)
+        st.info(said, icon=":material/info:")
     return Results(answer.hits, query)
 
 

@@ -44,7 +44,7 @@ class Work(Generic[T]):
     def __init__(self, title: str, work: "Callable[[Work[T]], T]") -> None:
         """`work` is given this object, on whose `bars`, or by setting its `progress`, it says how far it is."""
         self.progress = Progress(title)
-        self.seconds = 0.0
+        self.seconds, self.started = 0.0, time.monotonic()
         self.error: CrossmodalError | None = None
         self.told = False  # whether a session was told of the error
         self._work, self._done = work, threading.Event()
@@ -66,7 +66,6 @@ class Work(Generic[T]):
         return self._result
 
     def _run(self) -> None:
-        started = time.monotonic()
         try:
             self._result = self._work(self)
         except CrossmodalError as error:
@@ -74,7 +73,7 @@ class Work(Generic[T]):
         except Exception as error:  # it would end unseen in this thread
             traceback.print_exc()
             self.error = CrossmodalError(f"{self.progress.title} stopped unexpectedly ({error}); the log says more.")
-        self.seconds = time.monotonic() - started
+        self.seconds = time.monotonic() - self.started
         self._done.set()
 
     @contextmanager

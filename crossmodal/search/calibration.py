@@ -6,12 +6,16 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from crossmodal.errors import CheckpointError
 from crossmodal.search.cutoff import Cutoff, Thresholds
 from crossmodal.search.query import Calibration, Encode, combined
+
+if TYPE_CHECKING:
+    from crossmodal.encoding.embeddings import Embeddings
 
 WRONGLY_NOTHING = 5.0  # per cent of queries about photos that are there, which may be told that nothing is
 LEFT_OUT = 10.0  # per cent of true pairs that may be left out of what is shown
@@ -49,15 +53,18 @@ class Pairs:
         bias = None if self.bias is None else self.bias[rows]
         return Pairs(self.images[rows], self.queries[kept], new_row[self.image_of_query[kept]], bias)
 
-    def scores(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return for each query the score of the image that scores best [M], and that of its own image [M]."""
+    def scored(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield the scores of some queries with all images [n, N], and the image of each [n], until all are done."""
         images, queries = self.images.astype(np.float32), self.queries.astype(np.float32)
-        best, own = [], []
         for start in range(0, len(queries), ROWS_AT_ONCE):
             scores = queries[start : start + ROWS_AT_ONCE] @ images.T
             scores -= 0 if self.bias is None else self.bias
-            best.append(scores.max(1))
-            own.append(scores[np.arange(len(scores)), self.image_of_query[start : start + ROWS_AT_ONCE]])
+            yield scores, self.image_of_query[start : start + ROWS_AT_ONCE]
+
+    def scores(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return for each query the score of the image that scores best [M], and that of its own image [M]."""
+        found = [(scores.max(1), scores[np.arange(len(scores)), owner]) for scores, owner in self.scored()]
+        best, own = zip(*found, strict=True)
         return np.concatenate(best), np.concatenate(own)
 
 
@@ -126,17 +133,33 @@ def calibrate(queries: Mapping[Calibration, Pairs], of: str) -> Cutoff:
 
 def _thresholds(pairs: Pairs) -> Thresholds:
     rng, count = np.random.default_rng(0), len(pairs.images)
-    nothing = []
-    for size in (*(size for size in GALLERIES if size < count), count):
-        draws = -(-DRAWN // size) if size < count else 1
-        best = np.concatenate([pairs.of_images(rng.permutation(count)[:size]).scores()[0] for _ in range(draws)])
-        if len(best):
-            nothing.append((size, round(float(np.percentile(best, WRONGLY_NOTHING)), 4)))
-    return Thresholds(tuple(nothing), round(float(np.percentile(pairs.scores()[1], LEFT_OUT)), 4))
+    sizes = [size for size in GALLERIES if size < count]
+    drawn = [rng.permutation(count)[:size] for size in sizes for _ in range(-(-DRAWN // size))]
+    drawn.append(np.arange(count))
+    best: dict[int, list[np.ndarray]] = {size: [] for size in (*sizes, count)}
+    own = []
+    # Scored once, and looked at for each gallery: the product takes longer than all that follows.
+    for scores, owner in pairs.scored():
+        own.append(scores[np.arange(len(scores)), owner])
+        for rows in drawn:
+            asked = np.flatnonzero(np.isin(owner, rows))
+            best[len(rows)].append(scores[np.ix_(asked, rows)].max(1))
+    nothing = {size: np.concatenate(found) for size, found in best.items()}
+    return Thresholds(
+        tuple((size, _percentile(found, WRONGLY_NOTHING)) for size, found in nothing.items() if len(found)),
+        _percentile(np.concatenate(own), LEFT_OUT),
+    )
 
 
-def cutoff_of(checkpoint: Path, fingerprint: str) -> Cutoff | None:
-    """Return the cut-off that lies beside a checkpoint, else the one that its run's validation pairs give, else None."""
+def _percentile(values: np.ndarray, per_cent: float) -> float:
+    return round(float(np.percentile(values, per_cent)), 4)
+
+
+def cutoff_of(checkpoint: Path, fingerprint: str, run: "Embeddings | None" = None) -> Cutoff | None:
+    """Return the cut-off that lies beside a checkpoint, else the one that its run's validation pairs give, else None.
+
+    `run` are the run's embeddings where they are open already.
+    """
     # Here, since torch takes seconds to import, and a search in an index does without.
     from crossmodal.encoding.embeddings import load_embeddings
     from crossmodal.runs.opening import epoch_of, rebuild_command
@@ -145,7 +168,7 @@ def cutoff_of(checkpoint: Path, fingerprint: str) -> Cutoff | None:
     if found:
         return found
     try:
-        run = load_embeddings(checkpoint.parent, epoch_of(checkpoint), fingerprint, rebuild_command(checkpoint))
+        run = run or load_embeddings(checkpoint.parent, epoch_of(checkpoint), fingerprint, rebuild_command(checkpoint))
     except CheckpointError:  # a checkpoint without its embeddings can be searched with all the same
         return None
     val = run.only("val")

@@ -10,6 +10,7 @@ from typing import Any
 
 from crossmodal.errors import CrossmodalError
 from crossmodal.files import shown
+from crossmodal.search.language import HINT
 from crossmodal.search.record import Photo, facts
 
 
@@ -76,6 +77,7 @@ class Answer:
     passing: int  # photos that pass the filters
     alike: int | None = None  # photos that look like the query, where others were left out because they do not
     not_applied: tuple[str, ...] = ()  # filters of fields that this gallery does not know
+    unknown_words: bool = False  # whether most words of the query are unknown to the model
 
     @property
     def cut_off(self) -> bool:
@@ -85,10 +87,11 @@ class Answer:
     @property
     def notes(self) -> list[str]:
         """What a user has to be told, in sentences."""
-        if not self.not_applied:
-            return []
-        names = ", ".join(name.replace("_", " ") for name in self.not_applied)
-        return [f"Not applied, since this gallery does not know it of its photos: {names}."]
+        said = [HINT] if self.unknown_words else []
+        if self.not_applied:
+            names = ", ".join(name.replace("_", " ") for name in self.not_applied)
+            said.append(f"Not applied, since this gallery does not know it of its photos: {names}.")
+        return said
 
 
 def as_json(records: Sequence[Mapping[str, Any]]) -> str:

@@ -18,6 +18,7 @@ from crossmodal.search.copies import Group, group_copies
 from crossmodal.search.filters import NO_FILTERS, Filters
 from crossmodal.search.gallery import UNKNOWN_PHOTO, Gallery
 from crossmodal.search.hit import Answer, CaptionHit, Copy, Hit
+from crossmodal.search.language import mostly_unknown, vocabulary_of
 from crossmodal.search.query import Query, Term, checked_weight, parse_terms
 from crossmodal.search.record import Photo
 
@@ -115,7 +116,9 @@ class Search:
             hits.sort(key=lambda hit: -hit.photo.date)
         else:
             not_applied += ("by_date",) if by_date else ()
-        return Answer(tuple(hits), passing, len(kept) if len(kept) < len(found) else None, not_applied)
+        words = " ".join(term.text for term in query.terms)
+        unknown = bool(words) and mostly_unknown(words, vocabulary_of(about))
+        return Answer(tuple(hits), passing, len(kept) if len(kept) < len(found) else None, not_applied, unknown)
 
     def newest(self, count: int, filters: Filters = NO_FILTERS) -> list[Hit]:
         """Return photos to show before anything is asked, without scores."""

@@ -6,18 +6,27 @@ from functools import lru_cache
 from pathlib import Path
 
 from crossmodal.encoding.runtime import exported_folder
-from crossmodal.errors import CheckpointError
+from crossmodal.errors import CrossmodalError
 from crossmodal.search.gallery import About
 
 SHORT = 3  # letters; words this short are alike in many languages
+# Words of German, French, Spanish, Italian, Portuguese, Dutch and Swedish that English has not, and a tokenizer may.
+FOREIGN = frozenset(
+    "ein eine einen einem einer der das dem des und im am auf mit ist un une le la les du et sur dans avec au aux una uno "
+    "del il lo gli di che nel um uma een het op met ett och".split()
+)
 HINT = "This model understands English, and most of these words are unknown to it; try them in English."
 
 
 def mostly_unknown(words: str, vocabulary: frozenset[str]) -> bool:
-    """Say whether most words of a query are no whole words of the model's vocabulary; False where that is empty."""
+    """Say whether a query is in another language: by its small words, or since most are no whole words of the vocabulary.
+
+    False where the vocabulary, which is the model's, is empty.
+    """
     letters = re.findall(r"[^\W\d_]+", words.lower())
-    telling = [word for word in letters if len(word) > SHORT or not word.isascii()]
-    return bool(vocabulary) and 2 * sum(word not in vocabulary for word in telling) > len(telling)
+    telling = [word for word in letters if len(word) > SHORT or not word.isascii() or word in FOREIGN]
+    unknown = sum(word in FOREIGN or word not in vocabulary for word in telling)
+    return bool(vocabulary) and (2 * unknown > len(telling) or len(FOREIGN.intersection(letters)) > 1)
 
 
 def vocabulary_of(about: About) -> frozenset[str]:
@@ -27,14 +36,14 @@ def vocabulary_of(about: About) -> frozenset[str]:
 
 @lru_cache(maxsize=4)
 def _vocabulary(fingerprint: str, checkpoint: str) -> frozenset[str]:
-    exported = exported_folder(fingerprint) / "tokenizer.json"
     try:
+        exported = exported_folder(fingerprint) / "tokenizer.json"
         if exported.is_file():
             return _tokens(exported.read_text(encoding="utf-8"))
         from crossmodal.runs.opening import about_checkpoint
 
         return _tokens(about_checkpoint(Path(checkpoint))["text_tower"]["tokenizer"])
-    except (CheckpointError, OSError, ValueError, KeyError, TypeError):
+    except (CrossmodalError, OSError, ValueError, KeyError, TypeError):
         return frozenset()
 
 
