@@ -120,7 +120,7 @@ def test_strange_checkpoints_are_refused(model: DualEncoder, tmp_path: Path) -> 
 def signed(content: dict[str, Any]) -> dict[str, Any]:
     """Return a checkpoint's content with the fingerprint that belongs to it."""
     towers = {key: content[key] for key in ("image_tower", "text_tower")}
-    return content | {"fingerprint": dual_encoder._fingerprint(content["weights"], towers)}
+    return content | {"fingerprint": dual_encoder.fingerprint_of(content["weights"], towers, content["banks"])}
 
 
 def test_weights_are_checked_whole_when_they_are_read(model: DualEncoder, tmp_path: Path) -> None:
