@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -139,8 +140,13 @@ def _sentence_transformers(name: str, folder: Path | None) -> PublishedClip:
         return net.text_projection(output.pooler_output)
 
     size = net.config.vision_config.image_size
-    prepare = _Preparation(size, lambda image: processor(images=image, return_tensors="pt")["pixel_values"][0])
+    prepare = _Preparation(size, partial(_processed, processor))
     return PublishedClip(name, net, prepare, image_features, text_features, net.logit_scale.detach())
+
+
+def _processed(processor: Any, image: Image.Image) -> Tensor:
+    """Return what a processor makes of an image; a function of the module, so that workers can be given it."""
+    return processor(images=image, return_tensors="pt")["pixel_values"][0]
 
 
 def _first_line(error: Exception) -> str:
