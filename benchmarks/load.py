@@ -29,6 +29,7 @@ from PIL import Image
 
 CLIENTS = (1, 10, 50, 200)
 HONEST, HOSTILE = 10, 40
+ELSEWHERE = "127.0.0.2"  # where the hostile clients are; all of 127.0.0.0/8 is this machine on Linux
 THINGS = "dog cat child man woman bicycle boat horse ball car tree street beach mountain river kitchen".split()
 COLOURS = "red blue green yellow black white brown grey orange purple".split()
 Ask = Callable[[httpx.AsyncClient, int], Awaitable[int]]
@@ -152,7 +153,7 @@ async def beside_hostile(url: str, seconds: float) -> list[Answers]:
                     await timed_one(searches, client.post("/api/search/text", json=words))
 
     async def uploading() -> None:
-        async with _client(url) as client:
+        async with _client(url, address=ELSEWHERE) as client:
             while time.perf_counter() < end:
                 await timed_one(hostile, client.post("/api/search/upload", files={"file": endless}))
 
@@ -199,9 +200,10 @@ async def repeated(url: str, clients: int, requests: int) -> int:
     return failed
 
 
-def _client(url: str) -> httpx.AsyncClient:
-    """Return a client with a connection of its own: httpx shares many among many slowly."""
-    return httpx.AsyncClient(base_url=url, timeout=60, verify=False)
+def _client(url: str, address: str | None = None) -> httpx.AsyncClient:
+    """Return a client with a connection of its own, from an address: httpx shares many among many slowly."""
+    transport = httpx.AsyncHTTPTransport(verify=False, local_address=address)
+    return httpx.AsyncClient(base_url=url, timeout=60, transport=transport)
 
 
 if __name__ == "__main__":
