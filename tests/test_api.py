@@ -11,7 +11,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
@@ -259,7 +258,7 @@ def test_uploads_wait_for_a_place_and_one_client_does_not_take_all(
     monkeypatch.setattr("crossmodal.serving.searching.uploads", lambda: slow)
     api = client(keys={name: hashlib.sha256(name.encode()).digest() for name in ("a", "b", "c")})
 
-    def ask(key: str) -> httpx.Response:
+    def ask(key: str) -> Any:
         return api.post("/api/search/upload", files={"file": photo()}, headers={"x-api-key": key})
 
     with ThreadPoolExecutor(4) as pool:
