@@ -1,6 +1,7 @@
 """The API under load: requests a second, latencies and errors at 1, 10, 50 and 200 clients; memory over many requests.
 
     python -m benchmarks.load [--seconds 60] [--requests 50000]
+    python -m benchmarks.load --hostile [--seconds 60]      10 honest clients beside 40 that upload pictures which never end
 
 Starts the server on its default gallery, and asks it on loopback. No sentence is asked twice in the timed
 part, so that each goes through the tower; clients ask again as soon as they are answered. The clients'
@@ -9,7 +10,9 @@ own work takes its share of the same cores.
 
 import argparse
 import asyncio
+import io
 import itertools
+import math
 import os
 import statistics
 import subprocess
@@ -18,11 +21,15 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 import httpx
 import psutil
+from PIL import Image
 
 CLIENTS = (1, 10, 50, 200)
+HONEST, HOSTILE = 10, 40
+ELSEWHERE = "127.0.0.2"  # where the hostile clients are; all of 127.0.0.0/8 is this machine on Linux
 THINGS = "dog cat child man woman bicycle boat horse ball car tree street beach mountain river kitchen".split()
 COLOURS = "red blue green yellow black white brown grey orange purple".split()
 Ask = Callable[[httpx.AsyncClient, int], Awaitable[int]]
@@ -34,8 +41,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--requests", type=int, default=50_000)
+    parser.add_argument("--hostile", action="store_true")
     options = parser.parse_args()
     with server() as (process, url):
+        if options.hostile:
+            print("\n".join(map(str, asyncio.run(beside_hostile(url, options.seconds)))))
+            return
         print("clients  requests/s     p50     p95     p99 ms  errors  statuses")
         for clients in CLIENTS:
             asyncio.run(timed(url, clients, options.seconds))
@@ -95,6 +106,75 @@ async def timed(url: str, clients: int, seconds: float) -> None:
     )
 
 
+@dataclass
+class Answers:
+    """How one kind of request went: statuses, 0 for none, and milliseconds."""
+
+    kind: str
+    statuses: Counter[int] = field(default_factory=Counter)
+    taken: list[float] = field(default_factory=list)
+
+    @property
+    def p99(self) -> float:
+        """The 99th percentile in milliseconds."""
+        return statistics.quantiles(self.taken, n=100)[98] if len(self.taken) > 1 else math.inf
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {len(self.taken)} answers, p99 {self.p99:.0f} ms, {dict(self.statuses)}"
+
+
+async def beside_hostile(url: str, seconds: float) -> list[Answers]:
+    """Let honest clients search, look at photos and upload some beside hostile uploads; return how each kind went."""
+    numbers, end = itertools.count(), time.perf_counter() + seconds
+    searches, looks, uploads, hostile = map(Answers, ("searches", "photos", "uploads", "hostile uploads"))
+    endless, fine = endless_picture(), saved(Image.effect_noise((640, 480), 60))
+    async with _client(url) as client:
+        every = {"query": "a dog", "top_k": 50, "cut_off": False}
+        photos = (await client.post("/api/search/text", json=every)).json()["photos"]
+
+    async def timed_one(answers: Answers, asking: Awaitable[httpx.Response]) -> None:
+        started = time.perf_counter()
+        try:
+            answers.statuses[(await asking).status_code] += 1
+        except httpx.HTTPError:
+            answers.statuses[0] += 1
+        answers.taken.append(1000 * (time.perf_counter() - started))
+
+    async def honest() -> None:
+        async with _client(url) as client:
+            while time.perf_counter() < end:
+                number = next(numbers)
+                if number % 20 == 19:
+                    await timed_one(uploads, client.post("/api/search/upload", files={"file": fine}))
+                elif number % 4 == 3:
+                    await timed_one(looks, client.get(photos[number % len(photos)]["thumbnail"]))
+                else:
+                    words = {"query": f"a {COLOURS[number % 10]} {THINGS[number % 16]} beside {number} others"}
+                    await timed_one(searches, client.post("/api/search/text", json=words))
+
+    async def uploading() -> None:
+        async with _client(url, address=ELSEWHERE) as client:
+            while time.perf_counter() < end:
+                await timed_one(hostile, client.post("/api/search/upload", files={"file": endless}))
+
+    await asyncio.gather(*(honest() for _ in range(HONEST)), *(uploading() for _ in range(HOSTILE)))
+    return [searches, looks, uploads, hostile]
+
+
+def saved(photo: Image.Image, **options: bool) -> bytes:
+    """Return a photo as JPEG."""
+    file = io.BytesIO()
+    photo.save(file, "JPEG", **options)
+    return file.getvalue()
+
+
+def endless_picture(side: int = 4000, scans: int = 9000) -> bytes:
+    """Return a progressive JPEG whose last scan stands in it so many times: a few bytes each, and all pixels again."""
+    content = saved(Image.new("L", (side, side), 90), progressive=True)
+    last = content.rindex(b"\xff\xda")
+    return content[:last] + content[last:-2] * scans + content[-2:]
+
+
 async def repeated(url: str, clients: int, requests: int) -> int:
     """Make so many requests of several kinds; return how many failed."""
     numbers = iter(range(requests))
@@ -120,9 +200,10 @@ async def repeated(url: str, clients: int, requests: int) -> int:
     return failed
 
 
-def _client(url: str) -> httpx.AsyncClient:
-    """Return a client with a connection of its own: httpx shares many among many slowly."""
-    return httpx.AsyncClient(base_url=url, timeout=60, verify=False)
+def _client(url: str, address: str | None = None) -> httpx.AsyncClient:
+    """Return a client with a connection of its own, from an address: httpx shares many among many slowly."""
+    transport = httpx.AsyncHTTPTransport(verify=False, local_address=address)
+    return httpx.AsyncClient(base_url=url, timeout=60, transport=transport)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,11 @@
 """The API over photos with dates, cameras and folders, encoded without towers: filters, downloads, uploads, rules."""
 
+import hashlib
 import io
+import threading
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -13,6 +17,8 @@ from fastapi.testclient import TestClient
 from limits import parse
 from PIL import Image
 
+from crossmodal.data.names import safe_name
+from crossmodal.data.prepared import Prepared, Wanted
 from crossmodal.search.cutoff import Cutoff, Thresholds
 from crossmodal.search.filters import Filters, filters_on
 from crossmodal.search.gallery import About
@@ -175,7 +181,7 @@ def test_originals_are_downloaded_as_they_are_under_any_name(client: Client, sea
         assert answer.content == (search.gallery.about.root / search.gallery.photo(hit["id"]).path).read_bytes()
         told = answer.headers["content-disposition"]
         assert told.startswith("attachment; filename") and "\n" not in told
-        assert name.isalnum() or Path(name).stem in told or "filename*=utf-8''" in told
+        assert Path(safe_name(name)).stem in told or "filename*=utf-8''" in told
     (search.gallery.about.root / "top.jpg").unlink()
     gone = next(one for one in found(api)["photos"] if one["width"] == 43)
     assert api.get(gone["original"]).status_code == 404
@@ -189,8 +195,9 @@ def test_a_record_that_leaves_the_folder_is_refused(client: Client, search: Sear
     photos[1] = replace(photos[1], found=Found(str(tmp_path / "outside.jpg"), 1, 0))
     search.gallery.photos = photos
     api = client()
-    statuses = sorted(api.get(hit["original"]).status_code for hit in found(api)["photos"])
-    assert statuses == [200, 200, 404, 404]
+    assert len(found(api)["photos"]) == 2
+    ids = [search.gallery.id_of(photo) for photo in photos]
+    assert [api.get(f"/api/image/{one}/original").status_code for one in ids] == [404, 404, 200, 200]
 
 
 def test_etags_say_nothing_of_paths(client: Client, search: Search, tmp_path: Path) -> None:
@@ -236,6 +243,46 @@ def test_there_is_one_sentence_about_megapixels(client: Client) -> None:
         assert answer.json()["error"]["message"] == (
             f"The upload has {size} pixels, more than the 0.01 megapixels that are decoded; make it smaller."
         )
+
+
+def test_an_upload_that_is_cut_short_is_used_and_said(client: Client) -> None:
+    noise = io.BytesIO()
+    Image.effect_noise((200, 100), 60).save(noise, "JPEG")
+    content, api = noise.getvalue(), client()
+    assert uploaded(api, content)["notes"] == []
+    notes = uploaded(api, content[: len(content) // 2])["notes"]
+    assert notes == ["The upload lacks its last bytes and is used as far as it goes."]
+
+
+def test_uploads_wait_for_a_place_and_one_client_does_not_take_all(
+    monkeypatch: pytest.MonkeyPatch, client: Client
+) -> None:
+    monkeypatch.setattr("crossmodal.serving.api.PATIENCE", 0.5)
+    going, first = threading.Event(), threading.Event()
+
+    def slow(content: bytes, wanted: Wanted) -> Prepared:
+        first.set()
+        going.wait(30)
+        return Prepared("JPEG", 8, 8, None, "", 0, False, np.zeros((8, 8, 3), np.uint8))
+
+    monkeypatch.setattr("crossmodal.serving.searching.uploads", lambda: slow)
+    api = client(keys={name: hashlib.sha256(name.encode()).digest() for name in ("a", "b", "c")})
+
+    def ask(key: str) -> Any:
+        return api.post("/api/search/upload", files={"file": photo()}, headers={"x-api-key": key})
+
+    with ThreadPoolExecutor(4) as pool:
+        hers = pool.submit(ask, "a")
+        assert first.wait(30)
+        again = ask("a")
+        assert (again.status_code, again.headers["retry-after"]) == (503, "2")
+        assert again.json()["error"]["message"] == "Too many requests of this kind are waiting already; try again soon."
+        his = pool.submit(ask, "b")
+        time.sleep(0.2)
+        assert ask("c").status_code == 503
+        assert api.post("/api/search/text", json={"query": "a dog"}, headers={"x-api-key": "c"}).status_code == 200
+        going.set()
+        assert hers.result().status_code == his.result().status_code == 200
 
 
 # --- rules ---

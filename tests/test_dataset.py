@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+import training_script
 from crossmodal.data.dataset import read_dataset, refuse_if_many_bad
 from crossmodal.data.everyday import SENTENCES, everyday_scenes
 from crossmodal.data.names import KnownNames
@@ -35,6 +36,17 @@ def test_bad_photos_are_named_and_counted(tmp_path: Path) -> None:
     assert "not a photo" in checked.bad[1].reason
     assert "leads out of" in checked.bad[2].reason
     assert (checked.rows, len(checked.dataset)) == (9, 3)
+
+
+def test_photos_that_are_cut_short_are_used_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    captions, images = collection(tmp_path, 3)
+    Image.effect_noise((40, 40), 60).save(images / "1.jpg")
+    (images / "1.jpg").write_bytes((images / "1.jpg").read_bytes()[:-200])
+    checked = read_dataset(captions, images)
+    assert len(checked.dataset) == 3
+    assert checked.notes[-1] == "Photos that lack their last bytes, used as far as they go: 1.jpg."
+    training_script.report(checked, captions, tmp_path)
+    assert f"{captions}: {checked.notes[-1]}" in capsys.readouterr().out
 
 
 def test_one_per_cent_is_skipped_and_more_is_an_error(tmp_path: Path) -> None:

@@ -43,16 +43,18 @@ def test_a_link_out_of_the_folder_leads_to_photos_alone(tmp_path: Path) -> None:
     root = tmp_path / "photos"
     (tmp_path / "id_rsa").write_text("secret")
     linked = save(tmp_path / "elsewhere" / "linked.png", (9, 200, 9))
+    blob = save(tmp_path / "elsewhere" / "d.png", (9, 99, 200)).rename(tmp_path / "elsewhere" / "0a1b2c")
     for name, colour in (("a.png", (200, 9, 9)), ("b.png", (9, 9, 200))):
         save(root / name, colour)
     (root / "c.png").symlink_to(linked)
+    (root / "d.png").symlink_to(blob)
     run(root)
     (root / "b.png").unlink()
     (root / "b.png").symlink_to(tmp_path / "id_rsa")
     search = Search(opened(root), ColourRuntime())
-    assert sorted(hit.name for hit in search.newest(9)) == ["a.png", "c.png"]
+    assert sorted(hit.name for hit in search.newest(9)) == ["a.png", "c.png", "d.png"]
     found = search.photos(search.query(image=search.encode_photo(root / "a.png")), 9, cut_off=False).hits
-    assert sorted(hit.name for hit in found) == ["a.png", "c.png"]
+    assert sorted(hit.name for hit in found) == ["a.png", "c.png", "d.png"]
     for path in ("b.png", "../id_rsa", "../elsewhere/linked.png", os.fspath(linked)):
         with pytest.raises(UnknownPhotoError):
             search.path(Photo(Found(path, 1, 0)))

@@ -17,7 +17,7 @@ from crossmodal.data.dataset import read_dataset
 from crossmodal.dual_encoder import DualEncoder
 from crossmodal.encoding.collection import encode_dataset
 from crossmodal.encoding.embeddings import image_path, model_path, save_embeddings
-from crossmodal.errors import CrossmodalError
+from crossmodal.errors import BusyError, CrossmodalError
 from crossmodal.files import append_line
 from crossmodal.page.components import grid
 from crossmodal.page.downloads import zipped
@@ -337,6 +337,21 @@ def test_pictures_are_taken_from_the_page_alone(tmp_path: Path, photo: Image.Ima
     assert client.post("/pictures", content=path.read_bytes()).status_code == 403
     broken = client.post("/pictures", content=b"no photo", headers=said)
     assert broken.status_code == 400 and "photo.png is not a photo" in broken.json()["error"]
+
+
+def test_a_picture_waits_for_its_turn_and_then_the_page_is_busy(
+    monkeypatch: pytest.MonkeyPatch, photo: Image.Image
+) -> None:
+    def busy(content: bytes, wanted: object) -> None:
+        raise BusyError("Too many photos are being decoded already; try again soon.")
+
+    client, token = TestClient(Starlette(routes=ROUTES)), keep_image(photo)
+    monkeypatch.setattr("crossmodal.page.photo_files.uploads", lambda: busy)
+    for answer in (
+        client.post("/pictures", content=b"photo", headers={"X-Picture-Name": "photo.png"}),
+        client.get(f"/pictures/{token}"),
+    ):
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
 
 
 def test_a_zip_holds_the_photos_that_are_there(tmp_path: Path) -> None:

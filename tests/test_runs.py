@@ -25,6 +25,7 @@ from crossmodal.recipe import Recipe
 from crossmodal.runs.folder import best_epoch, make_room, results_of
 from crossmodal.training.step import StepPlan
 from crossmodal.training.trainer import Trainer
+from tests.test_model import signed
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -468,7 +469,7 @@ def test_a_checkpoint_of_other_weights_is_said_in_plain_words(model: DualEncoder
     model.save(path, 1, {}, {})
     content = torch.load(path, weights_only=True)
     content["weights"].popitem()
-    save_tensors(path, content)
+    save_tensors(path, signed(content))
     with pytest.raises(CheckpointError, match="its weights and its towers do not fit") as raised:
         DualEncoder.load(path)
     assert "state_dict" not in str(raised.value)

@@ -294,7 +294,6 @@ def test_an_upload_whose_client_left_is_not_decoded(monkeypatch: pytest.MonkeyPa
         return Prepared("JPEG", 8, 8, None, "", 0, False, np.zeros((8, 8, 3), np.uint8))
 
     monkeypatch.setattr("crossmodal.serving.searching.uploads", lambda: slow)
-    monkeypatch.setattr("crossmodal.serving.api.AT_ONCE", 1)
     body = b"--b\r\ncontent-disposition: form-data; name=file; filename=a.jpg\r\n\r\n" + photo() + b"\r\n--b--\r\n"
     head = (
         b"POST /api/search/upload HTTP/1.1\r\nhost: localhost\r\ncontent-type: multipart/form-data; boundary=b\r\n"

@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pillow_heif
@@ -73,8 +74,10 @@ def opened_photo(source: Path | bytes, label: str, most: int = MAX_PIXELS) -> It
     if isinstance(source, Path) and not source.is_file():
         raise PhotoError(f"{label} is {'a folder' if source.is_dir() else 'not there'}.")
     try:
-        _check_size(_webp_size(source), most)  # Pillow takes the memory for a WebP as it opens it
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as photo:
+        with (
+            io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file,
+            _opened(file, most) as photo,
+        ):
             if photo.format != "JPEG":
                 _check_size(photo.size, most)
             yield photo
@@ -93,6 +96,12 @@ def opened_photo(source: Path | bytes, label: str, most: int = MAX_PIXELS) -> It
     except Exception as error:  # decoders raise errors of any type on a broken file
         reason = " ".join(str(error).split())  # libheif's have several lines
         raise PhotoError(f"{label} is broken or cut short ({reason}).") from error
+
+
+def _opened(file: IO[bytes], most: int) -> Image.Image:
+    _check_size(_webp_size(file.read(30)), most)  # Pillow takes the memory for a WebP as it opens it
+    file.seek(0)
+    return Image.open(file, formats=FORMATS)
 
 
 def decoded(photo: Image.Image, at_least: int | None = None, most: int = MAX_PIXELS) -> Image.Image:
@@ -136,13 +145,8 @@ def _check_size(size: tuple[int, int], most: int) -> None:
         raise _TooLarge(f"{size[0]} x {size[1]} pixels")
 
 
-def _webp_size(source: Path | bytes) -> tuple[int, int]:
-    """Return the size that the header of a WebP says, (0, 0) of any other file."""
-    if isinstance(source, bytes):
-        head = source[:30]
-    else:
-        with source.open("rb") as file:
-            head = file.read(30)
+def _webp_size(head: bytes) -> tuple[int, int]:
+    """Return the size that the first 30 bytes of a WebP say, (0, 0) of any other file."""
     if len(head) < 25 or head[:4] != b"RIFF" or head[8:12] != b"WEBP":
         return 0, 0
     if head[12:16] == b"VP8X":

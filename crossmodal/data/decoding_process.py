@@ -25,7 +25,7 @@ def main(descriptor: int, seconds: int, nice: int) -> None:
     """Answer what is asked until the other end is closed.
 
     What is asked is a photo's content or path, and a Wanted. The answer is JSON, either a reason or the facts of a
-    Prepared followed by its pixels and its JPEG, so that nothing that comes out of this process is unpickled.
+    Prepared and in the next lines its pixels and its JPEG, so that nothing that comes out of this process is unpickled.
     """
     # A thread of a decoder takes room from the photo.
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
@@ -48,9 +48,8 @@ def main(descriptor: int, seconds: int, nice: int) -> None:
                 connection.send_bytes(json.dumps({"reason": str(error)}).encode())
                 continue
             facts = {key: value for key, value in vars(photo).items() if key not in ("pixels", "jpeg")}
-            connection.send_bytes(json.dumps(facts).encode())
-            connection.send_bytes(b"" if photo.pixels is None else np.ascontiguousarray(photo.pixels).data.cast("B"))
-            connection.send_bytes(photo.jpeg)
+            pixels = b"" if photo.pixels is None else np.ascontiguousarray(photo.pixels).data.cast("B")
+            connection.send_bytes(b"".join((json.dumps(facts).encode(), b"\n", pixels, photo.jpeg)))
 
 
 def _limit(what: Resource, most: int) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from crossmodal.data.names import is_photo
 from crossmodal.encoding.runtime import Runtime
-from crossmodal.errors import UnknownPhotoError
+from crossmodal.errors import PhotoError, UnknownPhotoError
 from crossmodal.files import stays_below
 from crossmodal.search.captions import CaptionList, different
 from crossmodal.search.copies import Group, group_copies
@@ -26,6 +26,17 @@ if TYPE_CHECKING:
     from PIL import Image
 
 FETCHED = 4  # how many times the photos asked for are looked at for copies, at first
+
+
+def _opens(path: Path) -> bool:
+    """Say whether a file has the header of a photo; stores of files by content leave out endings."""
+    from crossmodal.data.decoding import opened_photo
+
+    try:
+        with opened_photo(path, ""):
+            return True
+    except PhotoError:
+        return False
 
 
 class Search:
@@ -146,13 +157,13 @@ class Search:
         """Return the file of a photo.
 
         An index may be somebody else's: raises UnknownPhotoError for a path that leaves the gallery's folder, and for a
-        link out of it to a file that is no photo by its name.
+        link out of it to a file that is no photo by its name or header.
         """
         root = self.gallery.about.root
         path = root / photo.path
         real = os.path.realpath(path)
         inside = real.startswith(os.path.join(os.path.realpath(root), ""))
-        if not stays_below(photo.path) or not (inside or is_photo(real)):
+        if not stays_below(photo.path) or not (inside or is_photo(real) or _opens(Path(real))):
             raise UnknownPhotoError(UNKNOWN_PHOTO)
         return path
 

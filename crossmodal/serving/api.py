@@ -62,7 +62,8 @@ def create_app(
     app.state.measures, app.state.limits, app.state.log_queries = measures, limits, log_queries
     app.state.open_search, app.state.swapping = open_search, asyncio.Lock()
     # They wait here rather than in the threads, which searches need too.
-    app.state.uploading, app.state.showing = Places(AT_ONCE, PATIENCE), Places(AT_ONCE, 10 * PATIENCE)
+    app.state.uploading = Places(AT_ONCE, each=1, patience=PATIENCE)
+    app.state.showing = Places(AT_ONCE, each=AT_ONCE, patience=10 * PATIENCE)
     app.include_router(ROUTES)
     app.include_router(searching.ROUTES)
     add_failures(app)
@@ -143,7 +144,7 @@ async def original(serving: Held, image_id: schema.Id) -> FileResponse:
 
 async def _jpeg(request: Request, make: Callable[..., Any], path: Path, *more: int) -> Any:
     try:
-        async with request.app.state.showing:
+        async with request.app.state.showing.held(request.state.who):
             return await run_in_threadpool(make, path, *more)
     except (PhotoError, OSError) as failure:
         raise _gone() from failure

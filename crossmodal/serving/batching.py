@@ -1,9 +1,11 @@
 """Queries that come at the same time go through a tower together, off the event loop."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Generic, TypeVar
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -20,18 +22,24 @@ class Overloaded(Exception):
 class Places:
     """Places for work that only few may do at a time; Overloaded is raised where none gets free in time."""
 
-    def __init__(self, count: int, patience: float) -> None:
-        """`patience` is in seconds."""
-        self._semaphore, self._patience = asyncio.Semaphore(count), patience
+    def __init__(self, count: int, each: int, patience: float) -> None:
+        """There are `count` places, of which one client may have `each`; `patience` is in seconds."""
+        self._all, self._each, self._patience = asyncio.Semaphore(count), each, patience
+        self._own: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
-    async def __aenter__(self) -> None:
-        try:
-            await asyncio.wait_for(self._semaphore.acquire(), self._patience)
-        except TimeoutError as error:
-            raise Overloaded from error
-
-    async def __aexit__(self, *exception: object) -> None:
-        self._semaphore.release()
+    @asynccontextmanager
+    async def held(self, who: str) -> AsyncIterator[None]:
+        """Hold a place for a client for the length of a block."""
+        own = self._own.get(who) or asyncio.Semaphore(self._each)
+        self._own[who] = own
+        async with AsyncExitStack() as places:
+            try:
+                async with asyncio.timeout(self._patience):
+                    await places.enter_async_context(own)
+                    await places.enter_async_context(self._all)
+            except TimeoutError as error:
+                raise Overloaded from error
+            yield
 
 
 class Batcher(Generic[In]):

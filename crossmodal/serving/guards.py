@@ -150,7 +150,7 @@ class Guards:
             self._rate.count(who)
         except HTTPException as refused:
             return error(429, "too_many_requests", refused.detail, request_id, dict(refused.headers or {}))
-        scope["state"]["charge"] = lambda cost: self._rate.count(who, cost)
+        scope["state"] |= {"who": who, "charge": lambda cost: self._rate.count(who, cost)}
         if needs_key and owner is None:
             told = {"www-authenticate": "Bearer"}
             return error(401, "unauthorized", "This needs an API key, in the header X-API-Key.", request_id, told)

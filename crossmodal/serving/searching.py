@@ -80,7 +80,7 @@ async def _decoded(request: Request, search: Search, file: UploadFile) -> tuple[
     An upload whose client has left meanwhile is not decoded.
     """
     wanted = Wanted(search.runtime.preprocessing, PREVIEW, "The upload", request.app.state.limits.upload_pixels)
-    async with request.app.state.uploading:
+    async with request.app.state.uploading.held(request.state.who):
         if await request.is_disconnected():
             raise HTTPException(499, "The client has left.")
         try:
