@@ -19,8 +19,11 @@ from crossmodal.encoding.collection import encode_dataset
 from crossmodal.encoding.embeddings import image_path, model_path, save_embeddings
 from crossmodal.errors import CrossmodalError
 from crossmodal.files import append_line
+from crossmodal.page.address import Asked
 from crossmodal.page.components import grid
 from crossmodal.page.downloads import zipped
+from crossmodal.page.galleries import chosen, labels
+from crossmodal.page.options import options
 from crossmodal.page.photo_files import PICTURES, ROUTES, keep_image, url_of
 from crossmodal.page.shared import Kept, Work
 from crossmodal.search.hit import Hit
@@ -180,6 +183,13 @@ def test_a_picture_and_words(runs: Path, photo: Image.Image, monkeypatch: pytest
     assert "no longer here" in page.said
 
 
+def test_a_folder_and_milvus_at_once() -> None:
+    given = options(["--photos", "mine", "--milvus", "http://here", "--index", "there"])
+    assert labels(given, None)["milvus"] == "crossmodal" and chosen(Asked(), given).name == "milvus"
+    assert given.index_of(Path("mine")) == Path("there")
+    assert given.index_of(Path("other")).parent == Path("other")
+
+
 def test_what_is_missing_is_said_and_others_are_offered(
     runs: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, model: DualEncoder
 ) -> None:
@@ -188,6 +198,7 @@ def test_what_is_missing_is_said_and_others_are_offered(
     assert "There is no checkpoint in" in page.said and "shipped model" in page.said
     page = Page(monkeypatch, "--checkpoints", str(runs), "--frobnicate")
     assert "--frobnicate" in page.said and "--photos DIR" in page.said
+    assert len(page.hits) == 3  # of the run that was named: what is known counts
     image_path(runs, 1).unlink()
     page = Page(monkeypatch, "--checkpoints", str(runs), epoch="1")
     assert "python -m crossmodal embed --checkpoint" in page.said
@@ -217,7 +228,8 @@ def test_a_folder(runs: Path, collection: tuple[Path, Path], tmp_path: Path, mon
     photos = tmp_path / "mine"
     shutil.copytree(collection[1], photos)
     (photos / "broken.jpg").write_text("no photo")
-    page = Page(monkeypatch, "--checkpoints", str(runs), "--photos", str(photos))
+    index = tmp_path / "index"
+    page = Page(monkeypatch, "--checkpoints", str(runs), "--photos", str(photos), "--index", str(index))
     page.test.text_input(key="asked words")  # the search box is there before the index
     page.press("Index this folder")
     deadline = time.monotonic() + 120
@@ -225,6 +237,7 @@ def test_a_folder(runs: Path, collection: tuple[Path, Path], tmp_path: Path, mon
         assert time.monotonic() < deadline, page.said
         time.sleep(0.3)
         page.run()
+    assert index.is_dir() and not (photos / ".crossmodal").exists()
     assert "1 file cannot be used" in page.said and "--verbose" not in page.said
     assert "Model: tiny" in page.said
     assert len(page.hits) == 20
