@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 from cachetools import TTLCache, cached
 
 from crossmodal.errors import CheckpointError, CrossmodalError
-from crossmodal.galleries import Place, maker_of_run, open_gallery, open_run
+from crossmodal.galleries import Place, loaded, maker_of_run, open_gallery, open_run
 from crossmodal.page.address import BEST, Asked
-from crossmodal.page.examples import examples
 from crossmodal.page.options import SAMPLE, SHIPPED, Options
 from crossmodal.page.shared import Kept, Work, stamp
 from crossmodal.photos.gallery import FolderGallery
 from crossmodal.photos.store import DATABASE
 from crossmodal.runs.folder import best_epoch, epochs_in, runs_in
 from crossmodal.runs.models import LazyRuntime, Maker
+from crossmodal.search.examples import examples
 from crossmodal.search.gallery import About, Gallery
 from crossmodal.search.in_memory import PhotosInMemory
 from crossmodal.search.search import Search
@@ -158,7 +158,7 @@ def opening(choice: Chosen, options: Options) -> Work[Opened] | None:
         place = Place(milvus=options.milvus, collection=options.collection, photos=options.photos)
         return GALLERIES.get(
             place,
-            _loaded(options.milvus, options.collection),
+            _loaded(place),
             "Opening the gallery in Milvus",
             lambda work: Opened(*open_gallery(place)),
         )
@@ -166,16 +166,8 @@ def opening(choice: Chosen, options: Options) -> Work[Opened] | None:
     return _run(choice.run, choice.epoch, SAMPLE / "images" if choice.name == "sample" else options.images)
 
 
-@cached(TTLCache(4, SECONDS_LOADED), lock=threading.Lock())
-def _loaded(url: str, collection: str) -> Hashable:
-    """Return when a gallery was loaded into Milvus, as it was some seconds ago."""
-    from crossmodal.scale.milvus.connection import Milvus
-
-    milvus = Milvus(url, collection)
-    try:
-        return milvus.about().get("loaded")
-    finally:
-        milvus.close()
+# Once for all sessions and runs: it is asked of Milvus.
+_loaded = cached(TTLCache(4, SECONDS_LOADED), lock=threading.Lock())(loaded)
 
 
 def opening_of_run(choice: Chosen, options: Options) -> Work[Opened] | None:
