@@ -4,6 +4,8 @@ import shutil
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ from starlette.testclient import TestClient
 from streamlit.testing.v1 import AppTest
 
 from crossmodal.data.dataset import read_dataset
+from crossmodal.data.sample import draw_sample
 from crossmodal.dual_encoder import DualEncoder
 from crossmodal.encoding.collection import encode_dataset
 from crossmodal.encoding.embeddings import image_path, model_path, save_embeddings
@@ -26,6 +29,7 @@ from crossmodal.page.galleries import chosen, labels
 from crossmodal.page.options import options
 from crossmodal.page.photo_files import PICTURES, ROUTES, keep_image, url_of
 from crossmodal.page.shared import Kept, Work
+from crossmodal.progress import Advance
 from crossmodal.search.hit import Hit
 from crossmodal.search.language import mostly_unknown
 from crossmodal.search.record import Found, Photo
@@ -284,6 +288,19 @@ def test_what_is_kept_is_bounded_and_fresh() -> None:
     assert made == ["a", "b", "c", "d", "a"]  # b and a made room
     get("a", stamp=1)
     assert made[-1] == "a" and len(made) == 6
+
+
+def test_drawings_that_are_looked_at_are_drawn_first(tmp_path: Path) -> None:
+    drawn: list[set[str]] = []
+
+    @contextmanager
+    def bars(title: str, total: int, unit: str) -> Iterator[Advance]:
+        yield lambda count: drawn.append({path.name for path in (tmp_path / "a" / "images").iterdir()})
+
+    _, images = draw_sample(tmp_path / "a", 5, seed=3, bars=bars, wanted=lambda: ["absent", "scene_3_0003.jpg"])
+    assert drawn[0] == {"scene_3_0003.jpg"} and len(drawn[-1]) == 5
+    _, others = draw_sample(tmp_path / "b", 5, seed=3)
+    assert all((others / path.name).read_bytes() == path.read_bytes() for path in images.iterdir())
 
 
 def test_work_is_done_once_for_all_sessions() -> None:

@@ -2,6 +2,8 @@
 
 import threading
 import time
+from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +14,7 @@ from crossmodal.page.address import run_again
 from crossmodal.page.options import SAMPLE
 from crossmodal.page.shared import Progress, Work
 from crossmodal.photos.store import DATABASE, Store
+from crossmodal.search.hit import Hit
 
 if TYPE_CHECKING:
     from crossmodal.photos.changes import Changes, Step
@@ -20,6 +23,7 @@ EVERY = 0.7  # seconds between looks at work
 REFRESH = 3.0  # seconds between fresh results while photos are added, at the least
 
 _LOCK = threading.Lock()
+_WANTED: deque[str] = deque(maxlen=300)  # drawings that sessions show, the last ones first
 _DRAWING: list[Work[None]] = []
 _INDEXING: "dict[Path, Work[Changes]]" = {}
 
@@ -49,7 +53,12 @@ def drawing() -> Work[None] | None:
 def _draw(work: Work[None]) -> None:
     from crossmodal.data.sample import draw_sample  # here, as what indexes, since most visitors need neither
 
-    draw_sample(SAMPLE, bars=work.bars)
+    draw_sample(SAMPLE, bars=work.bars, wanted=lambda: list(_WANTED))
+
+
+def want(hits: Sequence[Hit]) -> None:
+    """Have these drawings made before others, since somebody looks at them."""
+    _WANTED.extendleft(reversed([hit.name for hit in hits]))
 
 
 def indexing(photos: Path) -> "Work[Changes] | None":

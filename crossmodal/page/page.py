@@ -10,7 +10,7 @@ import streamlit as st
 
 from crossmodal.errors import CrossmodalError
 from crossmodal.page.address import Asked, asked, bound, current
-from crossmodal.page.background import drawing, indexing, watch
+from crossmodal.page.background import drawing, indexing, want, watch
 from crossmodal.page.controls import choose_filters, choose_folder, choose_gallery, model_section, offer_others
 from crossmodal.page.folder import index_button, index_section
 from crossmodal.page.galleries import Chosen, Opened, chosen, opening, opening_of_run, own_run, own_runs
@@ -142,7 +142,10 @@ def _results(now: Asked, choice: Chosen, opened: Opened) -> Results:
             st.error(str(sample.error))
     try:
         search = opened.search("val" if choice.name == "val" else "all")
-        return show(opened, search, now, absent)
+        found = show(opened, search, now, absent)
+        if sample:
+            want(found.hits)
+        return found
     except CrossmodalError as error:
         st.error(str(error))
         return Results()
