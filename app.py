@@ -2,9 +2,9 @@
 
 streamlit run app.py
 streamlit run app.py -- --checkpoints DIR --images DIR
-streamlit run app.py -- --photos DIR
+streamlit run app.py -- --photos DIR [--index DIR]
 streamlit run app.py --server.address 0.0.0.0 -- --below DIR
-streamlit run app.py -- --milvus URL --collection NAME
+streamlit run app.py -- --milvus URL --collection NAME [--photos DIR]
 """
 
 from pathlib import Path

@@ -90,6 +90,17 @@ def open_run(checkpoint: Path | None = None, images: Path | None = None, bars: B
     return RunGallery(embeddings, about)
 
 
+def loaded(place: Place) -> float | None:
+    """Return when a gallery was loaded into Milvus, in seconds; None where it is not there whole."""
+    from crossmodal.scale.milvus.connection import Milvus
+
+    milvus = Milvus(str(place.milvus), place.collection)
+    try:
+        return milvus.about().get("loaded")
+    finally:
+        milvus.close()
+
+
 def maker_of_run(fingerprint: str, checkpoint: Path) -> "Maker":
     """Return the model that made a run's gallery."""
     from crossmodal.runs.models import Maker

@@ -176,6 +176,31 @@ def test_what_changed_is_sent_and_what_is_gone_is_forgotten(tmp_path: Path) -> N
     assert MilvusGallery(milvus).count() == 15
 
 
+def test_the_page_opens_a_gallery_again_once_it_was_loaded_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from crossmodal.page import galleries
+    from crossmodal.page.options import Options
+
+    monkeypatch.setattr(galleries, "begin_model", galleries.runtime_of)  # there is none
+    options, chosen = Options(milvus=str(tmp_path / "x.db"), collection="g"), galleries.Chosen("milvus")
+
+    def count() -> int:
+        galleries._loaded.cache_clear()
+        work = galleries.opening(chosen, options)
+        opened = work.result() if work else None
+        assert opened
+        return opened.gallery.count()
+
+    load(Milvus(options.milvus, "g"), made_up(9), rebuild=False)
+    assert count() == count() == 9
+    first = galleries.opening(chosen, options)
+    assert galleries.opening(chosen, options) is first
+    load(Milvus(options.milvus, "g"), made_up(12), rebuild=False)
+    assert count() == 12
+    assert galleries.opening(chosen, options) is not first
+
+
 def test_another_model_is_refused(tmp_path: Path) -> None:
     milvus = Milvus(str(tmp_path / "x.db"), "g")
     source = made_up(5)

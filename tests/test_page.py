@@ -4,6 +4,8 @@ import shutil
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -14,15 +16,20 @@ from starlette.testclient import TestClient
 from streamlit.testing.v1 import AppTest
 
 from crossmodal.data.dataset import read_dataset
+from crossmodal.data.sample import draw_sample
 from crossmodal.dual_encoder import DualEncoder
 from crossmodal.encoding.collection import encode_dataset
 from crossmodal.encoding.embeddings import image_path, model_path, save_embeddings
 from crossmodal.errors import BusyError, CrossmodalError
 from crossmodal.files import append_line
+from crossmodal.page.address import Asked
 from crossmodal.page.components import grid
 from crossmodal.page.downloads import zipped
+from crossmodal.page.galleries import chosen, labels
+from crossmodal.page.options import options
 from crossmodal.page.photo_files import PICTURES, ROUTES, keep_image, url_of
 from crossmodal.page.shared import Kept, Work
+from crossmodal.progress import Advance
 from crossmodal.search.hit import Hit
 from crossmodal.search.language import mostly_unknown
 from crossmodal.search.record import Found, Photo
@@ -180,6 +187,13 @@ def test_a_picture_and_words(runs: Path, photo: Image.Image, monkeypatch: pytest
     assert "no longer here" in page.said
 
 
+def test_a_folder_and_milvus_at_once() -> None:
+    given = options(["--photos", "mine", "--milvus", "http://here", "--index", "there"])
+    assert labels(given, None)["milvus"] == "crossmodal" and chosen(Asked(), given).name == "milvus"
+    assert given.index_of(Path("mine")) == Path("there")
+    assert given.index_of(Path("other")).parent == Path("other")
+
+
 def test_what_is_missing_is_said_and_others_are_offered(
     runs: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, model: DualEncoder
 ) -> None:
@@ -188,6 +202,7 @@ def test_what_is_missing_is_said_and_others_are_offered(
     assert "There is no checkpoint in" in page.said and "shipped model" in page.said
     page = Page(monkeypatch, "--checkpoints", str(runs), "--frobnicate")
     assert "--frobnicate" in page.said and "--photos DIR" in page.said
+    assert len(page.hits) == 3  # of the run that was named: what is known counts
     image_path(runs, 1).unlink()
     page = Page(monkeypatch, "--checkpoints", str(runs), epoch="1")
     assert "python -m crossmodal embed --checkpoint" in page.said
@@ -217,7 +232,8 @@ def test_a_folder(runs: Path, collection: tuple[Path, Path], tmp_path: Path, mon
     photos = tmp_path / "mine"
     shutil.copytree(collection[1], photos)
     (photos / "broken.jpg").write_text("no photo")
-    page = Page(monkeypatch, "--checkpoints", str(runs), "--photos", str(photos))
+    index = tmp_path / "index"
+    page = Page(monkeypatch, "--checkpoints", str(runs), "--photos", str(photos), "--index", str(index))
     page.test.text_input(key="asked words")  # the search box is there before the index
     page.press("Index this folder")
     deadline = time.monotonic() + 120
@@ -225,6 +241,7 @@ def test_a_folder(runs: Path, collection: tuple[Path, Path], tmp_path: Path, mon
         assert time.monotonic() < deadline, page.said
         time.sleep(0.3)
         page.run()
+    assert index.is_dir() and not (photos / ".crossmodal").exists()
     assert "1 file cannot be used" in page.said and "--verbose" not in page.said
     assert "Model: tiny" in page.said
     assert len(page.hits) == 20
@@ -271,6 +288,19 @@ def test_what_is_kept_is_bounded_and_fresh() -> None:
     assert made == ["a", "b", "c", "d", "a"]  # b and a made room
     get("a", stamp=1)
     assert made[-1] == "a" and len(made) == 6
+
+
+def test_drawings_that_are_looked_at_are_drawn_first(tmp_path: Path) -> None:
+    drawn: list[set[str]] = []
+
+    @contextmanager
+    def bars(title: str, total: int, unit: str) -> Iterator[Advance]:
+        yield lambda count: drawn.append({path.name for path in (tmp_path / "a" / "images").iterdir()})
+
+    _, images = draw_sample(tmp_path / "a", 5, seed=3, bars=bars, wanted=lambda: ["absent", "scene_3_0003.jpg"])
+    assert drawn[0] == {"scene_3_0003.jpg"} and len(drawn[-1]) == 5
+    _, others = draw_sample(tmp_path / "b", 5, seed=3)
+    assert all((others / path.name).read_bytes() == path.read_bytes() for path in images.iterdir())
 
 
 def test_work_is_done_once_for_all_sessions() -> None:

@@ -177,7 +177,14 @@ def test_a_photo_chosen_dropped_and_pasted(page: "Chrome", tmp_path: Path) -> No
     Image.linear_gradient("L").resize((200, 100)).convert("RGB").save(path)
     at(page, "file").send_keys(str(path))
     found(page, "like your photo")
-    assert page.find_elements("css selector", "#captions li")
+    (bar, score) = page.execute_script(
+        "const one = document.querySelector('#captions li'); return [one.firstChild.style.width, one.lastChild.textContent]"
+    )
+    assert float(bar.rstrip("%")) == pytest.approx(100 * max(0.0, float(score)), abs=0.6)  # a whole bar would be 1
+    page.refresh()
+    until(lambda: "not kept" in text_of(page, "status"))
+    at(page, "file").send_keys(str(path))
+    found(page, "like your photo")
     for event, carrier in (("drop", "dataTransfer"), ("paste", "clipboardData")):
         at(page, "forget").click()
         at(page, "query").clear()
@@ -320,10 +327,19 @@ def test_axe_finds_nothing_serious(browser: "Chrome", folder: str, width: int, s
 
 
 def test_similar_photos_examples_and_colours(page: "Chrome") -> None:
-    page.find_element("css selector", "#examples button").click()
-    found(page, "two dogs in the snow")
-    photos(page)[0].click()
+    until(lambda: len(photos(page)) == 30)  # before anything is asked
+    example = until(lambda: page.find_elements("css selector", "#examples button"))[0]
+    words = example.text
+    example.click()
+    found(page, f"for “{words}”")
+    photos(page)[2].click()
     until(lambda: at(page, "large").is_displayed())
+    title = text_of(page, "large-title")
+    assert title.endswith(".jpg") and text_of(page, "place") == f"3 of {len(photos(page))}"
+    similar = until(lambda: page.find_elements("css selector", "#like button"))
+    similar[0].click()
+    until(lambda: text_of(page, "large-title") not in ("", title))
+    assert text_of(page, "place").startswith("1 of ")
     at(page, "similar").click()
     found(page, "like the one you chose")
     assert page.find_elements("css selector", "#captions li")

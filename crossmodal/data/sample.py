@@ -4,6 +4,7 @@ import csv
 import json
 import random
 import shutil
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from crossmodal.data.drawn.drawing import draw_scene
@@ -17,9 +18,16 @@ SEED = 7
 NOTE = "These are drawings made by this project's own code, not photographs."
 
 
-def draw_sample(folder: Path, scenes: int = SCENES, seed: int = SEED, bars: Bars = silent) -> tuple[Path, Path]:
+def draw_sample(
+    folder: Path,
+    scenes: int = SCENES,
+    seed: int = SEED,
+    bars: Bars = silent,
+    wanted: Callable[[], Iterable[str]] = tuple,
+) -> tuple[Path, Path]:
     """Draw a sample into `folder` and return its caption file and its folder of images.
 
+    Images that `wanted` names, each time it is asked, are drawn before others.
     Nothing is drawn when the same sample is already there. Raises CrossmodalError when `folder` has other files
     in it.
     """
@@ -37,13 +45,15 @@ def draw_sample(folder: Path, scenes: int = SCENES, seed: int = SEED, bars: Bars
     images.mkdir(parents=True)
     (folder / "unfinished").touch()
     rng = random.Random(seed)
-    rows = []
+    left, rows = {}, []
+    for number in range(scenes):
+        name = f"scene_{seed}_{number:04d}.jpg"
+        left[name] = scene = imagine_scene(rng)
+        rows += [(name, caption) for caption in describe(scene, rng)]
     with bars("Drawing the sample", scenes, "scene") as advance:
-        for number in range(scenes):
-            scene = imagine_scene(rng)
-            name = f"scene_{seed}_{number:04d}.jpg"
-            draw_scene(scene).save(images / name, quality=90)
-            rows += [(name, caption) for caption in describe(scene, rng)]
+        while left:
+            name = next((name for name in wanted() if name in left), next(iter(left)))
+            draw_scene(left.pop(name)).save(images / name, quality=90)
             advance(1)
     with whole_file(captions) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)

@@ -2,6 +2,8 @@
 
 import threading
 import time
+from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +13,8 @@ from crossmodal.encoding.runtime import Exported
 from crossmodal.page.address import run_again
 from crossmodal.page.options import SAMPLE
 from crossmodal.page.shared import Progress, Work
-from crossmodal.photos.store import DATABASE, Store, index_folder
+from crossmodal.photos.store import DATABASE, Store
+from crossmodal.search.hit import Hit
 
 if TYPE_CHECKING:
     from crossmodal.photos.changes import Changes, Step
@@ -20,6 +23,7 @@ EVERY = 0.7  # seconds between looks at work
 REFRESH = 3.0  # seconds between fresh results while photos are added, at the least
 
 _LOCK = threading.Lock()
+_WANTED: deque[str] = deque(maxlen=300)  # drawings that sessions show, the last ones first
 _DRAWING: list[Work[None]] = []
 _INDEXING: "dict[Path, Work[Changes]]" = {}
 
@@ -49,7 +53,12 @@ def drawing() -> Work[None] | None:
 def _draw(work: Work[None]) -> None:
     from crossmodal.data.sample import draw_sample  # here, as what indexes, since most visitors need neither
 
-    draw_sample(SAMPLE, bars=work.bars)
+    draw_sample(SAMPLE, bars=work.bars, wanted=lambda: list(_WANTED))
+
+
+def want(hits: Sequence[Hit]) -> None:
+    """Have these drawings made before others, since somebody looks at them."""
+    _WANTED.extendleft(reversed([hit.name for hit in hits]))
 
 
 def indexing(photos: Path) -> "Work[Changes] | None":
@@ -57,36 +66,35 @@ def indexing(photos: Path) -> "Work[Changes] | None":
     return _INDEXING.get(photos.resolve())
 
 
-def index(photos: Path, checkpoint: Path | None) -> None:
-    """Begin to index a folder, or to bring its index up to date, unless that is under way; `checkpoint` makes a new index."""
-    place = photos.resolve()
+def index(photos: Path, place: Path, checkpoint: Path | None) -> None:
+    """Begin to index a folder, or to bring its index in `place` up to date, unless that is under way; `checkpoint` makes a new one."""
+    folder = photos.resolve()
     with _LOCK:
-        before = _INDEXING.get(place)
+        before = _INDEXING.get(folder)
         if before is None or before.finished:
-            _INDEXING[place] = Work("Looking through the folder", lambda work: _index(work, photos, checkpoint))
+            _INDEXING[folder] = Work("Looking through the folder", lambda work: _index(work, photos, place, checkpoint))
 
 
-def _index(work: "Work[Changes]", photos: Path, checkpoint: Path | None) -> "Changes":
+def _index(work: "Work[Changes]", photos: Path, place: Path, checkpoint: Path | None) -> "Changes":
     from crossmodal.photos.index import index_photos
 
-    _prepare_model(work, photos, checkpoint)
+    _prepare_model(work, place, checkpoint)
     work.progress = Progress("Looking through the folder")
 
     def watched(step: "Step") -> None:
         detail = f" so far, {step.photos_per_second:.0f} a second, {step.seconds_left:.0f} s left"
         work.progress = Progress("Indexing", step.photos, step.photos_in_all, detail)
 
-    return index_photos(photos, default=checkpoint, watch=watched)
+    return index_photos(photos, place, default=checkpoint, watch=watched)
 
 
-def _prepare_model(work: "Work[Changes]", photos: Path, checkpoint: Path | None) -> None:
+def _prepare_model(work: "Work[Changes]", place: Path, checkpoint: Path | None) -> None:
     """Prepare the model where that was not done on this machine, which takes longer than hundreds of photos."""
     from crossmodal.encoding.openvino_export import fastest_runtime
     from crossmodal.runs.opening import about_checkpoint, checkpoint_of, default_run, load_model
 
-    folder = index_folder(photos)
-    if (folder / DATABASE).is_file():
-        with Store(folder, writable=False) as store:
+    if (place / DATABASE).is_file():
+        with Store(place, writable=False) as store:
             maker = store.maker
         if Exported.of(maker.fingerprint):
             return

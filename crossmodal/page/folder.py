@@ -5,45 +5,45 @@ from pathlib import Path
 import streamlit as st
 
 from crossmodal.page.background import REFRESH, index, indexing, watch
-from crossmodal.photos.store import DATABASE, Store, index_folder
+from crossmodal.photos.store import DATABASE, Store
 from crossmodal.photos.summary import counted, summary
 
 SEEN = "indexing seen"  # the folder whose indexing this session has watched
 
 
-def index_button(photos: Path, checkpoint: Path | None) -> None:
-    """Let the user index a folder, or bring its index up to date; `checkpoint` makes a new index."""
+def index_button(photos: Path, place: Path, checkpoint: Path | None) -> None:
+    """Let the user index a folder, or bring its index, which lies in `place`, up to date; `checkpoint` makes a new one."""
     work = indexing(photos)
-    there = (index_folder(photos) / DATABASE).is_file()
+    there = (place / DATABASE).is_file()
     st.button(
         "Look for new photos" if there else "Index this folder", key="index photos", type="secondary" if there else "primary",
-        on_click=index, args=(photos, checkpoint), disabled=bool(work and not work.finished),
+        on_click=index, args=(photos, place, checkpoint), disabled=bool(work and not work.finished),
     )  # fmt: skip
 
 
-def index_section(photos: Path, slow: float) -> None:
-    """Show how far the indexing of a folder is, or what came of it; `slow` is how long its index takes to open, in seconds."""
+def index_section(photos: Path, place: Path, slow: float) -> None:
+    """Show how far the indexing of a folder is, or what came of it; its index in `place` takes `slow` seconds to open."""
     work = indexing(photos)
     if work and not work.finished:
         st.session_state[SEEN] = photos
         watch(work, max(REFRESH, 10 * slow))
         return
-    there = (index_folder(photos) / DATABASE).is_file()
+    there = (place / DATABASE).is_file()
     if work and work.error:
         st.error(str(work.error))
     elif work and (changes := work.result()) and st.session_state.pop(SEEN, None) == photos:
-        with Store(index_folder(photos), writable=False) as store:
+        with Store(place, writable=False) as store:
             many = sum(1 for _ in store.photos())
         st.success(summary(changes, many, ()))
     if there:
-        unusable(photos)
+        unusable(place)
     else:
         st.markdown("This folder is not indexed yet. Photos can be searched as soon as the first ones are.")
 
 
-def unusable(photos: Path) -> None:
-    """List the files that cannot be used, with the reasons, where there are some."""
-    with Store(index_folder(photos), writable=False) as store:
+def unusable(place: Path) -> None:
+    """List the files of an index that cannot be used, with the reasons, where there are some."""
+    with Store(place, writable=False) as store:
         skipped = store.skipped()
     if skipped:
         with st.expander(f"{counted(len(skipped), 'file')} cannot be used"):

@@ -7,16 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cachetools import TTLCache, cached
+
 from crossmodal.errors import CheckpointError, CrossmodalError
-from crossmodal.galleries import Place, maker_of_run, open_gallery, open_run
+from crossmodal.galleries import Place, loaded, maker_of_run, open_gallery, open_run
 from crossmodal.page.address import BEST, Asked
-from crossmodal.page.examples import examples
 from crossmodal.page.options import SAMPLE, SHIPPED, Options
 from crossmodal.page.shared import Kept, Work, stamp
 from crossmodal.photos.gallery import FolderGallery
-from crossmodal.photos.store import DATABASE, index_folder
+from crossmodal.photos.store import DATABASE
 from crossmodal.runs.folder import best_epoch, epochs_in, runs_in
 from crossmodal.runs.models import LazyRuntime, Maker
+from crossmodal.search.examples import examples
 from crossmodal.search.gallery import About, Gallery
 from crossmodal.search.in_memory import PhotosInMemory
 from crossmodal.search.search import Search
@@ -24,6 +26,7 @@ from crossmodal.search.search import Search
 if TYPE_CHECKING:
     from crossmodal.search.run_gallery import RunGallery
 
+SECONDS_LOADED = 10.0  # between looks whether a gallery in Milvus was loaded anew
 MODELS = 4  # runtimes that are kept; the one that was used longest ago is let go
 
 
@@ -151,12 +154,21 @@ GALLERIES = Kept(_bytes)
 def opening(choice: Chosen, options: Options) -> Work[Opened] | None:
     """Return the work that opens a gallery, shared by all sessions; None for a folder that has no index."""
     if choice.name == "folder":
-        return _folder(choice.folder)
+        return _folder(choice.folder, options.index_of(choice.folder)) if choice.folder else None
     if choice.name == "milvus":
-        place = Place(milvus=options.milvus, collection=options.collection)
-        return GALLERIES.get(place, (), "Opening the gallery in Milvus", lambda work: Opened(*open_gallery(place)))
+        place = Place(milvus=options.milvus, collection=options.collection, photos=options.photos)
+        return GALLERIES.get(
+            place,
+            _loaded(place),
+            "Opening the gallery in Milvus",
+            lambda work: Opened(*open_gallery(place)),
+        )
     assert choice.run
     return _run(choice.run, choice.epoch, SAMPLE / "images" if choice.name == "sample" else options.images)
+
+
+# Once for all sessions and runs: it is asked of Milvus.
+_loaded = cached(TTLCache(4, SECONDS_LOADED), lock=threading.Lock())(loaded)
 
 
 def opening_of_run(choice: Chosen, options: Options) -> Work[Opened] | None:
@@ -180,14 +192,11 @@ def _run(run: Path, epoch: int, images: Path | None) -> Work[Opened]:
     return GALLERIES.get((str(run), epoch, str(images)), stamp(*files), "Opening the gallery", work)
 
 
-def _folder(photos: Path | None) -> Work[Opened] | None:
-    if photos is None:
-        return None
+def _folder(photos: Path, folder: Path) -> Work[Opened] | None:
     if not photos.is_dir():
         raise CrossmodalError(
             f"{photos} is {'a file; name the folder that it lies in' if photos.exists() else 'not there'}."
         )
-    folder = index_folder(photos)
     files = [folder / name for name in (DATABASE, f"{DATABASE}-wal")]
     if not files[0].is_file():
         return None

@@ -11,6 +11,7 @@ from streamlit import config
 
 from crossmodal.errors import CrossmodalError
 from crossmodal.galleries import Place
+from crossmodal.photos.store import index_folder
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SHIPPED = ROOT / "model-checkpoints" / "shipped"
@@ -23,10 +24,12 @@ class Options:
 
     checkpoints: Path = ROOT / "model-checkpoints"
     images: Path | None = None
-    photos: Path | None = None
+    photos: Path | None = None  # with `milvus`, where its photos lie on this machine
+    index: Path | None = None  # of `photos`, where it is not in the folder
     milvus: str = ""
     collection: str = Place.collection
     below: Path | None = None  # no other folder, and none that is not below it, is shown
+    unknown: str = ""  # what was given beside these, in a sentence
 
     def allowed(self, folder: Path) -> Path:
         """Return a folder of photos; raises CrossmodalError for one that whoever sees this page should not see.
@@ -41,6 +44,10 @@ class Options:
             raise CrossmodalError(f"{folder} is not shown: this page shows folders {where} alone.")
         return folder
 
+    def index_of(self, photos: Path) -> Path:
+        """Return where the index of a folder of photos lies."""
+        return index_folder(photos, self.index if photos == self.photos else None)
+
 
 def _is_of_this_machine() -> bool:
     address = config.get_option("server.address")
@@ -52,19 +59,22 @@ def _is_of_this_machine() -> bool:
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise CrossmodalError(
-            f"The page was started with options that it does not know ({message}), so they were left out. It knows: "
-            "`streamlit run app.py -- [--checkpoints DIR] [--images DIR] [--photos DIR] [--below DIR] [--milvus URL [--collection NAME]]`"
-        )
+        raise CrossmodalError(f"The options that the page was started with cannot be read ({message}). {KNOWN}")
 
 
 def options(arguments: Sequence[str]) -> Options:
-    """Read the options; raises CrossmodalError for unknown ones, `--help` among them."""
-    parser = _Parser(add_help=False)
-    parser.add_argument("--checkpoints", type=Path, default=Options.checkpoints)
-    parser.add_argument("--images", type=Path)
-    parser.add_argument("--photos", type=Path)
-    parser.add_argument("--below", type=Path)
-    parser.add_argument("--milvus", default="")
-    parser.add_argument("--collection", default=Options.collection)
-    return Options(**vars(parser.parse_args(list(arguments))))
+    """Read the options, and tell of unknown ones, `--help` among them; raises CrossmodalError for one without its value."""
+    parser = _Parser(add_help=False, allow_abbrev=False)
+    for name in ("--checkpoints", "--images", "--photos", "--index", "--below"):
+        parser.add_argument(name, type=Path)
+    for name in ("--milvus", "--collection"):
+        parser.add_argument(name)
+    known, others = parser.parse_known_args(list(arguments))
+    unknown = f"The page does not know {' '.join(others)}, so it is left out. {KNOWN}" if others else ""
+    return Options(**{name: value for name, value in vars(known).items() if value is not None}, unknown=unknown)
+
+
+KNOWN = (
+    "It knows: `streamlit run app.py -- [--checkpoints DIR] [--images DIR] [--photos DIR [--index DIR]] "
+    "[--below DIR] [--milvus URL [--collection NAME]]`"
+)

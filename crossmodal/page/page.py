@@ -10,7 +10,7 @@ import streamlit as st
 
 from crossmodal.errors import CrossmodalError
 from crossmodal.page.address import Asked, asked, bound, current
-from crossmodal.page.background import drawing, indexing, watch
+from crossmodal.page.background import drawing, indexing, want, watch
 from crossmodal.page.controls import choose_filters, choose_folder, choose_gallery, model_section, offer_others
 from crossmodal.page.folder import index_button, index_section
 from crossmodal.page.galleries import Chosen, Opened, chosen, opening, opening_of_run, own_run, own_runs
@@ -40,8 +40,9 @@ def page() -> None:
     try:
         settings = options(sys.argv[1:])
     except CrossmodalError as error:
-        st.warning(str(error))
-        settings = Options()
+        settings = Options(unknown=str(error))
+    if settings.unknown:
+        st.warning(settings.unknown)
     now = asked()
     try:
         choice = chosen(now, settings)
@@ -103,7 +104,7 @@ def _search(now: Asked, choice: Chosen, settings: Options) -> Opened | None:
         with st.container(horizontal=True, vertical_alignment="bottom"):
             choose_folder(now, settings)
             if choice.folder and choice.folder.is_dir():
-                index_button(choice.folder, choice.checkpoint)
+                index_button(choice.folder, settings.index_of(choice.folder), choice.checkpoint)
     ask(now)
     try:
         work = opening(choice, settings)
@@ -120,7 +121,7 @@ def _search(now: Asked, choice: Chosen, settings: Options) -> Opened | None:
     with right:
         model_section(choice, opened, settings)
     if choice.folder:
-        index_section(choice.folder, work.seconds if work else 0.0)
+        index_section(choice.folder, settings.index_of(choice.folder), work.seconds if work else 0.0)
     elif choice.name == "folder":
         st.caption("Type the path of a folder of photos. It needs no captions and no training.")
     if work and not opened:
@@ -141,7 +142,10 @@ def _results(now: Asked, choice: Chosen, opened: Opened) -> Results:
             st.error(str(sample.error))
     try:
         search = opened.search("val" if choice.name == "val" else "all")
-        return show(opened, search, now, absent)
+        found = show(opened, search, now, absent)
+        if sample:
+            want(found.hits)
+        return found
     except CrossmodalError as error:
         st.error(str(error))
         return Results()

@@ -95,7 +95,8 @@ class PhotoFields(BaseModel):
     """What is told of a photo beside the facts of its record."""
 
     id: Id
-    score: float = Field(description="cosine similarity with the query")
+    name: str = Field(description="of its file, without the folders")
+    score: float = Field(description="cosine similarity with the query; 0 where nothing is asked")
     url: str = Field(description="as JPEG, without the data that cameras write into files")
     thumbnail: str
     original: str = Field(description="the file itself, to be downloaded")
@@ -142,6 +143,13 @@ class ImageQuery(Question):
     image_id: Id
     query: Words = WORDS
     image_weight: Annotated[float, BeforeValidator(_number)] = WEIGHT
+
+
+class Beginning(BaseModel):
+    """What can be shown before anything is asked."""
+
+    photos: list[Photo] = Field(description="the newest where dates are known, else some")
+    examples: list[str] = Field(description="queries that photos of the gallery answer")
 
 
 class Caption(BaseModel):

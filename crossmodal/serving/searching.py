@@ -11,6 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from crossmodal.data.decoders import uploads
 from crossmodal.data.prepared import Wanted
 from crossmodal.errors import PhotoError
+from crossmodal.search.examples import examples
 from crossmodal.search.filters import Filters
 from crossmodal.search.hit import Hit
 from crossmodal.search.query import Query, Term, parse_terms
@@ -22,8 +23,17 @@ from crossmodal.serving.state import Held, Serving
 LOG = logging.getLogger("crossmodal.serving")
 PHOTO = "image/jpeg"  # as the schema says it; any format that photos come in is read
 SHOWN_BY_BROWSERS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF")
+NEWEST = 30  # photos, before anything is asked
 PREVIEW = 256  # pixels of the longer side of what is shown of an upload that a browser cannot show
 ROUTES = APIRouter()
+
+
+@ROUTES.get("/api/beginning", responses=FAILURES)
+async def beginning(serving: Held) -> schema.Beginning:
+    """Return photos and examples to show before anything is asked."""
+    hits = await run_in_threadpool(serving.search.newest, NEWEST)
+    found = await run_in_threadpool(examples, serving.search.gallery)
+    return schema.Beginning(photos=[_photo(hit) for hit in hits], examples=list(found))
 
 
 @ROUTES.post("/api/search/text", responses=FAILURES)
@@ -118,6 +128,6 @@ async def _photos_and_captions(
 def _photo(hit: Hit) -> schema.Photo:
     url = f"/api/image/{hit.id}"
     return schema.Photo(
-        id=hit.id, score=round(hit.score, 4), url=url, thumbnail=f"{url}/thumbnail", original=f"{url}/original",
+        id=hit.id, name=hit.name.rpartition("/")[2], score=round(hit.score, 4), url=url, thumbnail=f"{url}/thumbnail", original=f"{url}/original",
         captions=list(hit.photo.captions), copies=[copy.id for copy in hit.copies], **hit.facts,
     )  # fmt: skip

@@ -1,6 +1,7 @@
 """Loading a gallery into Milvus, or bringing it up to date there: what is there already is not sent again."""
 
 import secrets
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -103,7 +104,7 @@ def load(milvus: Milvus, source: Source, rebuild: bool, watch: Watch = lambda do
             milvus, milvus.captions, CAPTION_FIELDS, source.caption_vectors, _caption_rows(source.captions, secret),
             lambda done: watch(len(source.photos) + done, total),
         )  # fmt: skip
-    milvus.say_about({"complete": True})
+    milvus.say_about({"complete": True, "loaded": time.time()})
     return sent
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from hashlib import blake2b
 from math import isfinite
 from typing import Any
@@ -32,8 +33,8 @@ def as_row(photo: Photo, key: str) -> dict[str, Any]:
     captions = list(photo.captions)
     while len(json.dumps(captions)) > TEXT:
         captions.pop()
-    fields = {name: _cell(name, field.of(photo)) for name, field in FIELDS.items()}
-    row = {"digest": photo.described.digest.hex(), "captions": json.dumps(captions), **fields}
+    cells = {name: _cell(name, field.of(photo)) for name, field in FIELDS.items()}
+    row = {"digest": photo.described.digest.hex(), "captions": json.dumps(captions), **cells}
     return {"id": key, "stamp": stamp_of(row), **row}
 
 
@@ -48,10 +49,12 @@ def stamp_of(row: dict[str, Any]) -> str:
 
 def as_photo(row: dict[str, Any]) -> Photo:
     """Return the photo of a row."""
-    described = Described(
-        bytes.fromhex(row["digest"]), row["width"], row["height"], row["date"], read(row["camera"]), row["look"]
-    )
-    return Photo(Found(read(row["path"]), row["bytes"], 0), 0, described, tuple(json.loads(row["captions"])))
+    values: dict[str, Any] = {
+        name: read(row[name]) if field.type is str else row[name] for name, field in FIELDS.items()
+    }
+    known = {one.name: values[one.name] for one in fields(Described) if one.name in values}
+    described = Described(digest=bytes.fromhex(row["digest"]), taken=values["date"], **known)
+    return Photo(Found(values["path"], values["bytes"], 0), 0, described, tuple(json.loads(row["captions"])))
 
 
 def read(text: str) -> str:
