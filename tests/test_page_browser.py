@@ -126,7 +126,10 @@ class Session:
         box = self.wait("input[type=search]")[0]
         box.send_keys(Keys.CONTROL + "a")
         box.send_keys(words + Keys.ENTER)
-        until(lambda: self.names != before and self.all(".cm-score"))
+        until(
+            lambda: self.names != before and self.all(".cm-score"),
+            f"no answer:\n{self.browser.current_url}\n{self.text[:900]}",
+        )
         return self.names
 
     def press(self, *keys: str) -> None:
@@ -280,7 +283,7 @@ def test_the_large_view(served: str, browser: "Chrome") -> None:
     session.wait("[role=dialog] .cm-view img[src^=pictures]")  # the heat map
     words = session.wait("[role=dialog] .cm-bars li", 6)
     assert [word.text.split("\n")[0] for word in words[:6]] == "two orange houses in the snow".split()
-    session.all("[role=dialog] .cm-small .cm-tile")[0].click()
+    session.wait("[role=dialog] .cm-small .cm-tile", 5)[0].click()
     until(lambda: session.title not in ("", first))
     session.wait(".st-key-search-like-this button")[0].click()
     until(lambda: not session.title and "like=" in browser.current_url)
