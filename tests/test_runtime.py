@@ -1,6 +1,8 @@
 """The OpenVINO runtime with towers made by hand: many threads, and folders that are not its own."""
 
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import asdict
@@ -18,6 +20,7 @@ from crossmodal.runs.models import Maker
 from tests.test_photo_index import ColourRuntime
 
 SIZE, THREADS, CALLS = 64, 4, 40
+ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture
@@ -79,3 +82,29 @@ def test_a_fingerprint_never_leads_out_of_the_cache(tmp_path: Path, monkeypatch:
             Exported.of(wrong)
         with pytest.raises(CrossmodalError, match="names no model"):
             Maker(wrong, tmp_path / "none.pt", "the index", "again").runtime()
+
+
+SIGNALLED = """
+import gc, os, signal, sys
+from pathlib import Path
+from crossmodal.encoding.runtime import Exported, OpenVinoRuntime
+import numpy as np
+signal.signal(signal.SIGCHLD, lambda *_: None)
+opened = [OpenVinoRuntime(Exported(Path(sys.argv[1]))) for _ in range(3)]
+for runtime in opened:
+    runtime.encode_sentences(["one"])
+del runtime
+while opened:
+    opened.pop(0).close()  # the first one first
+    gc.collect()
+for _ in range(20):
+    os.kill(os.getpid(), signal.SIGCHLD)
+print("alive")
+"""
+
+
+def test_a_signal_after_runtimes_were_closed_kills_nothing(exported: Exported) -> None:
+    """With a stack of its own for signals, as Python's faulthandler asks for."""
+    command = [sys.executable, "-X", "faulthandler", "-c", SIGNALLED, str(exported.folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert (done.returncode, done.stdout) == (0, "alive\n"), done.stderr[-2000:]

@@ -1,6 +1,5 @@
 """Decodes photos in worker processes, ahead of the model that reads them."""
 
-import multiprocessing
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
@@ -13,9 +12,6 @@ from torch.utils.data import Dataset as TorchDataset
 from crossmodal.data.dataset import CaptionedImage, Dataset
 from crossmodal.data.decoding import load_photo
 from crossmodal.encoder import Prepare
-
-# Workers are not forked from a process that has threads of torch and OpenVINO: now and then it died when one ended.
-START = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 
 
 class Photos(Protocol):
@@ -95,7 +91,6 @@ class DecodedPhotos:
             num_workers=self._workers,
             pin_memory=self._pin,
             prefetch_factor=4 if self._workers else None,
-            multiprocessing_context=START if self._workers else None,
         )
 
     def epoch(self, batches: Sequence[Sequence[int]], epoch: int) -> Iterator[Tensor]:

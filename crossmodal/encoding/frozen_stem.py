@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from crossmodal.encoding.runtime import compiled
 from crossmodal.towers.image import ImageTower
 
 
@@ -37,11 +38,11 @@ def _in_openvino(tower: ImageTower) -> Callable[[Tensor], Tensor]:
             example_input=torch.zeros(2, 3, size, size, dtype=torch.uint8),
             input=[ov.PartialShape([1, 3, size, size])],
         )
-    compiled = ov.Core().compile_model(converted, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    stem = compiled(converted, {"INFERENCE_PRECISION_HINT": "f32"})
 
     def compute(pixels: Tensor) -> Tensor:
         # One image at a time is no slower, and its output does not depend on the batch.
-        return torch.from_numpy(np.concatenate([compiled([image])[0] for image in pixels.numpy()[:, None]]))
+        return torch.from_numpy(np.concatenate([stem([image])[0] for image in pixels.numpy()[:, None]]))
 
     return compute
 

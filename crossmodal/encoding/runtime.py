@@ -9,6 +9,7 @@ import os
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -76,7 +77,6 @@ class OpenVinoRuntime:
     name = "OpenVINO"
 
     def __init__(self, exported: Exported) -> None:
-        import openvino as ov
         import tokenizers
 
         self._folder = exported.folder
@@ -89,10 +89,9 @@ class OpenVinoRuntime:
             raise CrossmodalError(
                 f"{self._folder} is broken ({error}); delete it, and the towers are exported again."
             ) from error
-        core = ov.Core()
-        if os.access(self._folder, os.W_OK):  # where it cannot be written, each start compiles again
-            core.set_property({"CACHE_DIR": str(self._folder / "compiled")})
-        self._towers = {tower: _Tower(core, self._folder / f"{tower}.xml") for tower in ("image", "text")}
+        writable = os.access(self._folder, os.W_OK)  # where it is not, each start compiles again
+        config = {"CACHE_DIR": str(self._folder / "compiled")} if writable else {}
+        self._towers = {tower: _Tower(self._folder / f"{tower}.xml", config) for tower in ("image", "text")}
 
     def __enter__(self) -> Self:
         return self
@@ -131,18 +130,35 @@ class OpenVinoRuntime:
 _ONE_AT_A_TIME = threading.Lock()
 
 
+@cache
+def _core() -> Any:
+    """Return the one core of this process, which is never closed.
+
+    Its CPU plugin gives the thread that first compiles a stack for signals. Of several cores that are not closed in the
+    reverse order, one leaves a stack that is gone, and the next signal kills the process.
+    """
+    import openvino as ov
+
+    return ov.Core()
+
+
+def compiled(model: Any, config: dict[str, str]) -> Any:
+    """Compile a model, or what lies in a file, for the CPU; `config` are OpenVINO's properties."""
+    return _core().compile_model(model, "CPU", config)
+
+
 class _Tower:
     """A compiled tower and its infer request, which threads use in turn."""
 
-    def __init__(self, core: Any, path: Path) -> None:
-        self._core, self._path = core, path
+    def __init__(self, path: Path, config: dict[str, str]) -> None:
+        self._path, self._config = path, config
         self._request: Any = None
 
     def __call__(self, *inputs: np.ndarray) -> np.ndarray:
         """Return the tower's output, a copy."""
         with _ONE_AT_A_TIME:
             if self._request is None:
-                self._request = self._core.compile_model(str(self._path), "CPU").create_infer_request()
+                self._request = compiled(str(self._path), self._config).create_infer_request()
             return np.array(self._request.infer(inputs, share_inputs=True, share_outputs=True)[0])
 
     def close(self) -> None:
