@@ -93,7 +93,8 @@ class MilvusGallery:
         Equal scores come in the order of paths.
         """
         corrected = corrected and self._corrected
-        query, read = (as_query(vector, corrected), [*READ, "vector"]) if self._corrected else (vector, READ)
+        query = as_query(vector, corrected) if self._corrected else vector
+        read = [*READ, "vector"] if corrected else READ  # its last number is the bias
         found = self._milvus.nearest(self._milvus.photos, query, count, read, self._expression(filters))
         photos = [
             Match(as_photo(row), score - row["vector"][-1] if corrected else score, score) for row, score in found
