@@ -136,7 +136,9 @@ class Recipe:
         0.1, "temperature of the caption similarities that become soft targets", least=0.001
     )
     teacher: str = _knob(
-        "", "teacher of the soft targets: open_clip:MODEL/WEIGHTS, clip-ViT-B-32, or a checkpoint of this project"
+        "",
+        "teacher of the soft targets: open_clip:MODEL/WEIGHTS, clip-ViT-B-32, or a checkpoint of this project; of "
+        "several, with commas between them, the mean is taken",
     )
     clip_norm: float = _knob(1.0, "largest norm of the gradient")
     patience: int = _knob(5, "epochs without a better validation rsum before training stops", least=1)

@@ -15,7 +15,7 @@ from crossmodal.runs.folder import results_of
 from crossmodal.training.batches import Batch, plan_epoch
 from crossmodal.training.losses import LossParameters, clip, clip_soft
 from crossmodal.training.mining import confused
-from crossmodal.training.soft_targets import SoftTargets
+from crossmodal.training.soft_targets import Judge, SoftTargets
 from tests.test_recipes import interrupted_in
 from tests.test_runs import arguments
 
@@ -55,9 +55,13 @@ def test_other_captions_of_an_image_are_in_no_side_by_hand() -> None:
 
 def test_soft_targets_are_of_the_batch() -> None:
     texts, images = torch.eye(3), torch.tensor([[1.0, 0, 0], [0, 0.5, 0.5]])
-    soft = SoftTargets(["a", "b", "c"], texts, images, 0.5)
+    judge = Judge(texts, images, 0.5)
     batch = Batch(images=(1, 0), captions=("c", "a"), image_of_caption=(0, 1))
-    assert soft.logits(batch).tolist() == [[1.0, 0.0], [0.0, 2.0]]
+    assert SoftTargets(["a", "b", "c"], [judge]).logits(batch).tolist() == [[1.0, 0.0], [0.0, 2.0]]
+    # Of two teachers, whose spaces may differ in size, the mean of the logits is taken.
+    other = Judge(torch.tensor([[1.0], [1.0], [-1.0]]), torch.tensor([[1.0], [0.5]]), 1.0)
+    both = SoftTargets(["a", "b", "c"], [judge, other]).logits(batch)
+    assert both.tolist() == [[0.25, -0.5], [0.25, 1.5]]
 
 
 def test_the_confused_are_found_by_hand() -> None:

@@ -1,6 +1,7 @@
-"""Soft targets: how well other captions and images of a batch fit, by a teacher or by caption similarity."""
+"""Soft targets: how well other captions and images of a batch fit, by teachers or by caption similarity."""
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -16,18 +17,31 @@ from crossmodal.training.batches import Batch
 from crossmodal.training.setting import Setting
 
 
-class SoftTargets:
-    """Soft targets of the batches of a train split."""
+@dataclass(frozen=True)
+class Judge:
+    """One model's vectors of the captions, texts [M, D], and of a train split, images [N, D]."""
 
-    def __init__(self, captions: list[str], texts: Tensor, images: Tensor, temperature: float) -> None:
-        """`texts` [len(captions), D] and `images` [N, D] are the vectors of the captions and of the split's N images."""
+    texts: Tensor
+    images: Tensor
+    temperature: float
+
+    def logits(self, captions: Sequence[int], images: Sequence[int]) -> Tensor:
+        """Return how well these rows fit each other, [captions, images]."""
+        return self.texts[captions].float() @ self.images[images].float().T / self.temperature
+
+
+class SoftTargets:
+    """Soft targets of the batches of a train split: the mean of what one or several models say."""
+
+    def __init__(self, captions: list[str], judges: Sequence[Judge]) -> None:
+        """`captions` are those of the rows of the judges' texts."""
         self._row = {caption: row for row, caption in enumerate(captions)}
-        self._texts, self._images, self._temperature = texts, images, temperature
+        self._judges = judges
 
     def logits(self, batch: Batch) -> Tensor:
         """Return the soft targets of a batch as logits [captions, images]."""
-        rows = [self._row[caption] for caption in batch.captions]
-        return self._texts[rows].float() @ self._images[list(batch.images)].float().T / self._temperature
+        rows, images = [self._row[caption] for caption in batch.captions], list(batch.images)
+        return torch.stack([judge.logits(rows, images) for judge in self._judges]).mean(0)
 
 
 def soft_targets(recipe: Recipe, dataset: Dataset, setting: Setting, device: torch.device) -> SoftTargets | None:
@@ -43,13 +57,19 @@ def soft_targets(recipe: Recipe, dataset: Dataset, setting: Setting, device: tor
         tower = text_tower(replace(recipe, text_layers=""), setting.weights).to(device).eval()
         texts = kept(folder, tower, captions, lambda: text_features(tower, captions, bars))
         texts = F.normalize(texts, dim=1)
-        return SoftTargets(captions, texts, _mean_of_captions(dataset, captions, texts), recipe.soft_temperature)
-    teacher, _, _ = open_encoder(recipe.teacher, setting.weights)
-    teacher = teacher.to(device)
+        means = _mean_of_captions(dataset, captions, texts)
+        return SoftTargets(captions, [Judge(texts, means, recipe.soft_temperature)])
+    names = [name.strip() for name in recipe.teacher.split(",")]
+    return SoftTargets(captions, [_teacher(name, dataset, captions, setting, device) for name in names])
+
+
+def _teacher(name: str, dataset: Dataset, captions: list[str], setting: Setting, device: torch.device) -> Judge:
+    teacher, _, _ = open_encoder(name, setting.weights)
+    teacher, folder, bars = teacher.to(device), setting.features, setting.bars
     texts = kept(folder, teacher, captions, lambda: encode_captions(teacher, captions, bars))
     files = files_of(dataset.images)
     images = kept(folder, teacher, files, lambda: encode_files(teacher, dataset, setting.workers, bars))
-    return SoftTargets(captions, texts, images, teacher.temperature)
+    return Judge(texts, images, teacher.temperature)
 
 
 def _mean_of_captions(dataset: Dataset, captions: list[str], texts: Tensor) -> Tensor:
