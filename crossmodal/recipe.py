@@ -96,6 +96,9 @@ class Recipe:
         "in the head start, mixes pairs of images and of their captions by one share from Beta(mixup, mixup); 0 is none",
         most=100,
     )
+    structure: float = _knob(
+        0.0, "in the head start, weight of a penalty on neighbourhoods that change between tower and joint space"
+    )
     image_lr_scale: float = _knob(1.0, "factor of the learning rate for the image tower")
     text_lr_scale: float = _knob(1.0, "factor of the learning rate for the text tower")
     projection_lr_scale: float = _knob(1.0, "factor of the learning rate for the projections")

@@ -18,6 +18,7 @@ from crossmodal.projection import Standardise
 from crossmodal.training.batches import plan_epoch
 from crossmodal.training.losses import batch_loss
 from crossmodal.training.soft_targets import SoftTargets
+from crossmodal.training.structure import structure_penalty
 
 BATCH_SIZE = 512
 LEARNING_RATE = 1e-3
@@ -48,6 +49,7 @@ def train_projections(
     """
     model.train()  # for the dropout
     epochs, seed, mixup = model.recipe.head_start_epochs, model.recipe.seed, model.recipe.mixup
+    structure = model.recipe.structure
     torch.manual_seed(seed)  # whatever was drawn while photos were read
     mean, std = images[0].mean(0), images[0].std(0, correction=0).clamp(min=1e-6)
     if isinstance(model.image_projection, torch.nn.Linear):
@@ -77,10 +79,13 @@ def train_projections(
             of_images, of_texts = images[view, list(batch.images)], texts[chosen]
             if mixup:
                 of_images, of_texts = mixed(of_images, of_texts, mixup)
-            image_embeds = model.project_image(of_images.to(model.device))
-            text_embeds = model.project_text(of_texts.to(model.device))
+            of_images, of_texts = of_images.to(model.device), of_texts.to(model.device)
+            image_embeds, text_embeds = model.project_image(of_images), model.project_text(of_texts)
             soft_logits = soft.logits(batch).to(model.device) if soft else None
             loss = batch_loss(model, image_embeds, text_embeds, rows.to(model.device), soft_logits)
+            if structure:
+                moved = structure_penalty(of_images, image_embeds) + structure_penalty(of_texts, text_embeds)
+                loss = loss + structure * moved / 2
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
