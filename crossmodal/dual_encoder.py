@@ -82,6 +82,11 @@ class DualEncoder(Encoder):
         """By which similarities are divided."""
         return 1 / self.logit_scale.exp().item()
 
+    @property
+    def photo_views(self) -> int:  # type: ignore[override]
+        """Views of a photo whose mean is its vector, where quality is worth the time."""
+        return self.recipe.photo_views
+
     def loss_parameters(self) -> list[nn.Parameter]:
         """Return what the loss itself learns: the temperature, and the bias of the sigmoid loss."""
         return [self.logit_scale, *([self.logit_bias] if self.recipe.loss == "sigmoid" else [])]

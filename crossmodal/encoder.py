@@ -27,6 +27,7 @@ class Encoder(nn.Module, ABC):
 
     label: str  # how tables name it
     temperature: float  # by which the model's similarities are divided
+    photo_views: int = 1  # of a photo whose mean is its vector, where quality is worth the time
 
     @property
     @abstractmethod

@@ -9,6 +9,7 @@ from crossmodal.errors import CrossmodalError
 
 DRAWN_RATIOS = (0.8, 0.1, 0.1)  # train, val, test
 WHOLE = -1  # as a number of frozen stages or layers: the whole tower
+NORMAL, HIGH = QUALITIES = ("normal", "high")  # of a photo's vector: of one view, and of as many as the recipe says
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,9 @@ class Recipe:
     projection_lr_scale: float = _knob(1.0, "factor of the learning rate for the projections")
     views: int = _knob(
         4, "augmented views of a photo whose output of frozen image stages is cached; 0 draws new views in each epoch"
+    )
+    photo_views: int = _knob(
+        2, "views of a photo whose mean is its vector where the model is used with --quality high", least=1, most=4
     )
     augment: int = _knob(1, "train on random views of the photos; 0 trains on the photos as they are")
     crop_area: float = _knob(

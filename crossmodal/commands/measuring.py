@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crossmodal.progress import terminal
+from crossmodal.recipe import NORMAL, QUALITIES
 
 if TYPE_CHECKING:
     from crossmodal.evaluation.evaluate import ImageChoice
@@ -59,6 +60,18 @@ def add_measuring_commands(commands: Any) -> None:
         command.add_argument(
             "--skip-bad", action="store_true", help="continue even if more than 1 %% of the rows cannot be used"
         )
+    for command in (evaluate, compare, embed):
+        add_quality_option(command)
+
+
+def add_quality_option(command: argparse.ArgumentParser) -> None:
+    """Add --quality, of the vectors of photos."""
+    command.add_argument(
+        "--quality",
+        choices=QUALITIES,
+        default=NORMAL,
+        help="high encodes several views of each photo, as many as its model says, and takes their mean (default: normal)",
+    )
 
 
 def _choice_of_images(command: argparse.ArgumentParser) -> None:
@@ -134,5 +147,6 @@ def _agreement(options: argparse.Namespace) -> None:
 def _embed(options: argparse.Namespace) -> None:
     from crossmodal.evaluation.evaluate import embed
 
-    for path in embed(options.checkpoint, options.captions, options.images, options.skip_bad, terminal):
+    given = options.checkpoint, options.captions, options.images, options.skip_bad
+    for path in embed(*given, terminal, quality=options.quality):
         print(f"Wrote {path}")

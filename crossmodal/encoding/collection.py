@@ -1,8 +1,10 @@
 """Encodes all images and captions of a data set: the embeddings that metrics and search read."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -11,6 +13,7 @@ from crossmodal.dual_encoder import DualEncoder
 from crossmodal.encoder import Encoder
 from crossmodal.encoding.decoding_ahead import DecodedPhotos, Photos
 from crossmodal.encoding.embeddings import Embeddings
+from crossmodal.encoding.views import encode_views
 from crossmodal.progress import Bars, silent
 from crossmodal.towers.text import TextTower
 
@@ -76,24 +79,36 @@ def encode_photos(
 
 
 @torch.inference_mode()
-def encode_files(model: Encoder, dataset: Dataset, workers: int, bars: Bars = silent) -> Tensor:
-    """Return unit vectors [len(dataset), D] of images that are read from their files."""
+def encode_files(model: Encoder, dataset: Dataset, workers: int, bars: Bars = silent, views: int = 1) -> Tensor:
+    """Return unit vectors [len(dataset), D] of images that are read from their files; see encode_views for more than one view."""
     photos = DecodedPhotos(dataset, model.preparation, workers=workers)
     model.eval()
     parts = []
     with bars("Encoding photos", len(dataset), "photo") as advance:
         for inputs in photos.clean(range(len(dataset)), IMAGES_AT_ONCE):
-            with torch.autocast(model.device.type, torch.bfloat16, enabled=model.device.type == "cuda"):
-                parts.append(model.encode_image(inputs.to(model.device, non_blocking=True)).float().cpu())
+            if views == 1:
+                parts.append(_encoded(model, inputs))
+            else:
+                pixels = inputs.permute(0, 2, 3, 1).numpy()
+                parts.append(torch.from_numpy(encode_views(partial(_encoded_pixels, model), pixels, views)))
             advance(len(inputs))
     return torch.cat(parts)
 
 
+def _encoded(model: Encoder, inputs: Tensor) -> Tensor:
+    with torch.autocast(model.device.type, torch.bfloat16, enabled=model.device.type == "cuda"):
+        return model.encode_image(inputs.to(model.device, non_blocking=True)).float().cpu()
+
+
+def _encoded_pixels(model: Encoder, pixels: np.ndarray) -> np.ndarray:
+    return _encoded(model, torch.from_numpy(pixels).permute(0, 3, 1, 2)).numpy()
+
+
 def encode_dataset(
-    model: Encoder, dataset: Dataset, data: Mapping[str, Any], workers: int, bars: Bars = silent
+    model: Encoder, dataset: Dataset, data: Mapping[str, Any], workers: int, bars: Bars = silent, views: int = 1
 ) -> Embeddings:
     """Return the embeddings of all images and captions of a data set; images are read from their files."""
-    images = encode_files(model, dataset, workers, bars)
+    images = encode_files(model, dataset, workers, bars, views)
     return as_embeddings(dataset, images, encode_captions(model, dataset.captions, bars), data)
 
 

@@ -58,6 +58,7 @@ class FastEncoder(Encoder):
     def __init__(self, model: DualEncoder, fingerprint: str) -> None:
         super().__init__()
         self.label, self.temperature, self._model = model.label, model.temperature, model
+        self.photo_views = model.photo_views
         self._runtime = fastest_runtime(model, fingerprint)
 
     @property

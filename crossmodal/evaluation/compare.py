@@ -14,6 +14,7 @@ from crossmodal.evaluation.evaluate import ImageChoice, Say, choose_images, data
 from crossmodal.evaluation.resampling import paired_p
 from crossmodal.evaluation.result import NOTE, Result, measure
 from crossmodal.progress import Bars, silent
+from crossmodal.recipe import HIGH
 from crossmodal.runs.folder import runs_in
 from crossmodal.runs.opening import open_encoder
 
@@ -61,7 +62,8 @@ def compare(models: Sequence[Path], choice: ImageChoice, bars: Bars = silent, sa
                 f"{path} drew another split than {paths[0]}, so it may have been trained on these images; "
                 "name images that neither has seen with --split-file."
             )
-        embeddings = encode_dataset(model, chosen, {}, worker_count(), bars)
+        views = model.photo_views if choice.quality == HIGH else 1
+        embeddings = encode_dataset(model, chosen, {}, worker_count(), bars, views)
         found.append(embeddings)
         systems.append(measure_embeddings(name, embeddings))
     rows = baselines(chosen, _other_captions(*data, chosen))

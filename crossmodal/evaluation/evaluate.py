@@ -18,7 +18,7 @@ from crossmodal.encoding.hubs import Banks
 from crossmodal.errors import CheckpointError, CrossmodalError
 from crossmodal.evaluation.result import Result, measure
 from crossmodal.progress import Bars, silent
-from crossmodal.recipe import DRAWN_RATIOS
+from crossmodal.recipe import DRAWN_RATIOS, HIGH, NORMAL
 from crossmodal.runs.opening import (
     SHIPPED,
     checkpoint_of,
@@ -41,6 +41,7 @@ class ImageChoice:
     split: str | None = None
     skip_bad: bool = False
     weights: Path | None = None  # a folder that is searched first for a published model's weights
+    quality: str = NORMAL  # of photos' vectors; HIGH takes the mean of as many views as the model says
 
 
 def evaluate(
@@ -55,7 +56,9 @@ def evaluate(
     """
     model, content, about = open_encoder(checkpoint or default_run(), choice.weights)
     chosen, of = choose_images(content, choice, bars, say)
-    embeddings = encode_dataset(model, chosen, {}, worker_count(), bars)
+    views = model.photo_views if choice.quality == HIGH else 1
+    embeddings = encode_dataset(model, chosen, {}, worker_count(), bars, views)
+    of += f", {views} views of each" if views > 1 else ""
     found = {"cosine": measure_embeddings(f"{about}; {of}", embeddings)}
     if banks := Banks.of(content):
         biases = banks.biases(embeddings.images.numpy(), embeddings.texts.numpy())
@@ -104,6 +107,7 @@ def embed(
     skip_bad: bool = False,
     bars: Bars = silent,
     say: Say = print,
+    quality: str = NORMAL,
 ) -> tuple[Path, Path]:
     """Write a checkpoint's embedding files of all images and captions again; return their paths.
 
@@ -121,7 +125,8 @@ def embed(
     captions, images = data_paths(captions, images, content["data"])
     dataset = _read(captions, images, skip_bad, content, bars, say)
     data = {"captions": str(captions.resolve()), "images": str(images.resolve()), **kept, **note}
-    embeddings = encode_dataset(model, dataset, data, worker_count(), bars).with_banks(Banks.of(content))
+    views = model.photo_views if quality == HIGH else 1
+    embeddings = encode_dataset(model, dataset, data, worker_count(), bars, views).with_banks(Banks.of(content))
     save_embeddings(path.parent, epoch, content["fingerprint"], embeddings)
     return written
 
