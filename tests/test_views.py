@@ -1,5 +1,6 @@
 """Views of a photo, and their mean, by hand."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,9 @@ from crossmodal.dual_encoder import DualEncoder
 from crossmodal.encoding.collection import encode_files
 from crossmodal.encoding.embeddings import image_path, model_path
 from crossmodal.encoding.views import MOST_VIEWS, encode_views
+from crossmodal.errors import CrossmodalError
+from crossmodal.photos.index import index_photos
+from crossmodal.photos.store import Store, index_folder
 
 SIDE = 16
 
@@ -89,3 +93,26 @@ def test_the_commands_take_as_many_views_as_the_model_says(
     assert "2 views of each" in capsys.readouterr().out
     assert main(["evaluate", "--checkpoint", str(tmp_path), "--split", "all"]) == 0
     assert "views of each" not in capsys.readouterr().out
+
+
+def test_an_index_keeps_the_quality_that_it_was_made_with(
+    model: DualEncoder, collection: tuple[Path, Path], tmp_path: Path
+) -> None:
+    model.save(model_path(tmp_path, 1), 1, {}, {})
+    photos = tmp_path / "photos"
+    shutil.copytree(collection[1], photos)
+    removed = sorted(photos.iterdir())[0]
+    content = removed.read_bytes()
+    removed.unlink()
+    index_photos(photos, checkpoint=tmp_path, quality="high")
+    removed.write_bytes(content)
+    index_photos(photos)  # one that comes later is encoded as the others were
+    dataset = read_dataset(*collection).dataset
+    expected = encode_files(model, dataset, workers=0, views=2)
+    with Store(index_folder(photos, None), writable=False) as store:
+        found = {photo.found.path: store.vectors[photo.slot].copy() for photo in store.photos()}
+    assert found.keys() == {image.name for image in dataset.images}
+    for image, vector in zip(dataset.images, expected, strict=True):
+        assert vector.numpy() @ found[image.name] > 0.999
+    with pytest.raises(CrossmodalError, match="vectors of high quality; make it again with: .* --quality normal"):
+        index_photos(photos, quality="normal")

@@ -33,8 +33,8 @@ def check_spreading(options: argparse.Namespace) -> None:
         raise CrossmodalError(f"--workers {options.workers} encode nothing; give 1 or more.")
     if options.shards and not options.parquet:
         raise CrossmodalError("An index is of photos that can be shown; write those in shards with --parquet DIR.")
-    if options.parquet and (options.index or options.rebuild or options.verbose):
-        raise CrossmodalError("--index, --rebuild and --verbose are for an index; --parquet writes none.")
+    if options.parquet and (options.index or options.rebuild or options.verbose or options.quality):
+        raise CrossmodalError("--index, --quality, --rebuild and --verbose are for an index; --parquet writes none.")
 
 
 def cluster_of(options: argparse.Namespace) -> "Cluster | None":

@@ -64,13 +64,13 @@ def add_measuring_commands(commands: Any) -> None:
         add_quality_option(command)
 
 
-def add_quality_option(command: argparse.ArgumentParser) -> None:
-    """Add --quality, of the vectors of photos."""
+def add_quality_option(command: argparse.ArgumentParser, default: str | None = NORMAL) -> None:
+    """Add --quality, of the vectors of photos; a `default` of None leaves it to what is there."""
     command.add_argument(
         "--quality",
         choices=QUALITIES,
-        default=NORMAL,
-        help="high encodes several views of each photo, as many as its model says, and takes their mean (default: normal)",
+        default=default,
+        help="high encodes several views of each photo, as many as its model says, and takes their mean (default: normal, or that of an index)",
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from crossmodal.commands.cluster import add_spreading_options, check_spreading, cluster_of, write_parquet
+from crossmodal.commands.measuring import add_quality_option
 
 if TYPE_CHECKING:
     from crossmodal.photos.changes import Step
@@ -36,6 +37,7 @@ def add_index_command(commands: Any) -> None:
     index.add_argument(
         "--forget-missing", action="store_true", help="forget photos that are gone with all of their folder, too"
     )
+    add_quality_option(index, default=None)
     index.add_argument("--rebuild", action="store_true", help="throw the old index away first")
     index.add_argument("--verbose", action="store_true", help="list every file and folder that cannot be used")
     add_spreading_options(index)
@@ -57,6 +59,7 @@ def _index(options: argparse.Namespace) -> None:
         changes = index_photos(
             options.photos, options.index, options.checkpoint, options.exclude, options.rebuild, _shown_on(bar),
             cluster=cluster_of(options), included=options.include, forget_missing=options.forget_missing,
+            quality=options.quality,
         )  # fmt: skip
     finally:
         bar.close()

@@ -9,9 +9,10 @@ from crossmodal.errors import CrossmodalError
 from crossmodal.files import shown
 from crossmodal.photos.store import DATABASE, Store, index_folder
 from crossmodal.photos.update import Changes, Watch, Work, here, locked, update
+from crossmodal.recipe import HIGH, NORMAL
 from crossmodal.search.calibration import cutoff_of
 
-Cluster = Callable[[Path], Work]  # is given the model's checkpoint
+Cluster = Callable[[Path, int], Work]  # is given the model's checkpoint, and how many views of a photo to encode
 
 
 def index_photos(
@@ -25,13 +26,15 @@ def index_photos(
     cluster: Cluster | None = None,
     included: Sequence[str] | None = None,
     forget_missing: bool = False,
+    quality: str | None = None,
 ) -> Changes:
     """Make or bring up to date the index of a folder of photos.
 
     `index` is where it lies, by default beside the photos. A new one is made with `checkpoint`, else with
     `default`, else with the best of the default run; one that is there keeps its own model. The patterns
     `excluded` and `included` are remembered until others are given (see Excluded). With `cluster` the work is
-    done where it says; `forget_missing` as for `update`. Raises CrossmodalError when another model made the
+    done where it says; `forget_missing` as for `update`. In HIGH `quality` a vector is the mean over as many views of
+    its photo as the model says. Raises CrossmodalError when another model, or this one in another quality, made the
     index, unless `rebuild` throws it away first.
     """
     photos = Path(photos)
@@ -40,18 +43,21 @@ def index_photos(
     folder = index_folder(photos, index)
     with locked(folder):
         if rebuild or not (folder / DATABASE).is_file():
-            _create(folder, photos, checkpoint or default)
+            _create(folder, photos, checkpoint or default, quality or NORMAL)
         with Store(folder, writable=True) as store:
-            _refuse_strangers(store, photos, checkpoint)
+            _refuse_strangers(store, photos, checkpoint, quality)
             for key, patterns in (("excluded", excluded), ("included", included)):
                 if patterns is not None and list(patterns) != store.meta[key]:
                     store.set_meta(key, list(patterns))
             meta, maker = store.meta, store.maker
-            work = here(lambda: maker.runtime(to_stay=True)) if cluster is None else cluster(maker.model()[0])
+            if cluster is None:
+                work = here(lambda: maker.runtime(to_stay=True), meta["views"])
+            else:
+                work = cluster(maker.model()[0], meta["views"])
             return update(store, photos.resolve(), meta["excluded"], work, watch, meta["included"], forget_missing)
 
 
-def _create(folder: Path, photos: Path, checkpoint: Path | None) -> None:
+def _create(folder: Path, photos: Path, checkpoint: Path | None, quality: str) -> None:
     from crossmodal.encoding.openvino_export import fastest_runtime
     from crossmodal.runs.opening import checkpoint_of, default_run, load_model
 
@@ -65,17 +71,22 @@ def _create(folder: Path, photos: Path, checkpoint: Path | None) -> None:
         "cutoff": cutoff.plain() if cutoff else None,
         "fingerprint": content["fingerprint"], "checkpoint": str(path), "recipe": model.recipe.name,
         "size": model.recipe.joint_size + bool(banks), "bank": banks.captions.plain() if banks else None, "runtime": runtime.name, "root": root, "excluded": [],
-        "included": [],
+        "included": [], "quality": quality, "views": model.photo_views if quality == HIGH else 1,
     })  # fmt: skip
 
 
-def _refuse_strangers(store: Store, photos: Path, checkpoint: Path | None) -> None:
-    """Raise CrossmodalError where the index is of another folder, or another model was asked for."""
+def _refuse_strangers(store: Store, photos: Path, checkpoint: Path | None, quality: str | None) -> None:
+    """Raise CrossmodalError where the index is of another folder, or another model or quality was asked for."""
     again = f"python -m crossmodal index {shown(str(photos))} --rebuild"
     if store.root.resolve() != photos.resolve():
         raise CrossmodalError(
             f"The index in {store.folder} is of {shown(str(store.root))}, not of {shown(str(photos))}; name another "
             "folder with --index."
+        )
+    if quality not in (None, store.meta["quality"]):
+        raise CrossmodalError(
+            f"The index in {store.folder} has vectors of {store.meta['quality']} quality; make it again with: {again} "
+            f"--quality {quality}"
         )
     if checkpoint is not None:
         from crossmodal.runs.opening import checkpoint_of, load_model

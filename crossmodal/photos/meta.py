@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from crossmodal.encoding.hubs import Bank
+from crossmodal.encoding.views import MOST_VIEWS
 from crossmodal.errors import CrossmodalError
 from crossmodal.files import FINGERPRINT
 from crossmodal.photos.database import broken
+from crossmodal.recipe import QUALITIES
 from crossmodal.search.cutoff import Cutoff
 
-FORMAT, VERSION = "crossmodal-photo-index", 3
+FORMAT, VERSION = "crossmodal-photo-index", 4
 VECTORS = r"vectors-[0-9a-f]{8}\.f32"  # names of files; none is ever written again
 DIGEST_BYTES = 16
 CAMERA = 200  # characters, at which data/prepared.py cuts too
@@ -64,6 +66,8 @@ SOUND: dict[str, Callable[[Any], bool]] = {
     "vectors": lambda value: _text(value, VECTORS),
     "size": lambda value: type(value) is int and 1 <= value <= WIDEST,
     "bank": _bank,
+    "quality": lambda value: value in QUALITIES,
+    "views": lambda value: type(value) is int and 1 <= value <= MOST_VIEWS,
     "root": lambda value: _text(value) and (os.path.isabs(value) or set(value.split("/")) in ({".."}, {"."})),
     "excluded": _patterns,
     "included": _patterns,

@@ -16,6 +16,7 @@ from crossmodal.data.decoders import Decoders
 from crossmodal.data.prepared import Wanted
 from crossmodal.encoding.hubs import Bank, with_bias
 from crossmodal.encoding.runtime import Runtime
+from crossmodal.encoding.views import encode_views
 from crossmodal.errors import CrossmodalError
 from crossmodal.files import stays_below
 from crossmodal.photos.changes import Changes, Step
@@ -124,7 +125,7 @@ def stepped(batches: Iterable[Encoded], todo: Sequence[Found], started: float) -
         yield batch, Step(done, len(todo), done_bytes, in_all, time.monotonic() - started)
 
 
-def here(runtime: Callable[[], Runtime]) -> Work:
+def here(runtime: Callable[[], Runtime], views: int = 1) -> Work:
     """Return the work done in this process: one batch is read while the one before is encoded, and its own recorded."""
 
     def work(root: Path, todo: Sequence[Found], known: Collection[bytes]) -> Iterator[Encoded]:
@@ -137,7 +138,7 @@ def here(runtime: Callable[[], Runtime]) -> Work:
         before: tuple[list[Read], Future[np.ndarray | None]] | None = None
         with Decoders(count) as decoders, ThreadPoolExecutor(count + 1) as readers, ThreadPoolExecutor(1) as encoding:
             for batch in batched(_in_order(readers, read, todo), AT_ONCE):
-                under_way = batch, encoding.submit(encoded, encoder, batch)
+                under_way = batch, encoding.submit(encoded, encoder, batch, views)
                 if before:
                     yield before[0], before[1].result()
                 before = under_way
@@ -202,10 +203,10 @@ class _Recorder:
             self.moved.add(before)
 
 
-def encoded(runtime: Runtime, batch: Sequence[Read]) -> np.ndarray | None:
-    """Return the vectors of the photos that were decoded, None where none was."""
+def encoded(runtime: Runtime, batch: Sequence[Read], views: int) -> np.ndarray | None:
+    """Return the vectors of the photos that were decoded, each of so many views; None where none was."""
     pixels = [read.pixels for read in batch if read.pixels is not None]
-    return runtime.encode_pixels(np.stack(pixels)) if pixels else None
+    return encode_views(runtime.encode_pixels, np.stack(pixels), views) if pixels else None
 
 
 def _in_order(pool: ThreadPoolExecutor, read: Callable[[Found], Read], todo: Iterable[Found]) -> Iterator[Read]:

@@ -54,18 +54,18 @@ def start_ray(where: str, workers: int | None) -> int:
     return workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
 
 
-def on_ray(where: str, workers: int | None, checkpoint: Path) -> Work:
+def on_ray(where: str, workers: int | None, checkpoint: Path, views: int) -> Work:
     """Return the work of `update`, done by workers."""
     count = start_ray(where, workers)
 
     def work(root: Path, todo: Sequence[Found], known: Collection[bytes]) -> Iterator[Encoded]:
-        for reads, vectors in spread(checkpoint, root, todo, count):
+        for reads, vectors in spread(checkpoint, root, todo, count, views):
             yield _without_known(reads, vectors, known)
 
     return work
 
 
-def spread(checkpoint: Path, root: Path, todo: Sequence[Place], workers: int) -> Iterator[Encoded]:
+def spread(checkpoint: Path, root: Path, todo: Sequence[Place], workers: int, views: int = 1) -> Iterator[Encoded]:
     """Yield batches as they are done, in any order; the batch of a worker that died is done again by another.
 
     Raises CrossmodalError where the cluster is lost; what was yielded until then is done.
@@ -80,7 +80,7 @@ def spread(checkpoint: Path, root: Path, todo: Sequence[Place], workers: int) ->
             part = todo[start : start + step]
             batches = [pickle.dumps(part[at : at + AT_ONCE]) for at in range(0, len(part), AT_ONCE)]
             # Ray Data runs in the cluster alone, and the client it answers may be elsewhere.
-            job = ray.remote(num_cpus=0)(Job).remote([content], checkpoint.name, str(root), batches, workers)
+            job = ray.remote(num_cpus=0)(Job).remote([content], checkpoint.name, str(root), batches, workers, views)
             waiting = [job.take.remote() for _ in range(ASKED_AHEAD)]
             while (done := ray.get(waiting.pop(0))) is not None:
                 waiting.append(job.take.remote())
@@ -95,13 +95,15 @@ def spread(checkpoint: Path, root: Path, todo: Sequence[Place], workers: int) ->
 class Job:
     """Runs in the cluster: gives batches to workers, and returns what they did."""
 
-    def __init__(self, content: list[Any], name: str, root: str, batches: list[bytes], workers: int) -> None:
+    def __init__(
+        self, content: list[Any], name: str, root: str, batches: list[bytes], workers: int, views: int
+    ) -> None:
         import ray
 
         ray.data.DataContext.get_current().enable_progress_bars = False  # the command has its own
         rows = [{"batch": batch} for batch in batches]
         done = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
-            Worker, batch_size=1, fn_constructor_args=(content[0], name, root), concurrency=min(workers, len(rows)),
+            Worker, batch_size=1, fn_constructor_args=(content[0], name, root, views), concurrency=min(workers, len(rows)),
             num_cpus=1,
         )  # fmt: skip
         self._rows = iter(done.iter_rows())
@@ -115,7 +117,7 @@ class Job:
 class Worker:
     """Holds the towers, and encodes one batch after another."""
 
-    def __init__(self, content: Any, name: str, root: str) -> None:
+    def __init__(self, content: Any, name: str, root: str, views: int) -> None:
         import ray
 
         from crossmodal.dual_encoder import DualEncoder
@@ -126,6 +128,7 @@ class Worker:
             path.write_bytes(ray.get(content))
             model, about = DualEncoder.load(path)
         self._runtime, self._root = fastest_runtime(model, about["fingerprint"]), Path(root)
+        self._views = views
         self._readers, self._decoders = ThreadPoolExecutor(READERS), Decoders(READERS)
 
     def __call__(self, rows: dict[str, np.ndarray]) -> dict[str, list[bytes]]:
@@ -133,7 +136,7 @@ class Worker:
         wanted = Wanted(self._runtime.preprocessing)
         read = partial(_read, self._root, lambda content: self._decoders(content, wanted))
         batch = list(self._readers.map(read, pickle.loads(rows["batch"][0])))
-        vectors = encoded(self._runtime, batch)
+        vectors = encoded(self._runtime, batch, self._views)
         bare = [replace(one, pixels=None) for one in batch]
         return {"done": [pickle.dumps((bare, vectors))]}
 
