@@ -110,7 +110,7 @@ def test_an_index_keeps_the_quality_that_it_was_made_with(
     dataset = read_dataset(*collection).dataset
     expected = encode_files(model, dataset, workers=0, views=2)
     with Store(index_folder(photos, None), writable=False) as store:
-        found = {photo.found.path: store.vectors[photo.slot].copy() for photo in store.photos()}
+        found = {photo.found.path: store.vectors()[photo.slot].copy() for photo in store.photos()}
     assert found.keys() == {image.name for image in dataset.images}
     for image, vector in zip(dataset.images, expected, strict=True):
         assert vector.numpy() @ found[image.name] > 0.999
