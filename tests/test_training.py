@@ -10,6 +10,7 @@ import torch
 from crossmodal.data.dataset import CaptionedImage, Dataset, read_dataset
 from crossmodal.dual_encoder import DualEncoder
 from crossmodal.encoding.decoding_ahead import DecodedPhotos
+from crossmodal.encoding.devices import trains_in_bf16
 from crossmodal.encoding.frozen_stem import stem_of
 from crossmodal.progress import silent
 from crossmodal.recipe import WHOLE, Recipe, Stage
@@ -224,3 +225,21 @@ def test_openvino_computes_the_stem(weights: Path, recipe: Recipe) -> None:
 @pytest.mark.parametrize(("images", "size"), [(7, 2), (3, 2), (2, 64), (9, 4), (5, 3)])
 def test_no_batch_has_one_image(images: int, size: int) -> None:
     assert min(len(batch.images) for batch in plan_epoch(made_up(images), size, 1, 0, 1)) > 1
+
+
+@pytest.mark.parametrize(
+    ("precision", "device", "has_kernels", "expected"),
+    [
+        ("bf16", "cpu", True, True),
+        ("bf16", "cpu", False, False),  # where a convolution would take a hundred times as long
+        ("auto", "cpu", True, False),
+        ("auto", "cuda", False, True),
+        ("bf16", "cuda", False, True),
+        ("fp32", "cuda", True, False),
+    ],
+)
+def test_bf16_is_for_devices_that_have_it(
+    precision: str, device: str, has_kernels: bool, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: has_kernels)
+    assert trains_in_bf16(precision, torch.device(device)) == expected

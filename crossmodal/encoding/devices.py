@@ -24,6 +24,16 @@ def choose_device(name: str | None = None, rank: int = 0) -> torch.device:
     return torch.device(chosen)
 
 
+def trains_in_bf16(precision: str, device: torch.device) -> bool:
+    """Say whether a recipe's precision (auto, fp32 or bf16) is bf16 on a device.
+
+    It is fp32 on a CPU without kernels for bf16, where a convolution would take a hundred times as long.
+    """
+    if device.type == "cpu":
+        return precision == "bf16" and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return precision == "bf16" or (precision == "auto" and device.type == "cuda")
+
+
 def worker_count() -> int:
     """Return how many processes should decode photos: one a core but for the one that computes, 1 to 8."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 2

@@ -18,6 +18,7 @@ from crossmodal.dual_encoder import DualEncoder
 from crossmodal.encoding.cached_features import kept
 from crossmodal.encoding.collection import text_features
 from crossmodal.encoding.decoding_ahead import Photos
+from crossmodal.encoding.devices import trains_in_bf16
 from crossmodal.encoding.embeddings import model_path, save_embeddings
 from crossmodal.errors import CheckpointError, CrossmodalError
 from crossmodal.evaluation.metrics import metrics_of_split
@@ -65,8 +66,7 @@ class Trainer:
         )
         self.progress = Progress()
         self._pending: tuple[int, Tensor] | None = None  # the last step and its loss, not read yet
-        on_gpu = model.device.type == "cuda"
-        self.bf16 = {"auto": on_gpu, "fp32": False, "bf16": True}[self.recipe.precision]
+        self.bf16 = trains_in_bf16(self.recipe.precision, model.device)
         self._stop = StopWish(self._say)
         self.photos: Photos
         self.soft: SoftTargets | None = None
@@ -76,6 +76,8 @@ class Trainer:
     def run(self) -> Progress:
         """Train to the end or to the first signal; raises Interrupted after the state is saved."""
         with self._stop:
+            if self.recipe.precision == "bf16" and not self.bf16:
+                self._say("This CPU has no bf16 arithmetic, so this trains in fp32.")
             self.open_photos()
             share_weights(self.model)
             self._remember_texts()
