@@ -11,7 +11,7 @@ from crossmodal.data.dataset import CaptionedImage, Dataset, read_dataset
 from crossmodal.dual_encoder import DualEncoder
 from crossmodal.encoding.decoding_ahead import DecodedPhotos
 from crossmodal.encoding.devices import trains_in_bf16
-from crossmodal.encoding.frozen_stem import stem_of
+from crossmodal.encoding.frozen_parts import stem_of, trunk_of
 from crossmodal.progress import silent
 from crossmodal.recipe import WHOLE, Recipe, Stage
 from crossmodal.towers.freezing import hold_depthwise
@@ -209,7 +209,7 @@ def test_held_depthwise_kernels_have_no_gradient(weights: Path, recipe: Recipe) 
     assert all(module.weight.requires_grad for module in others)
 
 
-def test_openvino_computes_the_stem(weights: Path, recipe: Recipe) -> None:
+def test_openvino_computes_what_is_frozen(weights: Path, recipe: Recipe) -> None:
     pytest.importorskip("openvino")
     tower = DualEncoder.from_recipe(recipe.with_stages(frozen_image=2), weights).eval().image_tower
     compute = stem_of(tower)
@@ -217,7 +217,13 @@ def test_openvino_computes_the_stem(weights: Path, recipe: Recipe) -> None:
     pixels = torch.randint(0, 256, (5, 3, tower.preprocessing.size, tower.preprocessing.size), dtype=torch.uint8)
     torch.testing.assert_close(compute(pixels), tower.stem(pixels), atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(compute(pixels[2:3]), compute(pixels)[2:3], atol=0, rtol=0)
-    tower.freeze(0)
+    hidden = tower.stem(pixels).half()  # as it is cached
+    trunk = trunk_of(tower, hidden)
+    assert trunk != tower.trunk
+    with torch.no_grad():
+        torch.testing.assert_close(trunk(hidden), tower.trunk(hidden.float()), atol=1e-4, rtol=1e-4)
+    whole = DualEncoder.from_recipe(recipe.with_stages(frozen_image=WHOLE), weights).eval().image_tower
+    assert trunk_of(whole, whole.stem(pixels)) == whole.trunk
     nothing_frozen = DualEncoder.from_recipe(recipe.with_stages(frozen_image=0), weights).image_tower
     assert stem_of(nothing_frozen) == nothing_frozen.stem
 

@@ -1,6 +1,6 @@
 """Encodes all images and captions of a data set: the embeddings that metrics and search read."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -22,9 +22,17 @@ IMAGES_AT_ONCE = 64
 
 @torch.inference_mode()
 def image_features(
-    model: DualEncoder, batches: Iterable[Tensor], hidden: bool, count: int, bars: Bars, title: str
+    model: DualEncoder,
+    batches: Iterable[Tensor],
+    compute: Callable[[Tensor], Tensor],
+    count: int,
+    bars: Bars,
+    title: str,
 ) -> Tensor:
-    """Return the image tower's features [count, F] of batches of pixels, or of the stem's output, fp32 on the CPU."""
+    """Return the image tower's features [count, F] of batches of inputs, fp32 on the CPU.
+
+    `compute` is the tower itself, for pixels, or its trunk, for the stem's output.
+    """
     model.eval()
     parts = []
     bf16 = model.device.type == "cuda"
@@ -32,9 +40,7 @@ def image_features(
         for inputs in batches:
             with torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
                 inputs = inputs.to(model.device, non_blocking=True)
-                features = (
-                    model.image_tower.trunk(inputs.to(model.logit_scale.dtype)) if hidden else model.image_tower(inputs)
-                )
+                features = compute(inputs if inputs.dtype == torch.uint8 else inputs.to(model.logit_scale.dtype))
             parts.append(features.float().cpu())
             advance(len(inputs))
     return torch.cat(parts)
@@ -74,7 +80,8 @@ def encode_photos(
 ) -> Tensor:
     """Return unit vectors [len(indices), D]."""
     batches = photos.clean(indices, IMAGES_AT_ONCE)
-    features = image_features(model, batches, photos.hidden, len(indices), bars, title)
+    compute = model.image_tower.trunk if photos.hidden else model.image_tower
+    features = image_features(model, batches, compute, len(indices), bars, title)
     return torch.cat([model.project_image(part.to(model.device)).cpu() for part in features.split(4096)])
 
 

@@ -13,6 +13,7 @@ from crossmodal.data.dataset import Dataset
 from crossmodal.dual_encoder import DualEncoder
 from crossmodal.encoding.collection import IMAGES_AT_ONCE, image_features
 from crossmodal.encoding.decoding_ahead import Photos, slices
+from crossmodal.encoding.frozen_parts import trunk_of
 from crossmodal.progress import Bars
 from crossmodal.projection import Standardise
 from crossmodal.training.batches import plan_epoch
@@ -30,11 +31,13 @@ def features_of_views(model: DualEncoder, photos: Photos, rows: Sequence[int], b
     """Return the image tower's features [1 + views, len(rows), F]: of photos as they are, then of views of them."""
     views = VIEWS if model.recipe.augment else 0
     clean = photos.clean(rows, IMAGES_AT_ONCE)
-    parts = [image_features(model, clean, photos.hidden, len(rows), bars, "Features of photos")]
+    tower = model.image_tower
+    compute = trunk_of(tower, next(photos.clean(rows[:1], 1))) if photos.hidden else tower
+    parts = [image_features(model, clean, compute, len(rows), bars, "Features of photos")]
     for view in range(1, views + 1):
         batches = photos.epoch(slices(rows, IMAGES_AT_ONCE), view)
         title = f"Features of view {view} of {views}"
-        parts.append(image_features(model, batches, photos.hidden, len(rows), bars, title))
+        parts.append(image_features(model, batches, compute, len(rows), bars, title))
     return torch.stack(parts)
 
 

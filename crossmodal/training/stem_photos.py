@@ -9,7 +9,7 @@ from torch import Tensor
 from crossmodal.data.dataset import Dataset
 from crossmodal.encoding.cached_features import files_of, kept
 from crossmodal.encoding.decoding_ahead import Photos, slices
-from crossmodal.encoding.frozen_stem import stem_of
+from crossmodal.encoding.frozen_parts import stem_of
 from crossmodal.progress import Bars
 from crossmodal.recipe import WHOLE
 from crossmodal.towers.image import ImageTower
