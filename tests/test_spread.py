@@ -53,7 +53,7 @@ def batches(root: Path, size: int = 4) -> Iterator[Encoded]:
     found = list(walk(root, [], lambda folder: None))
     for start in range(0, len(found), size):
         reads = [read_photo(root, one, prepare, ()) for one in found[start : start + size]]
-        yield reads, encoded(runtime, reads)
+        yield reads, encoded(runtime, reads, views=1)
 
 
 def test_photos_in_a_shard_are_read_where_they_lie(tmp_path: Path) -> None:
