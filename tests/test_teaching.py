@@ -8,13 +8,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from benchmarks import teach as teaching_bench
 from crossmodal.cli import main
+from crossmodal.encoding.embeddings import Embeddings
 from crossmodal.errors import CrossmodalError, UnknownPhotoError
 from crossmodal.photos.gallery import FolderGallery
 from crossmodal.search.feedback import feedback
+from crossmodal.search.gallery import About
 from crossmodal.search.query import Term
+from crossmodal.search.run_gallery import RunGallery
 from crossmodal.search.search import Search
 from crossmodal.search.teaching import KINDS, guessed_kind, teach, usual_look
 from crossmodal.search.word_file import WORDS, WordFile, read_words, write_words
@@ -302,3 +307,39 @@ def test_a_copied_index_takes_its_words_along(folder: Path, tmp_path: Path) -> N
     Image.new("RGB", (9, 9)).save(tmp_path / "moved" / "new.png")
     run(tmp_path / "moved")  # indexing leaves them as they are
     assert list(opened(tmp_path / "moved").taught.words()) == ["rex"]
+
+
+def test_the_benchmark_on_made_up_vectors() -> None:
+    """Reddish and bluish dogs on grass and snow, in axes of their own: the offset finds the colour, plain words cannot."""
+    rng = np.random.default_rng(0)
+    shown, vectors = [], []
+    for number in range(80):
+        colour, place = ("red", "blue")[number % 2], ("on the grass", "in the snow")[number // 2 % 2]
+        shown.append(teaching_bench.Shown(frozenset({(colour, "dog")}), frozenset({place})))
+        axes = np.eye(6)[[0, 1 + number % 2, 3 + number // 2 % 2]].sum(0)
+        vectors.append(unit(*(axes + 0.05 * rng.standard_normal(6))))
+    images = torch.tensor(np.stack(vectors)).half()
+    names = [f"{number}.jpg" for number in range(80)]
+    embeddings = Embeddings(images, images, names, ["val"] * 80, names, torch.arange(80), {})
+    gallery = RunGallery(embeddings, About("made up", Path("/p"), MODEL, Path("none.pt"), "r", frozenset()))
+
+    def encode(texts: Sequence[str]) -> np.ndarray:
+        known = ("dog", "red", "blue", "grass", "snow")
+        return np.stack([unit(*(float(word in text) for word in known), 0.1) for text in texts])
+
+    measured = teaching_bench.measure(gallery, shown, encode)
+    assert (measured.words, measured.scenes) == ([("blue", "dog"), ("red", "dog")], 4)
+    means = {way: np.mean(precisions) for way, precisions in measured.placed.items()}
+    assert means["taught, strength 1"] > 0.9 > 0.7 > means["words"]
+    assert len(list(measured.lines())) > len(measured.alone)
+
+
+def test_average_precision_by_hand() -> None:
+    assert teaching_bench.average_precision([True, False, True]) == pytest.approx((1 + 2 / 3) / 2)
+    assert teaching_bench.average_precision([False, False, True]) == pytest.approx(1 / 3)
+
+
+def test_what_captions_agree_on() -> None:
+    captions = ["a brown dog in snow", "Brown dog runs in the snow .", "a dog on grass", "a black dog", "a red , shirt"]
+    shown = teaching_bench.said(captions)
+    assert (shown.things, shown.places) == ({("brown", "dog")}, {"in the snow"})
