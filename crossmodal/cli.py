@@ -8,6 +8,7 @@ from crossmodal.commands.data import add_data_commands
 from crossmodal.commands.measuring import add_measuring_commands
 from crossmodal.commands.milvus import add_load_command
 from crossmodal.commands.photos import add_index_command
+from crossmodal.commands.scripts import add_script_commands
 from crossmodal.commands.search import add_search_commands
 from crossmodal.commands.serving import add_serving_commands
 from crossmodal.commands.teaching import add_teach_command
@@ -46,4 +47,5 @@ def _parser() -> argparse.ArgumentParser:
     add_load_command(commands)
     add_measuring_commands(commands)
     add_data_commands(commands)
+    add_script_commands(commands)
     return parser

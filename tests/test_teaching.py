@@ -342,4 +342,4 @@ def test_average_precision_by_hand() -> None:
 def test_what_captions_agree_on() -> None:
     captions = ["a brown dog in snow", "Brown dog runs in the snow .", "a dog on grass", "a black dog", "a red , shirt"]
     shown = teaching_bench.said(captions)
-    assert (shown.things, shown.places) == ({("brown", "dog")}, {"in the snow"})
+    assert shown == teaching_bench.Shown(frozenset({("brown", "dog")}), frozenset({"in the snow"}))
