@@ -27,6 +27,7 @@ from crossmodal.dual_encoder import DualEncoder
 from crossmodal.encoding.devices import choose_device, worker_count
 from crossmodal.errors import CrossmodalError, WeightsError
 from crossmodal.files import remove_leftovers, write_text
+from crossmodal.places import DRAWN, PAGE, TRAINING, WORKPLACE
 from crossmodal.progress import Bars, print_anywhere, silent, terminal
 from crossmodal.recipe import WHOLE, Recipe
 from crossmodal.runs.folder import FEATURES, best_epoch, load_state, make_room, results_of
@@ -43,9 +44,8 @@ from crossmodal.training.setting import Interrupted, Setting
 from crossmodal.training.trainer import Trainer
 from model import DEFAULT, RECIPES, WITHOUT_DOWNLOAD
 
-ROOT = Path(__file__).resolve().parent
-CAPTIONS, IMAGES = ROOT / "captions.txt", ROOT / "flickr30k_images"
-SAMPLE, OUTPUT = ROOT / "drawn-sample", ROOT / "model-checkpoints"
+CAPTIONS, IMAGES, OUTPUT = WORKPLACE / "captions.txt", WORKPLACE / "flickr30k_images", WORKPLACE / "model-checkpoints"
+SAMPLE = DRAWN
 # Scenes that --with-sample adds come from another seed than the sample that the page shows.
 EXTRA_SEED = SEED + 1000
 # The drawings are learned sooner than photos: this many epochs take about four minutes on two cores.
@@ -293,7 +293,7 @@ def train(options: argparse.Namespace) -> int:
     trainer = Trainer(model.to(device), dataset, extra, data, setting)
     if state:
         trainer.restore(state)
-    again = shlex.join(["python", "training_script.py", "--resume", *given_again(options)])
+    again = shlex.join([*TRAINING, "--resume", *given_again(options)])
     try:
         trainer.run()
     except Interrupted:
@@ -336,8 +336,10 @@ def show_results(folder: Path) -> None:
         )
         mark = "  best" if record["epoch"] == best else ""
         say(f"{record['epoch']:5d} {loss} {record['rsum']:7.1f}   {'     '.join(ways)}{mark}")
-    where = "" if folder.resolve() == OUTPUT else f" -- --checkpoints {shlex.quote(str(folder))}"
-    say(f"\nLook at epoch {best} with: streamlit run app.py{where}")
+    where = (
+        [] if folder.resolve() == OUTPUT else [*(["--"] if "streamlit" in PAGE else []), "--checkpoints", str(folder)]
+    )
+    say(f"\nLook at epoch {best} with: {shlex.join([*PAGE, *where])}")
 
 
 def tensorboard_log(folder: Path) -> Any:

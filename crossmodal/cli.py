@@ -8,8 +8,10 @@ from crossmodal.commands.data import add_data_commands
 from crossmodal.commands.measuring import add_measuring_commands
 from crossmodal.commands.milvus import add_load_command
 from crossmodal.commands.photos import add_index_command
+from crossmodal.commands.scripts import add_script_commands
 from crossmodal.commands.search import add_search_commands
 from crossmodal.commands.serving import add_serving_commands
+from crossmodal.commands.teaching import add_teach_command
 from crossmodal.errors import CrossmodalError
 from crossmodal.progress import print_anywhere
 
@@ -40,8 +42,10 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     add_search_commands(commands)
     add_index_command(commands)
+    add_teach_command(commands)
     add_serving_commands(commands)
     add_load_command(commands)
     add_measuring_commands(commands)
     add_data_commands(commands)
+    add_script_commands(commands)
     return parser

@@ -14,6 +14,7 @@ GROUND = {
     "errors",
     "files",
     "progress",
+    "places",
     "batched",
     "recipe",
     "projection",

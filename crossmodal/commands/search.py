@@ -27,6 +27,11 @@ def add_search_commands(commands: Any) -> None:
         "--like", metavar="PATH", help="a photo of the gallery to look for, by its path from the folder"
     )
     search.add_argument("--image-weight", type=float, default=1.0, help="weight of the photo beside the words")
+    for side, wanted in (("more", "more"), ("less", "fewer")):
+        search.add_argument(
+            f"--{side}", action="append", default=[], metavar="PATH",
+            help=f"a photo of the gallery like which {wanted} are wanted; may be given again",
+        )  # fmt: skip
     search.add_argument("--queries", type=Path, metavar="FILE", help="a text file with one query a line, instead")
     search.add_argument("--output", type=Path, metavar="FILE", help="where the answers to --queries go, .csv or .json")
     search.set_defaults(run=_search)
@@ -49,7 +54,7 @@ def add_search_commands(commands: Any) -> None:
 def _search(options: argparse.Namespace) -> None:
     _check_top_k(options)
     if options.queries:
-        if options.text or options.image or options.like:
+        if options.text or _asks_by_photos(options):
             raise CrossmodalError(
                 "--queries FILE is asked instead of words and photos; leave them out, or leave it out."
             )
@@ -57,7 +62,7 @@ def _search(options: argparse.Namespace) -> None:
     if options.output:
         raise CrossmodalError("--output FILE is for the answers to --queries; --json prints those of one query.")
     terms = terms_of(options.text)
-    if not terms and options.image is None and options.like is None:
+    if not terms and not _asks_by_photos(options):
         raise CrossmodalError(f'{EMPTY} For example: python -m crossmodal search "two dogs in the snow"')
     search = opened(options)
     answer = _answer(search, options, terms)
@@ -74,10 +79,15 @@ def _search(options: argparse.Namespace) -> None:
             print(_nothing(search, answer), file=sys.stderr)
 
 
+def _asks_by_photos(options: argparse.Namespace) -> bool:
+    return bool(options.image or options.like or options.more or options.less)
+
+
 def _answer(search: "Search", options: argparse.Namespace, terms: list[Term]) -> "Answer":
     photo = search.encode_photo(options.image) if options.image else None
     like = search.gallery.id_at(options.like) if options.like else None
-    query = search.query(terms, photo, options.image_weight, like)
+    more, less = ([search.gallery.id_at(path) for path in paths] for paths in (options.more, options.less))
+    query = search.query(terms, photo, options.image_weight, like, more, less)
     return search.photos(
         query,
         options.top_k,

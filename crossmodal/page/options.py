@@ -12,17 +12,16 @@ from streamlit import config
 from crossmodal.errors import CrossmodalError
 from crossmodal.galleries import Place
 from crossmodal.photos.store import index_folder
+from crossmodal.places import DRAWN, SHIPPED_RUN, WORKPLACE
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-SHIPPED = ROOT / "model-checkpoints" / "shipped"
-SAMPLE = ROOT / "drawn-sample"
+SHIPPED, SAMPLE = SHIPPED_RUN, DRAWN
 
 
 @dataclass(frozen=True)
 class Options:
     """Where the page looks: a folder of runs, the photos of a run if they were moved, a folder or Milvus to begin with."""
 
-    checkpoints: Path = ROOT / "model-checkpoints"
+    checkpoints: Path = WORKPLACE / "model-checkpoints"
     images: Path | None = None
     photos: Path | None = None  # with `milvus`, where its photos lie on this machine
     index: Path | None = None  # of `photos`, where it is not in the folder

@@ -12,6 +12,7 @@ from crossmodal.search.gallery import About
 from crossmodal.search.in_memory import PhotosInMemory
 from crossmodal.search.record import DESCRIBED
 from crossmodal.search.vector_index import PlainIndex
+from crossmodal.search.word_file import WORDS
 
 WORTH_A_COPY = 20_000  # photos; fewer are scanned in a few milliseconds as they are
 
@@ -35,7 +36,7 @@ class FolderGallery(PhotosInMemory):
         unit, bias = (vectors[:, :-1], -vectors[:, -1]) if meta["bank"] else (vectors, None)
         about = About(
             shown(str(root)), root, meta["fingerprint"], Path(meta["checkpoint"]), meta["recipe"], DESCRIBED,
-            Cutoff.from_plain(meta.get("cutoff")),
+            Cutoff.from_plain(meta.get("cutoff")), words=folder / WORDS,
         )  # fmt: skip
         super().__init__(about, photos, unit, PlainIndex(vectors), bias=bias)
         if to_stay and len(photos) >= WORTH_A_COPY:

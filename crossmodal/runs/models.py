@@ -13,6 +13,7 @@ from crossmodal.data.preprocessing import Preprocessing
 from crossmodal.encoding.runtime import TORCH, Exported, OpenVinoRuntime, Runtime
 from crossmodal.errors import CrossmodalError
 from crossmodal.files import checked_fingerprint
+from crossmodal.places import SHIPPED_RUN
 
 if TYPE_CHECKING:
     from crossmodal.dual_encoder import DualEncoder
@@ -35,7 +36,7 @@ class Maker:
         from crossmodal.runs.folder import runs_in
         from crossmodal.runs.opening import CHECKPOINTS, checkpoint_of, load_model
 
-        for path in (self.checkpoint, *(checkpoint_of(run) for run in runs_in(CHECKPOINTS))):
+        for path in (self.checkpoint, *(checkpoint_of(run) for run in (*runs_in(CHECKPOINTS), SHIPPED_RUN))):
             with contextlib.suppress(CrossmodalError):  # absent, or what lies there now is no checkpoint
                 model, content = load_model(path)
                 if content["fingerprint"] == self.fingerprint:

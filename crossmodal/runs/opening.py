@@ -24,6 +24,7 @@ from crossmodal.encoding.everyday_embeddings import save_everyday
 from crossmodal.encoding.hubs import Banks
 from crossmodal.errors import CheckpointError, CrossmodalError
 from crossmodal.files import load_tensors
+from crossmodal.places import DRAWN, SHIPPED_RUN, TRAINING
 from crossmodal.progress import Bars, silent
 from crossmodal.runs.folder import best_epoch, epochs_in, runs_in
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from crossmodal.encoder import Encoder
 
 CHECKPOINTS = Path("model-checkpoints")
-SAMPLE = Path("drawn-sample")
+SAMPLE = DRAWN
 SHIPPED = "shipped"
 _LOADING = threading.Lock()
 
@@ -43,9 +44,11 @@ def default_run(checkpoints: Path = CHECKPOINTS) -> Path:
     Raises CheckpointError when there is none.
     """
     runs = runs_in(checkpoints)
+    if not runs and checkpoints == CHECKPOINTS and epochs_in(SHIPPED_RUN):
+        return SHIPPED_RUN  # of the package, in a folder where nothing was trained
     own = [run for run in runs if run.name != SHIPPED]
     if not runs:
-        raise CheckpointError(f"There is no checkpoint in {checkpoints}; train one with `python training_script.py`.")
+        raise CheckpointError(f"There is no checkpoint in {checkpoints}; train one with `{shlex.join(TRAINING)}`.")
     return (own or runs)[0]
 
 

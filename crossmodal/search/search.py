@@ -11,16 +11,19 @@ import numpy as np
 
 from crossmodal.data.names import is_photo
 from crossmodal.encoding.runtime import Runtime
-from crossmodal.errors import PhotoError, UnknownPhotoError
+from crossmodal.errors import CrossmodalError, PhotoError, UnknownPhotoError
 from crossmodal.files import stays_below
 from crossmodal.search.captions import CaptionList, different
 from crossmodal.search.copies import Group, group_copies
+from crossmodal.search.feedback import feedback
 from crossmodal.search.filters import NO_FILTERS, Filters
 from crossmodal.search.gallery import UNKNOWN_PHOTO, Gallery
 from crossmodal.search.hit import Answer, CaptionHit, Copy, Hit
 from crossmodal.search.language import mostly_unknown, vocabulary_of
 from crossmodal.search.query import Query, Term, checked_weight, parse_terms
 from crossmodal.search.record import Photo
+from crossmodal.search.word_file import WordFile
+from crossmodal.search.words import expanded
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -45,6 +48,7 @@ class Search:
     def __init__(self, gallery: Gallery, runtime: Runtime) -> None:
         self.gallery, self.runtime = gallery, runtime
         self._everyday: CaptionList | None = None
+        self._words = WordFile(gallery.about.words) if gallery.about.words else None
         self._lock = threading.Lock()
 
     # --- queries ---
@@ -55,19 +59,39 @@ class Search:
         image: np.ndarray | None = None,
         image_weight: float = 1.0,
         like: str | None = None,
+        more: Sequence[str] = (),
+        less: Sequence[str] = (),
     ) -> Query:
         """Turn words, a photo, a photo of the gallery (`like`, its id), or several of them into a query.
 
-        Words may be terms with signs and weights, as text or parsed; `image` is a vector that `encode_photo`
-        gives. Raises CrossmodalError when there is nothing to look for, UnknownPhotoError for an unknown id.
+        Words may be terms with signs and weights, as text or parsed, and name what the gallery was taught; `image` is a vector
+        that `encode_photo` gives. `more` and `less` are ids of photos like which more, or fewer, are wanted. Raises
+        CrossmodalError when there is nothing to look for, UnknownPhotoError for an unknown id.
         """
         terms = list(text) if not isinstance(text, str) else parse_terms(text) if text.strip() else []
+        terms, learned = self.with_taught(terms)
         photos = [] if image is None else [image]
         photos += [] if like is None else [self.gallery.vector(like)]
         if photos:
             checked_weight(image_weight, "the photo")
         sentences = self.runtime.encode_sentences([term.text for term in terms]) if terms else None
-        return Query.of(terms, sentences, [(photo, image_weight) for photo in photos])
+        judged = feedback(*([self.gallery.vector(one) for one in ids] for ids in (more, less)))
+        return Query.of(terms, sentences, [*((photo, image_weight) for photo in photos), *learned, *judged])
+
+    @property
+    def taught(self) -> WordFile:
+        """The words that the gallery was taught; raises CrossmodalError for a gallery that cannot be taught any."""
+        if self._words is None:
+            raise CrossmodalError(
+                "Words are taught to an indexed folder of photos: index it with `python -m crossmodal index DIR`, and name "
+                "it with --photos DIR."
+            )
+        return self._words
+
+    def with_taught(self, terms: Sequence[Term]) -> tuple[list[Term], list[tuple[np.ndarray, float]]]:
+        """Return terms whose taught words are replaced by what they are, and what these add to a query, with weights."""
+        words = self._words.words() if self._words else {}
+        return expanded(terms, words.values(), self.gallery.about.fingerprint)
 
     def encode_photo(self, photo: "Path | bytes | Image.Image", name: str | None = None) -> np.ndarray:
         """Return a photo's unit vector [D]; raises PhotoError for a broken one, and BusyError for bytes where many are decoded."""
