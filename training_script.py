@@ -41,6 +41,7 @@ from crossmodal.training.distributed import (
     start_processes,
 )
 from crossmodal.training.setting import Interrupted, Setting
+from crossmodal.training.starting import started_from
 from crossmodal.training.trainer import Trainer
 from model import DEFAULT, RECIPES, WITHOUT_DOWNLOAD
 
@@ -92,6 +93,12 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--output", type=Path, default=OUTPUT, help="folder of the checkpoints (default: model-checkpoints)"
     )
     run.add_argument("--weights", type=Path, help="folder with pretrained weights, looked into first")
+    run.add_argument(
+        "--start-from",
+        type=Path,
+        metavar="CHECKPOINT",
+        help="train a trained model further: a checkpoint, or a run, of which the best epoch is taken; epoch 0 is that model",
+    )
     run.add_argument("--resume", action="store_true", help="continue the run in the output folder")
     run.add_argument("--tensorboard", action="store_true", help="also write TensorBoard logs into the output folder")
     run.add_argument("--device", help="cuda, mps or cpu (default: the best there is)")
@@ -140,6 +147,10 @@ def _given(options: argparse.Namespace, names: Sequence[str]) -> dict[str, Any]:
 
 def build_model(options: argparse.Namespace) -> DualEncoder:
     """Build the recipe's model; with none named, the default or the one that needs no download."""
+    if options.start_from:
+        if options.recipe:
+            raise CrossmodalError("--start-from goes on with the recipe of its checkpoint; leave out --recipe.")
+        return started_from(options.start_from, lambda recipe: overridden(recipe, options))
     if options.recipe:
         return DualEncoder.from_recipe(overridden(RECIPES[options.recipe], options), options.weights)
     try:
@@ -156,6 +167,7 @@ def resumed_model(options: argparse.Namespace, state: dict[str, Any]) -> DualEnc
     recipe = Recipe.from_plain(state["recipe"])
     changed = list(_given(options, ["epochs", "lr", *FROZEN, *(knob.name for knob in KNOBS)]))
     changed += ["recipe"] if options.recipe not in (None, recipe.name) else []
+    changed += ["start_from"] if options.start_from else []
     if changed:
         option = f"--{changed[-1].replace('_', '-')}"
         raise CrossmodalError(
@@ -272,7 +284,7 @@ def train(options: argparse.Namespace) -> int:
     dataset, extra, data = read_data(options, model.recipe, bars)
     if len(dataset.split("train")) < 2:
         raise CrossmodalError("The train split has fewer than two images; give more photos or another --split.")
-    if not state and needs_captions(model.recipe):
+    if not state and not options.start_from and needs_captions(model.recipe):
         model = DualEncoder.from_recipe(model.recipe, options.weights, dataset.split("train").captions)
     if rank == 0:
         for folder in (options.output, options.output / FEATURES):
@@ -287,7 +299,9 @@ def train(options: argparse.Namespace) -> int:
         f"Recipe {model.recipe.name} on {device}, {model.recipe.epochs} epochs at most, batches of {model.recipe.batch_size} images."
     )
     log = tensorboard_log(options.output) if options.tensorboard and rank == 0 else None
-    setting = Setting(options.output, options.weights, rank, processes, workers, bars, log)
+    setting = Setting(
+        options.output, options.weights, rank, processes, workers, bars, log, trained=options.start_from is not None
+    )
     if processes > 1 and model.recipe.learns_statistics:
         share_statistics(model, device)
     trainer = Trainer(model.to(device), dataset, extra, data, setting)

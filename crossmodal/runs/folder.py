@@ -44,7 +44,7 @@ def add_result(folder: Path, record: dict[str, Any]) -> None:
 
 def summary(record: dict[str, Any]) -> str:
     """Return an epoch's record in one line."""
-    name = f"Epoch {record['epoch']}" if record["epoch"] else "Head start"
+    name = f"Epoch {record['epoch']}" if record["epoch"] else "Before the first epoch"
     loss = "" if record["loss"] is None else f"loss {record['loss']:.3f}, "
     t2i, i2t = ("/".join(f"{record[f'{way}_r{k}']:.1f}" for k in (1, 5, 10)) for way in ("t2i", "i2t"))
     return (

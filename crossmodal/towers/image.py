@@ -192,15 +192,20 @@ def _width(stage: nn.Module) -> int:
 ImageTower = TimmTower | SideBySide
 
 
-def image_from_plain(values: Mapping[str, Any]) -> ImageTower:
-    """Rebuild a tower from its `plain`, with random weights."""
+def image_from_plain(values: Mapping[str, Any], frozen_stages: int | None = None) -> ImageTower:
+    """Rebuild a tower from its `plain`, with random weights; with as many frozen stages as it had, or as are given.
+
+    Raises CrossmodalError for more than there are.
+    """
     if "towers" in values:
-        return SideBySide([_timm_from_plain(tower) for tower in values["towers"]])
-    return _timm_from_plain(values)
+        return SideBySide([_timm_from_plain(tower, frozen_stages) for tower in values["towers"]])
+    return _timm_from_plain(values, frozen_stages)
 
 
-def _timm_from_plain(values: Mapping[str, Any]) -> TimmTower:
-    return TimmTower(**{**values, "preprocessing": Preprocessing.from_plain(values["preprocessing"])})
+def _timm_from_plain(values: Mapping[str, Any], frozen_stages: int | None) -> TimmTower:
+    changed: dict[str, Any] = {"preprocessing": Preprocessing.from_plain(values["preprocessing"])}
+    changed |= {} if frozen_stages is None else {"frozen_stages": frozen_stages}
+    return TimmTower(**{**values, **changed})
 
 
 def _stages(net: Any) -> tuple[list[nn.Module], list[nn.Module], list[nn.Module]]:

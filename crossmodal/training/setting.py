@@ -23,6 +23,7 @@ class Setting:
     workers: int = 0
     bars: Bars = silent
     log: Callable[[Mapping[str, float], int], None] | None = None
+    trained: bool = False  # the model was trained before; epoch 0 says how good it is on these data
 
     @property
     def features(self) -> Path:

@@ -83,8 +83,10 @@ class Trainer:
             self._remember_texts()
             self.soft = soft_targets(self.recipe, self.train_set, self.setting, self.model.device)
             if self.progress.epoch == 0:
-                if self.recipe.head_start_epochs and self.progress.step == 0:
+                if self.recipe.head_start_epochs:
                     self._head_start()
+                elif self.setting.trained:
+                    self._finish_epoch(0)
                 self.progress.epoch = 1
                 self._save_state()
             while self.progress.epoch <= self.recipe.epochs and not self._out_of_patience():

@@ -1,0 +1,40 @@
+"""Training a trained model further, on other captions: what it knows is where the training starts."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from crossmodal.dual_encoder import DualEncoder
+from crossmodal.errors import CrossmodalError
+from crossmodal.recipe import Recipe
+from crossmodal.runs.opening import checkpoint_of
+from crossmodal.towers.image import image_from_plain
+from crossmodal.towers.text import text_from_plain
+
+# What weights were trained for; with another value they fit no longer.
+SHAPE = (
+    "image_tower", "text_tower", "joint_size", "image_weights", "text_weights", "image_size", "image_stages", "text_layers",
+    "image_pooling", "text_pooling", "projection", "hidden_size", "loss", "resize",
+)  # fmt: skip
+
+
+def started_from(checkpoint: Path, overridden: Callable[[Recipe], Recipe]) -> DualEncoder:
+    """Return a checkpoint's model, to be trained further by its own recipe, without the head start.
+
+    `checkpoint` may be a run, of which the best epoch is taken; `overridden` changes the recipe as the user asks. Raises
+    CheckpointError for a checkpoint that cannot be read, CrossmodalError for changes that its weights do not allow.
+    """
+    trained, _ = DualEncoder.load(checkpoint_of(checkpoint))
+    own = replace(trained.recipe, head_start_epochs=0)
+    recipe = overridden(own)
+    for name in (*SHAPE, "head_start_epochs"):
+        if getattr(recipe, name) != getattr(own, name):
+            raise CrossmodalError(
+                f"--start-from goes on with the weights of {checkpoint}, which are not for another --{name.replace('_', '-')}; "
+                "leave it out, or train a new model."
+            )
+    frozen = recipe.always_frozen("image")
+    towers = image_from_plain(trained.image_tower.plain(), frozen), text_from_plain(trained.text_tower.plain())
+    model = DualEncoder(*towers, recipe)
+    model.load_state_dict(trained.state_dict())
+    return model

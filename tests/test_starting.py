@@ -1,0 +1,68 @@
+"""Training a trained model further: --start-from."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import training_script
+from crossmodal.dual_encoder import DualEncoder
+from crossmodal.encoding.embeddings import model_path
+from crossmodal.recipe import Recipe
+from crossmodal.runs.folder import results_of
+from tests.test_runs import arguments
+
+
+@pytest.fixture
+def before(model: DualEncoder, tmp_path: Path) -> Path:
+    """A trained model's run."""
+    folder = tmp_path / "before"
+    folder.mkdir()
+    model.save(model_path(folder, 3), 3, {}, {})
+    return folder
+
+
+def further(collection: tuple[Path, Path], before: Path, output: Path, *more: str) -> list[str]:
+    named = arguments(collection, before, output, "--start-from", str(before), *more)
+    return named[named.index("--captions") :]  # neither a recipe nor weights
+
+
+def test_it_goes_on_from_the_weights_of_a_run(
+    model: DualEncoder, recipe: Recipe, collection: tuple[Path, Path], before: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "after"
+    assert training_script.main(further(collection, before, output, "--epochs", "1", "--frozen-image", "1")) == 0
+    first, last = (DualEncoder.load(model_path(output, epoch))[0] for epoch in (0, 1))
+    known = model.state_dict()
+    for key, value in first.state_dict().items():
+        torch.testing.assert_close(value, known[key], atol=1e-3, rtol=1e-3, msg=key)
+    assert not torch.equal(last.text_projection.weight, first.text_projection.weight)
+    assert last.recipe.name == recipe.name and last.recipe.always_frozen("image") == 1
+    assert [record["epoch"] for record in results_of(output)] == [0, 1]
+    assert results_of(output)[0]["loss"] is None
+    # What was started so is resumed without naming it again.
+    assert training_script.main([*further(collection, before, output)[:6], "--resume"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["--joint-size", "8"], "which are not for another --joint-size"),
+        (["--projection", "mlp"], "which are not for another --projection"),
+        (["--head-start-epochs", "3"], "which are not for another --head-start-epochs"),
+        (["--recipe", "compact"], "leave out --recipe"),
+        (["--start-from", "nowhere.pt"], "nowhere.pt is not there"),
+        (["--frozen-image", "99"], "99"),
+    ],
+)
+def test_what_its_weights_do_not_allow(
+    more: list[str],
+    words: str,
+    collection: tuple[Path, Path],
+    before: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert training_script.main(further(collection, before, tmp_path / "after", *more)) == 1
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "after").exists()
