@@ -71,7 +71,7 @@ def test_the_shipped_checkpoint_keeps_what_the_model_card_says(flickr8k: Path, s
         ImageChoice(flickr8k / "captions.txt", flickr8k / "images", flickr8k / "val.txt"),
         say=lambda text: None,
     )["cosine"]
-    assert os.path.getsize(shipped) <= 60_000_000
+    assert os.path.getsize(shipped) <= 75_000_000
     assert (result.metrics["images"], result.metrics["captions"]) == (1000, 5000)
     for key, least in (("t2i_r1", 24), ("t2i_r10", 67), ("i2t_r1", 33), ("i2t_r10", 73)):
         assert result.metrics[key] >= least, (key, result.metrics[key])
