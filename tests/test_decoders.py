@@ -90,6 +90,19 @@ def test_a_turn_is_waited_for_and_then_it_is_busy(one: Decoders) -> None:
         assert isinstance(first.exception(), PhotoError)
 
 
+def test_a_photo_that_nobody_wants_any_more_makes_room_at_once() -> None:
+    unwanted = threading.Event()
+    with Decoders(1, seconds=60) as decoders, ThreadPoolExecutor(1) as pool:
+        decoders(saved(Image.new("RGB", (40, 40)), "PNG"), INPUT)  # its process is there
+        slow = pool.submit(decoders, scans(), INPUT, unwanted)
+        time.sleep(0.5)
+        assert not slow.done()
+        unwanted.set()
+        with pytest.raises(PhotoError, match="^x.jpg is no longer wanted.$"):
+            slow.result(timeout=10)
+        assert decoders(saved(Image.new("RGB", (40, 40)), "PNG"), INPUT).width == 40
+
+
 def test_nothing_stays_behind(tmp_path: Path) -> None:
     this, photo = psutil.Process(), saved(Image.new("RGB", (40, 40)), "PNG")
     children, files = len(this.children()), this.num_fds()

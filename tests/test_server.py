@@ -27,7 +27,7 @@ from crossmodal.data.prepared import Prepared, Wanted
 from crossmodal.data.preprocessing import Preprocessing
 from crossmodal.dual_encoder import DualEncoder
 from crossmodal.encoding.embeddings import model_path
-from crossmodal.errors import CrossmodalError
+from crossmodal.errors import CrossmodalError, PhotoError
 from crossmodal.galleries import Place, open_search
 from crossmodal.photos.index import index_photos
 from crossmodal.search.gallery import About
@@ -284,31 +284,54 @@ def test_no_free_descriptor_is_told_once(caplog: pytest.LogCaptureFixture) -> No
     assert len(caplog.records) == 1
 
 
+def uploading(address: tuple[str, int]) -> socket.socket:
+    """A client that has sent an upload and waits."""
+    body = b"--b\r\ncontent-disposition: form-data; name=file; filename=a.jpg\r\n\r\n" + photo() + b"\r\n--b--\r\n"
+    head = (
+        b"POST /api/search/upload HTTP/1.1\r\nhost: localhost\r\ncontent-type: multipart/form-data; boundary=b\r\n"
+        b"content-length: %d\r\n\r\n" % len(body)
+    )
+    client = socket.create_connection(address)
+    client.sendall(head + body)
+    return client
+
+
 def test_an_upload_whose_client_left_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     decoding, begun = [], threading.Event()
 
-    def slow(content: bytes, wanted: Wanted) -> Prepared:
+    def slow(content: bytes, wanted: Wanted, unwanted: threading.Event) -> Prepared:
         decoding.append(len(content))
         begun.set()
         time.sleep(0.5)
         return Prepared("JPEG", 8, 8, None, "", 0, False, np.zeros((8, 8, 3), np.uint8))
 
     monkeypatch.setattr("crossmodal.serving.searching.uploads", lambda: slow)
-    body = b"--b\r\ncontent-disposition: form-data; name=file; filename=a.jpg\r\n\r\n" + photo() + b"\r\n--b--\r\n"
-    head = (
-        b"POST /api/search/upload HTTP/1.1\r\nhost: localhost\r\ncontent-type: multipart/form-data; boundary=b\r\n"
-        b"content-length: %d\r\n\r\n" % len(body)
-    )
     with listening(create_app(made_up)) as address:
-        clients = [socket.create_connection(address) for _ in range(8)]
-        for one in clients:
-            one.sendall(head + body)
+        clients = [uploading(address) for _ in range(8)]
         assert begun.wait(SECONDS)
         time.sleep(0.2)
         for one in clients:
             one.close()
         time.sleep(1.5)
     assert len(decoding) <= 2
+
+
+def test_decoding_stops_when_the_client_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, stopped = threading.Event(), threading.Event()
+
+    def slow(content: bytes, wanted: Wanted, unwanted: threading.Event) -> Prepared:
+        begun.set()
+        if unwanted.wait(SECONDS):
+            stopped.set()
+        raise PhotoError("The upload is no longer wanted.")
+
+    monkeypatch.setattr("crossmodal.serving.searching.uploads", lambda: slow)
+    with listening(create_app(made_up)) as address:
+        client = uploading(address)
+        assert begun.wait(SECONDS)
+        assert not stopped.wait(1)  # as long as it waits
+        client.close()
+        assert stopped.wait(10)
 
 
 def test_only_a_trusted_proxy_says_whom_it_asks_for() -> None:

@@ -6,10 +6,12 @@ import os
 import select
 import subprocess
 import sys
+import time
 from functools import cache
 from multiprocessing import Pipe
 from pathlib import Path
 from queue import Empty, LifoQueue
+from threading import Event
 
 import numpy as np
 
@@ -20,6 +22,7 @@ from crossmodal.errors import BusyError, CrossmodalError, PhotoError
 STARTING = 60.0  # seconds that a process may take to start
 SECONDS = 20  # of a processor's time that one photo may take
 UPLOAD_SECONDS = 5
+LOOK = 100  # milliseconds between two looks at whether a photo is still wanted
 WALL = 3  # times as many seconds by the clock, since processors are shared
 AT_ONCE = 2  # uploads, and photos that are shown, that are decoded at a time
 PATIENCE = 3.0  # seconds that one of them waits for its turn
@@ -37,8 +40,11 @@ class Decoders:
             self._free.put(None)
         self._count = count
 
-    def __call__(self, source: Path | bytes, wanted: Wanted) -> Prepared:
-        """Decode a photo; raises PhotoError, and BusyError where too many are decoded already."""
+    def __call__(self, source: Path | bytes, wanted: Wanted, unwanted: Event | None = None) -> Prepared:
+        """Decode a photo; raises PhotoError, and BusyError where too many are decoded already.
+
+        Once `unwanted` is set the decoding is stopped, which is a PhotoError too: nobody waits for the photo any more.
+        """
         try:
             process = self._free.get(timeout=self._patience)
         except Empty as error:
@@ -46,7 +52,7 @@ class Decoders:
         try:
             if process is None or not process.alive:
                 process = _Process(self._seconds, self._nice)
-            return process.decode(source, wanted)
+            return process.decode(source, wanted, unwanted or Event())
         except PhotoError:
             raise
         except BaseException:  # an interrupt: what it would answer is not for the next photo
@@ -103,15 +109,19 @@ class _Process:
         self._connection.close()
         return False
 
-    def decode(self, source: Path | bytes, wanted: Wanted) -> Prepared:
+    def decode(self, source: Path | bytes, wanted: Wanted, unwanted: Event) -> Prepared:
         """Decode a photo; raises PhotoError, after which it may be alive or not."""
+        end = time.monotonic() + WALL * self._seconds
         try:
             self._connection.send((source, wanted))
-            if self._answer.poll(1000 * WALL * self._seconds):
-                return _prepared(self._connection.recv_bytes(), wanted)
+            while time.monotonic() < end and not unwanted.is_set():
+                if self._answer.poll(LOOK):
+                    return _prepared(self._connection.recv_bytes(), wanted)
         except (EOFError, OSError, ValueError, TypeError, KeyError):
             pass  # it died, or what it sent is no answer
         self.close()
+        if unwanted.is_set():
+            raise PhotoError(f"{wanted.label} is no longer wanted.")
         raise PhotoError(
             f"{wanted.label} cannot be decoded in {self._seconds} seconds and 1 GB of memory; it may be damaged."
         )

@@ -1,7 +1,9 @@
 """The routes that search: by words, by a photo of the gallery, by an upload, and by words beside a photo."""
 
+import asyncio
 import base64
 import logging
+import threading
 from typing import Annotated, Any
 
 import numpy as np
@@ -25,6 +27,8 @@ PHOTO = "image/jpeg"  # as the schema says it; any format that photos come in is
 SHOWN_BY_BROWSERS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF")
 NEWEST = 30  # photos, before anything is asked
 PREVIEW = 256  # pixels of the longer side of what is shown of an upload that a browser cannot show
+LEFT = "The client has left."
+LOOK = 0.2  # seconds between two looks at whether it has
 ROUTES = APIRouter()
 
 
@@ -87,19 +91,29 @@ def _words(request: Request, text: str) -> list[Term]:
 async def _decoded(request: Request, search: Search, file: UploadFile) -> tuple[np.ndarray, str | None, list[str]]:
     """Return what the image tower is given of an upload, a preview where browsers cannot show its format, and notes.
 
-    An upload whose client has left meanwhile is not decoded.
+    An upload whose client has left is not decoded, or no longer.
     """
     wanted = Wanted(search.runtime.preprocessing, PREVIEW, "The upload", request.app.state.limits.upload_pixels)
     async with request.app.state.uploading.held(request.state.who):
         if await request.is_disconnected():
-            raise HTTPException(499, "The client has left.")
+            raise HTTPException(499, LEFT)
+        left = threading.Event()
+        watching = asyncio.create_task(_set_when_left(request, left))
         try:
-            photo = await run_in_threadpool(uploads(), await file.read(), wanted)
+            photo = await run_in_threadpool(uploads(), await file.read(), wanted, left)
         except PhotoError as failure:
-            raise HTTPException(415, str(failure)) from failure
+            raise HTTPException(*((499, LEFT) if left.is_set() else (415, str(failure)))) from failure
+        finally:
+            watching.cancel()
     assert photo.pixels is not None
     notes = ["The upload lacks its last bytes and is used as far as it goes."] if photo.cut_short else []
     return photo.pixels, None if photo.format in SHOWN_BY_BROWSERS else _preview(photo.jpeg), notes
+
+
+async def _set_when_left(request: Request, left: threading.Event) -> None:
+    while not await request.is_disconnected():
+        await asyncio.sleep(LOOK)
+    left.set()
 
 
 def _preview(jpeg: bytes) -> str:
