@@ -10,6 +10,7 @@ from typing import Any
 import streamlit as st
 
 from crossmodal.data.decoding import load_photo, opened_photo
+from crossmodal.data.thumbnails import as_jpeg
 from crossmodal.errors import CrossmodalError
 from crossmodal.page.address import change, current
 from crossmodal.page.components import bars, grid, large_photo
@@ -172,9 +173,9 @@ def _heat(maker: Maker, hit: Hit, query: Query) -> str | None:
                 )
 
                 work = MODELS.get(maker.fingerprint, None, "Loading the model", lambda work: maker.model()[1])
-                model, photo = work.result(), load_photo(Path(hit.path), at_least=LARGE)
+                # Decoded in a process of its own, and in this one only as what that gave.
+                model, photo = work.result(), load_photo(as_jpeg(Path(hit.path), LARGE))
                 assert model is not None
-                photo.thumbnail((LARGE, LARGE))
                 prepare = model.preparation
                 heat = heat_map(model, photo, query.vector)
             known.clear()  # one for each session; the others are quick to make again
