@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from crossmodal.errors import CheckpointError
+from crossmodal.places import TRAIN
 
 FORMAT = "crossmodal-model"
 FORMAT_VERSION = 1
-ADVICE = "train a model with `python training_script.py`, or name another checkpoint."
+ADVICE = f"train a model with `{TRAIN}`, or name another checkpoint."
 
 
 def check_format(content: Mapping[str, Any], path: Path, kind: str, version: int) -> None:

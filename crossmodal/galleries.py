@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from crossmodal.places import TRAIN
 from crossmodal.progress import Bars, silent
 
 if TYPE_CHECKING:
@@ -105,4 +106,4 @@ def maker_of_run(fingerprint: str, checkpoint: Path) -> "Maker":
     """Return the model that made a run's gallery."""
     from crossmodal.runs.models import Maker
 
-    return Maker(fingerprint, checkpoint, "this run's embeddings", "python training_script.py")
+    return Maker(fingerprint, checkpoint, "this run's embeddings", TRAIN)

@@ -13,4 +13,5 @@ DRAWN = cache_folder() / "drawn-sample" if INSTALLED else PACKAGE.parent / "draw
 TRAINING = (
     ("crossmodal", "train") if INSTALLED else ("python", "training_script.py")
 )  # the commands, as users type them
+TRAIN = " ".join(TRAINING)
 PAGE = ("crossmodal", "app") if INSTALLED else ("streamlit", "run", "app.py")

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from crossmodal.places import TRAIN
 from crossmodal.progress import terminal
 
 
@@ -32,7 +33,7 @@ def _download(options: argparse.Namespace) -> None:
     from crossmodal.data.download import download
 
     captions, images = download(options.name, options.to, options.archive, terminal)
-    print(f"Wrote {captions} and {images}; train with: python training_script.py")
+    print(f"Wrote {captions} and {images}; train with: {TRAIN}")
 
 
 def _draw(options: argparse.Namespace) -> None:

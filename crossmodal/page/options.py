@@ -12,7 +12,7 @@ from streamlit import config
 from crossmodal.errors import CrossmodalError
 from crossmodal.galleries import Place
 from crossmodal.photos.store import index_folder
-from crossmodal.places import DRAWN, SHIPPED_RUN, WORKPLACE
+from crossmodal.places import DRAWN, INSTALLED, PAGE, SHIPPED_RUN, WORKPLACE
 
 SHIPPED, SAMPLE = SHIPPED_RUN, DRAWN
 
@@ -74,6 +74,6 @@ def options(arguments: Sequence[str]) -> Options:
 
 
 KNOWN = (
-    "It knows: `streamlit run app.py -- [--checkpoints DIR] [--images DIR] [--photos DIR [--index DIR]] "
+    f"It knows: `{' '.join(PAGE)}{'' if INSTALLED else ' --'} [--checkpoints DIR] [--images DIR] [--photos DIR [--index DIR]] "
     "[--below DIR] [--milvus URL [--collection NAME]]`"
 )

@@ -17,6 +17,7 @@ from crossmodal.page.galleries import Chosen, Opened, chosen, opening, opening_o
 from crossmodal.page.large_view import Results, large_view
 from crossmodal.page.options import Options, options
 from crossmodal.page.results import ask, show
+from crossmodal.places import TRAIN
 from crossmodal.search.filters import filters_on
 
 TABS = {"": "Search", "learned": "What was learned"}  # by their names in the address
@@ -52,7 +53,7 @@ def page() -> None:
         return
     if settings.checkpoints != Options.checkpoints and not own_runs(settings):
         st.warning(
-            f"There is no checkpoint in {settings.checkpoints}; train one with `python training_script.py`. Until then you can "
+            f"There is no checkpoint in {settings.checkpoints}; train one with `{TRAIN}`. Until then you can "
             "use the shipped model on the drawn sample, or on a folder of yours."
         )
     search_tab, learned_tab = st.tabs(

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from crossmodal.encoding.embeddings import load_embeddings
+from crossmodal.places import TRAIN
 
 ROWS_AT_ONCE = 1024
 
@@ -15,7 +16,7 @@ def mine(folder: Path, epoch: int, fingerprint: str, count: int) -> list[list[in
 
     They are ranked by the embeddings that `epoch` wrote to `folder`; positions are those in the train split.
     """
-    trained = load_embeddings(folder, epoch, fingerprint, "python training_script.py").only("train")
+    trained = load_embeddings(folder, epoch, fingerprint, TRAIN).only("train")
     return confused(trained.images.float(), trained.texts.float(), trained.caption_to_image, count)
 
 
