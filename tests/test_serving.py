@@ -94,6 +94,25 @@ def test_a_photo_finds_itself_first_and_its_captions(client: Client) -> None:
     assert beside["photos"] != found["photos"]
 
 
+def test_more_like_these_and_less_like_those(client: Client) -> None:
+    api = client()
+
+    def found(**judged: list[str]) -> list[str]:
+        asked = {"query": "a car", "top_k": 20, "cut_off": False, **judged}
+        answer = api.post("/api/search/text", json=asked)
+        assert answer.status_code == 200, answer.text
+        return [photo["id"] for photo in answer.json()["photos"]]
+
+    plain = found()
+    last = plain[-1]
+    assert found(more=[last]).index(last) < plain.index(last)
+    assert last not in found(less=[last])[: plain.index(last)]
+    assert found(more=[], less=[]) == plain
+    unknown = api.post("/api/search/text", json={"query": "a car", "more": ["0" * 24]})
+    assert unknown.status_code == 404
+    assert api.post("/api/search/text", json={"query": "a car", "less": [last] * 21}).status_code == 422
+
+
 def test_an_upload_finds_what_the_same_photo_finds(client: Client, collection: tuple[Path, Path]) -> None:
     api = client()
     file = sorted(collection[1].iterdir())[0]

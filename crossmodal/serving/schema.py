@@ -12,6 +12,7 @@ from crossmodal.search.query import replaced_surrogates
 from crossmodal.search.record import FIELDS
 
 Id = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{24}$")]
+Judged = Annotated[list[Id], Field(max_length=20)]
 DAY = r"\d{4}-\d{2}-\d{2}"
 MOST = 200  # photos in one answer
 
@@ -126,6 +127,8 @@ class Question(Asked):
     filters: PhotoFilters = PhotoFilters()
     by_date: StrictBool = BY_DATE
     cut_off: StrictBool = CUT_OFF
+    more: Judged = Field([], description="photos of the gallery like which more are wanted")
+    less: Judged = Field([], description="photos of the gallery like which fewer are wanted")
 
 
 class TextQuery(Question):

@@ -14,6 +14,7 @@ from crossmodal.data.decoders import uploads
 from crossmodal.data.prepared import Wanted
 from crossmodal.errors import PhotoError
 from crossmodal.search.examples import examples
+from crossmodal.search.feedback import feedback
 from crossmodal.search.filters import Filters
 from crossmodal.search.hit import Hit
 from crossmodal.search.query import Query, Term, parse_terms
@@ -40,10 +41,10 @@ async def beginning(serving: Held) -> schema.Beginning:
     return schema.Beginning(photos=[_photo(hit) for hit in hits], examples=list(found))
 
 
-@ROUTES.post("/api/search/text", responses=FAILURES)
+@ROUTES.post("/api/search/text", responses={**FAILURES, **ABSENT})
 async def search_text(request: Request, serving: Held, asked: schema.TextQuery) -> schema.Photos:
     """Find photos for a sentence, or for terms with signs and weights."""
-    query = await serving.query(_terms(request, asked.query))
+    query = await serving.query(_terms(request, asked.query), await _judged(serving, asked))
     return schema.Photos(**await _photos(serving, query, asked, asked.filters.plain()))
 
 
@@ -51,7 +52,8 @@ async def search_text(request: Request, serving: Held, asked: schema.TextQuery) 
 async def search_image(request: Request, serving: Held, asked: schema.ImageQuery) -> schema.PhotosAndCaptions:
     """Find photos like one of the gallery, alone or beside words, and captions that fit."""
     vector = await run_in_threadpool(serving.search.gallery.vector, asked.image_id)
-    query = await serving.query(_words(request, asked.query), [(vector, asked.image_weight)])
+    photos = [(vector, asked.image_weight), *await _judged(serving, asked)]
+    query = await serving.query(_words(request, asked.query), photos)
     return schema.PhotosAndCaptions(**await _photos_and_captions(serving, query, asked, asked.filters.plain()))
 
 
@@ -82,6 +84,13 @@ def _terms(request: Request, text: str) -> list[Term]:
     terms = parse_terms(text)
     request.state.charge(len(terms) - 1)
     return terms
+
+
+async def _judged(serving: Serving, asked: schema.Question) -> list[tuple[np.ndarray, float]]:
+    vector = serving.search.gallery.vector
+    return await run_in_threadpool(
+        lambda: feedback(*([vector(one) for one in ids] for ids in (asked.more, asked.less)))
+    )
 
 
 def _words(request: Request, text: str) -> list[Term]:
