@@ -145,6 +145,27 @@ def test_nonsense_in_the_address_is_left_out(runs: Path, monkeypatch: pytest.Mon
     assert "Search a folder of mine" in [button.label for button in page.test.button]
 
 
+def test_photos_are_judged_for_one_question(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = Page(monkeypatch, "--checkpoints", str(runs), gallery="all", words="a red car", weaker="1")
+    monkeypatch.setattr("crossmodal.page.large_view.grid", lambda *arguments, **options: None)
+    plain = [hit.id for hit in page.hits]
+    page.opened = plain[-1]
+    page.run()
+    page.press("More like this")
+    assert page.address == {"gallery": "all", "words": "a red car", "weaker": "1", "more": plain[-1]}
+    moved = [hit.id for hit in page.hits]
+    assert moved.index(plain[-1]) < len(plain) - 1
+    page.opened = plain[-1]
+    page.run()
+    page.press("Less like this")
+    assert page.address == {"gallery": "all", "words": "a red car", "weaker": "1", "less": plain[-1]}
+    assert "Less like" in page.said and "More like" not in page.said
+    page.type("a dog")
+    assert "less" not in page.address
+    page = Page(monkeypatch, "--checkpoints", str(runs), gallery="all", words="a red car", more="0" * 24)
+    assert "no photo with this id" in page.said
+
+
 def test_words_leave_like_this(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = Page(monkeypatch, "--checkpoints", str(runs), gallery="all")
     photo = page.hits[4].id

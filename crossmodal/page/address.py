@@ -13,6 +13,7 @@ COUNTS = (10, 20, 50, 100)
 BEST = -1  # the epoch that is shown unless another is asked for; 0 is the head start
 WEIGHTS = (0.1, 3.0)  # of a picture beside the words
 ADDRESS = "address"  # in the session: what the page was last laid out for, or last changed to
+QUESTION = frozenset({"words", "picture", "like", "gallery", "folder", "run"})  # photos are judged for one of these
 FILTER = "filter-"  # begins the names of filters, since "folder" is a filter and a gallery's folder
 
 
@@ -28,6 +29,8 @@ class Asked:
     picture: str = ""  # the token of a picture that was dropped or pasted
     weight: float = 1.0  # of the picture beside the words
     like: str = ""  # the id of a photo
+    more: str = ""  # the ids of photos like which more are wanted, with commas between them
+    less: str = ""  # and of those like which fewer are
     count: int = 20
     weaker: bool = False  # also photos that hardly look like the query
     by_date: bool = False
@@ -39,6 +42,12 @@ class Asked:
     def nothing(self) -> bool:
         """Whether nothing is looked for."""
         return not (self.words.strip() or self.picture or self.like)
+
+    @property
+    def judged(self) -> tuple[list[str], list[str]]:
+        """The ids of photos like which more are wanted, and fewer."""
+        more, less = ([one for one in ids.split(",") if one] for ids in (self.more, self.less))
+        return more, less
 
     def as_filters(self) -> Filters:
         """Return the filters; a value that nobody can have chosen is left out."""
@@ -88,12 +97,23 @@ def _read(default: Any, text: str) -> Any:
 
 
 def change(**changes: Any) -> None:
-    """Ask for something else: a new entry in the browser's history. What was open in the large view is closed by it."""
-    now = replace(current(), **{"photo": "", **changes})
+    """Ask for something else: a new entry in the browser's history.
+
+    What was open in the large view is closed by it, and judgements of photos are those of one question.
+    """
+    forgotten = {"more": "", "less": ""} if QUESTION & changes.keys() else {}
+    now = replace(current(), **{"photo": "", **forgotten, **changes})
     said = {one.name: value for one in PLAIN if (value := getattr(now, one.name)) != one.default}
     texts = {name: "1" if value is True else str(value) for name, value in said.items()}
     st.session_state[ADDRESS] = texts | {f"{FILTER}{name}": text for name, text in now.filters.items()}
     st.query_params.from_dict(st.session_state[ADDRESS])
+
+
+def judge(photo_id: str, side: str) -> None:
+    """Ask for more, or less, like a photo; one that was judged before changes sides."""
+    more, less = ([one for one in ids if one != photo_id] for ids in current().judged)
+    (more if side == "more" else less).append(photo_id)
+    change(more=",".join(more), less=",".join(less))
 
 
 def run_again() -> None:

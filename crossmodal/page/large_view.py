@@ -12,7 +12,7 @@ import streamlit as st
 from crossmodal.data.decoding import load_photo, opened_photo
 from crossmodal.data.thumbnails import as_jpeg
 from crossmodal.errors import CrossmodalError
-from crossmodal.page.address import change, current
+from crossmodal.page.address import change, current, judge
 from crossmodal.page.components import bars, grid, large_photo
 from crossmodal.page.photo_files import keep_image, url_of
 from crossmodal.page.shared import Kept
@@ -84,6 +84,8 @@ def _shown(search: Search, maker: Maker, gallery: str, hit: Hit, among: tuple[st
         if st.button("Search like this", key="search like this", width="stretch", icon=":material/image_search:"):
             change(like=hit.id, words="", picture="", weaker=False, filters={}, gallery=gallery, tab="")
             st.rerun()
+        if query is not None:
+            _judge(hit)
         _captions(search, hit)
     with left:
         large_photo(hit, among, url)
@@ -93,6 +95,17 @@ def _shown(search: Search, maker: Maker, gallery: str, hit: Hit, among: tuple[st
     if other:
         open_photo(other, among if other in among else [one.id for one in similar])
         st.rerun()
+
+
+def _judge(hit: Hit) -> None:
+    """Let the user move the search towards a photo, or away from it."""
+    with st.container(horizontal=True):
+        for side in ("more", "less"):
+            if st.button(
+                f"{side.capitalize()} like this", key=f"{side} like this", help=f"The same search, with {side} of this."
+            ):
+                judge(hit.id, side)
+                st.rerun()
 
 
 def _data(hit: Hit) -> str:

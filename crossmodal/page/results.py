@@ -87,6 +87,8 @@ def _found(opened: Opened, search: Search, asked: Asked, absent: str) -> Results
     answer = search.photos(query, asked.count, filters, asked.by_date, cut_off=not asked.weaker)
     if asked.like:
         _like(search, asked)
+    if any(asked.judged):
+        _judged(search, asked)
     _summary(search, asked, answer)
     for said in answer.notes:
         st.info(said, icon=":material/info:")
@@ -96,7 +98,7 @@ def _found(opened: Opened, search: Search, asked: Asked, absent: str) -> Results
 def query_of(opened: Opened, search: Search, asked: Asked) -> Query:
     """Return the query that is asked; raises CrossmodalError where it is none."""
     picture = _picture_vector(opened, search, asked.picture) if PICTURES.get(asked.picture) else None
-    return search.query(asked.words, picture, asked.weight, asked.like or None)
+    return search.query(asked.words, picture, asked.weight, asked.like or None, *asked.judged)
 
 
 def _picture_vector(opened: Opened, search: Search, token: str) -> np.ndarray:
@@ -164,6 +166,15 @@ def _like(search: Search, asked: Asked) -> None:
         st.markdown("Photos like", width="content")
         st.code(search.hit(asked.like).name, language=None, width="content")
         st.button("Stop searching like this", key="leave like", on_click=change, kwargs={"like": ""})
+
+
+def _judged(search: Search, asked: Asked) -> None:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        for side, ids in zip(("More like", "Less like"), asked.judged, strict=True):
+            if ids:
+                st.markdown(side, width="content")
+                st.code(", ".join(search.hit(one).name for one in ids), language=None, width="content")
+        st.button("Forget these", key="forget judged", on_click=change, kwargs={"more": "", "less": ""})
 
 
 def _more(asked: Asked, hits: Sequence[Hit]) -> None:
