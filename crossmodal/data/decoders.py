@@ -7,6 +7,7 @@ import select
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from multiprocessing import Pipe
 from pathlib import Path
@@ -61,6 +62,17 @@ class Decoders:
             raise
         finally:
             self._free.put(process)
+
+    def begin(self) -> None:
+        """Start all processes at once, ahead of the first photos; raises CrossmodalError where they do not start."""
+        free = [self._free.get() for _ in range(self._count)]
+        started: list[_Process | None] = []
+        try:
+            with ThreadPoolExecutor(self._count) as pool:
+                started += pool.map(lambda one: one or _Process(self._seconds, self._nice), free)
+        finally:
+            for process in started or free:
+                self._free.put(process)
 
     def close(self) -> None:
         """End the processes, after what they do now; the next photo starts new ones."""

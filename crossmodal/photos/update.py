@@ -129,14 +129,17 @@ def here(runtime: Callable[[], Runtime], views: int = 1) -> Work:
     """Return the work done in this process: one batch is read while the one before is encoded, and its own recorded."""
 
     def work(root: Path, todo: Sequence[Found], known: Collection[bytes]) -> Iterator[Encoded]:
-        encoder = runtime()
-        wanted, count = Wanted(encoder.preprocessing), os.cpu_count() or 1
+        count = min(os.cpu_count() or 1, len(todo))
 
         def read(found: Found) -> Read:
             return read_photo(root, found, lambda content: decoders(content, wanted), known)
 
         before: tuple[list[Read], Future[np.ndarray | None]] | None = None
         with Decoders(count) as decoders, ThreadPoolExecutor(count + 1) as readers, ThreadPoolExecutor(1) as encoding:
+            beginning = readers.submit(decoders.begin)  # while the model is opened
+            encoder = runtime()
+            wanted = Wanted(encoder.preprocessing)
+            beginning.result()
             for batch in batched(_in_order(readers, read, todo), AT_ONCE):
                 under_way = batch, encoding.submit(encoded, encoder, batch, views)
                 if before:
