@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import streamlit as st
@@ -21,6 +22,9 @@ from crossmodal.search.search import Search
 
 QUESTION = "What should be in the photo?"
 SCORES = "The number on a photo is its cosine similarity with what you ask for, at most 1: the higher, the more alike. Compare it within one search."
+HUBS = (
+    "Photos that are near to almost anything are ranked lower, so the numbers need not fall from one photo to the next."
+)
 CAPTIONS = 5
 VECTORS: Known[np.ndarray] = Known(200)
 LISTS: Known[CaptionList] = Known(8)
@@ -72,7 +76,8 @@ def show(opened: Opened, search: Search, asked: Asked, absent: str) -> Results:
     if chosen:
         open_photo(chosen, [hit.id for hit in hits])
     if found.query and hits:
-        st.caption(SCORES)
+        corrected = not asked.by_date and any(one.score < other.score for one, other in pairwise(hits))
+        st.caption(f"{SCORES} {HUBS}" if corrected else SCORES)
         _more(asked, hits)
     return found
 
