@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from crossmodal.commands.data import add_data_commands
+from crossmodal.commands.export import add_export_command
 from crossmodal.commands.measuring import add_measuring_commands
 from crossmodal.commands.milvus import add_load_command
 from crossmodal.commands.photos import add_index_command
@@ -47,5 +48,6 @@ def _parser() -> argparse.ArgumentParser:
     add_load_command(commands)
     add_measuring_commands(commands)
     add_data_commands(commands)
+    add_export_command(commands)
     add_script_commands(commands)
     return parser

@@ -156,11 +156,21 @@ def _quiet_transformers() -> Iterator[None]:
 
 def _export(model: DualEncoder, place: Path) -> None:
     """Write both towers into a folder, whole or not at all; for the holder of its lock."""
-    import openvino as ov
-
     temporary = place.with_name(f".{place.name}.part")
     shutil.rmtree(temporary, ignore_errors=True)  # of an export that was killed
     temporary.mkdir()
+    try:
+        export_towers(model, temporary)
+        shutil.rmtree(place, ignore_errors=True)
+        os.replace(temporary, place)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def export_towers(model: DualEncoder, folder: Path) -> None:
+    """Write both towers, the tokenizer and the preprocessing into a folder; raises CrossmodalError for what cannot be exported."""
+    import openvino as ov
+
     tower, size = model.text_tower, model.preparation.size
     assert isinstance(tower, PretrainedTextTower)
     try:
@@ -176,13 +186,9 @@ def _export(model: DualEncoder, place: Path) -> None:
             }
             for name, (module, example, shapes) in parts.items():
                 converted = ov.convert_model(module.eval(), example_input=example, input=shapes)
-                ov.save_model(converted, temporary / f"{name}.xml", compress_to_fp16=True)
-        (temporary / "tokenizer.json").write_text(tower.tokenizer.to_str())
+                ov.save_model(converted, folder / f"{name}.xml", compress_to_fp16=True)
+        (folder / "tokenizer.json").write_text(tower.tokenizer.to_str())
         about = {"preprocessing": asdict(model.preparation), "padding": tower.padding}
-        (temporary / "about.json").write_text(json.dumps(about))
-        shutil.rmtree(place, ignore_errors=True)
-        os.replace(temporary, place)
+        (folder / "about.json").write_text(json.dumps(about))
     except Exception as error:  # the converter raises anything at all on a tower that it cannot hold
         raise CrossmodalError(f"The towers cannot be exported ({error}).") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)

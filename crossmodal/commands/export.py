@@ -1,0 +1,27 @@
+"""export: a checkpoint in the formats of others."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+FORMATS = ("onnx", "openvino", "safetensors")  # those of crossmodal.encoding.export, which takes seconds to import
+
+
+def add_export_command(commands: Any) -> None:
+    """Add `export`."""
+    export = commands.add_parser("export", help="write a checkpoint as ONNX (for Immich), OpenVINO or safetensors")
+    export.add_argument("checkpoint", type=Path, help="checkpoint, or a run's folder, of which the best epoch is taken")
+    export.add_argument("folder", type=Path, metavar="DIR", help="a new folder")
+    export.add_argument("--to", choices=FORMATS, required=True, help="the format")
+    export.set_defaults(run=_export)
+
+
+def _export(options: argparse.Namespace) -> None:
+    from crossmodal.dual_encoder import DualEncoder
+    from crossmodal.encoding.export import export
+    from crossmodal.runs.opening import checkpoint_of
+
+    model, content = DualEncoder.load(checkpoint_of(options.checkpoint))
+    export(model, content, options.to, options.folder)
+    names = sorted(str(path.relative_to(options.folder)) for path in options.folder.rglob("*") if path.is_file())
+    print(f"Wrote {options.folder}: {', '.join(names)}")
