@@ -225,6 +225,19 @@ def test_what_is_wrong_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFix
     assert "is not there; load it with" in capsys.readouterr().err
 
 
+def test_a_file_that_another_process_has_open_is_one_sentence(tmp_path: Path) -> None:
+    url = str(tmp_path / "x.db")
+    milvus = Milvus(url, "g")
+    load(milvus, made_up(3), rebuild=False)
+    for command in (["search", "dog", "--milvus", url], ["load", url, "--photos", str(tmp_path)]):
+        whole = [sys.executable, "-m", "crossmodal", *command]
+        done = subprocess.run(whole, capture_output=True, text=True, check=False)
+        told = f"{url} is open in another process, and a file of Milvus serves one at a time; stop that one, or "
+        assert done.returncode == 1 and done.stdout == ""
+        assert done.stderr == f"{told}load the gallery into a Milvus server.\n"
+    assert MilvusGallery(milvus).count() == 3  # the one that has it open was not disturbed
+
+
 def test_another_checkpoint_is_refused(
     runs: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,11 +4,13 @@ Only what servers from 2.3 on accept is used. A gallery NAME is the collection N
 and NAME_about, which says what the others hold.
 """
 
+import fcntl
 import json
 import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -31,20 +33,28 @@ class Milvus:
     def __init__(self, url: str, name: str) -> None:
         """`url` is http://HOST:PORT or a file NAME.db; a token is read from MILVUS_TOKEN.
 
-        Raises UnavailableError where nobody answers, CrossmodalError where pymilvus is not installed.
+        Raises UnavailableError where nobody answers, or another process has the file open; CrossmodalError where pymilvus is not installed.
         """
         try:
             os.environ.setdefault("GRPC_VERBOSITY", "NONE")
             from pymilvus import MilvusClient
         except ImportError as error:
             raise CrossmodalError("Milvus needs pymilvus: pip install -r requirements-milvus.txt") from error
-        for talker in ("pymilvus", "grpc._server"):  # they write tracebacks beside what they raise
+        for talker in ("pymilvus", "milvus_lite", "grpc._server"):  # they write tracebacks beside what they raise
             logging.getLogger(talker).setLevel(logging.CRITICAL)
         self.url, self.name, self.is_file = url, name, "://" not in url
         if self.is_file and not url.endswith(".db"):
             raise CrossmodalError(f"{url} is neither a URL like http://localhost:19530 nor a file NAME.db.")
         token = os.environ.get("MILVUS_TOKEN", "")
-        self._client: Any = self._told(lambda: MilvusClient(url, token=token, timeout=SECONDS))
+        try:
+            self._client: Any = self._told(lambda: MilvusClient(url, token=token, timeout=SECONDS))
+        except UnavailableError as error:
+            if self.is_file and _held_elsewhere(Path(url) / "LOCK"):
+                raise UnavailableError(
+                    f"{url} is open in another process, and a file of Milvus serves one at a time; stop that one, or "
+                    "load the gallery into a Milvus server."
+                ) from error
+            raise
 
     @property
     def photos(self) -> str:
@@ -224,6 +234,18 @@ class Milvus:
             )
         )  # fmt: skip
         return [(dict(hit["entity"]), float(hit["distance"])) for hit in found[0]]
+
+
+def _held_elsewhere(lock: Path) -> bool:
+    """Say whether another process holds the lock of a file of Milvus; the client's error does not."""
+    try:
+        with open(lock, "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # there is none, or it cannot be read
+        return False
+    return False
 
 
 def quoted(text: str) -> str:
