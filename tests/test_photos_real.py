@@ -45,8 +45,11 @@ def test_it_ranks_as_the_evaluation_does(flickr8k: Path, photos: Path, monkeypat
     model, content = DualEncoder.load(checkpoint_of(ROOT / "model-checkpoints" / "shipped"))
     embeddings = encode_dataset(model, dataset, {}, workers=0)
     banks = Banks.of(content)
-    assert banks is not None  # the shipped model corrects hubs, and so does a search of photos
-    biases = banks.biases(embeddings.images.numpy(), embeddings.texts.numpy())
+    biases = (
+        banks.biases(embeddings.images.numpy(), embeddings.texts.numpy())  # as a search of photos corrects hubs
+        if banks
+        else (np.zeros(len(embeddings.images), np.float32), np.zeros(len(embeddings.texts), np.float32))
+    )
     expected = ranks_of(embeddings.images, embeddings.texts, dataset.caption_to_image, biases).texts
     search = open_search(Place(photos=photos))
     library = search.gallery
@@ -54,7 +57,7 @@ def test_it_ranks_as_the_evaluation_does(flickr8k: Path, photos: Path, monkeypat
     rows = {photo.found.path: row for row, photo in enumerate(library.photos)}
     row = torch.tensor([rows[image.name] for image in dataset.images])
     texts = search.runtime.encode_sentences(dataset.captions)
-    queries = torch.from_numpy(np.stack([as_query(text, corrected=True) for text in texts]))
+    queries = torch.from_numpy(np.stack([as_query(text, corrected=True) for text in texts]) if banks else texts)
     found = ranks_of(torch.from_numpy(np.array(library.vectors))[row], queries, dataset.caption_to_image).texts
     for k in (1, 5, 10):
         here, there = (100 * (ranks <= k).double().mean().item() for ranks in (found, expected))
