@@ -260,7 +260,7 @@ def test_uploads_wait_for_a_place_and_one_client_does_not_take_all(
     monkeypatch.setattr("crossmodal.serving.api.PATIENCE", 0.5)
     going, first = threading.Event(), threading.Event()
 
-    def slow(content: bytes, wanted: Wanted) -> Prepared:
+    def slow(content: bytes, wanted: Wanted, unwanted: threading.Event) -> Prepared:
         first.set()
         going.wait(30)
         return Prepared("JPEG", 8, 8, None, "", 0, False, np.zeros((8, 8, 3), np.uint8))

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from tokenizers import Tokenizer
 
-from crossmodal.__main__ import main
+from crossmodal.cli import main
 from crossmodal.dual_encoder import DualEncoder
 from crossmodal.encoding.embeddings import model_path
 from crossmodal.encoding.runtime import Exported, OpenVinoRuntime

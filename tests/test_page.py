@@ -22,6 +22,7 @@ from crossmodal.encoding.collection import encode_dataset
 from crossmodal.encoding.embeddings import image_path, model_path, save_embeddings
 from crossmodal.errors import BusyError, CrossmodalError
 from crossmodal.files import append_line
+from crossmodal.galleries import Place, open_search
 from crossmodal.page.address import Asked
 from crossmodal.page.components import grid
 from crossmodal.page.downloads import zipped
@@ -30,6 +31,7 @@ from crossmodal.page.options import options
 from crossmodal.page.photo_files import PICTURES, ROUTES, keep_image, url_of
 from crossmodal.page.shared import Kept, Work
 from crossmodal.progress import Advance
+from crossmodal.runs.opening import checkpoint_of
 from crossmodal.search.hit import Hit
 from crossmodal.search.language import mostly_unknown
 from crossmodal.search.record import Found, Photo
@@ -153,13 +155,19 @@ def test_photos_are_judged_for_one_question(runs: Path, monkeypatch: pytest.Monk
     page.run()
     page.press("More like this")
     assert page.address == {"gallery": "all", "words": "a red car", "weaker": "1", "more": plain[-1]}
-    moved = [hit.id for hit in page.hits]
-    assert moved.index(plain[-1]) < len(plain) - 1
-    page.opened = plain[-1]
+    search = open_search(Place(checkpoint=checkpoint_of(runs)))
+    moved = search.photos(search.query("a red car", more=plain[-1:]), 20, cut_off=False).hits
+    assert [hit.id for hit in page.hits] == [hit.id for hit in moved] != plain
+    other = page.hits[0].id
+    page.opened = other
     page.run()
     page.press("Less like this")
-    assert page.address == {"gallery": "all", "words": "a red car", "weaker": "1", "less": plain[-1]}
-    assert "Less like" in page.said and "More like" not in page.said
+    asked = {"gallery": "all", "words": "a red car", "weaker": "1"}
+    assert page.address == asked | {"more": plain[-1], "less": other}
+    assert "Less like" in page.said and "More like" in page.said
+    page.press("Forget these")
+    assert page.address == asked
+    page = Page(monkeypatch, "--checkpoints", str(runs), gallery="all", words="a red car", less=other)
     page.type("a dog")
     assert "less" not in page.address
     page = Page(monkeypatch, "--checkpoints", str(runs), gallery="all", words="a red car", more="0" * 24)

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image, ImageOps
 
-from crossmodal.__main__ import main
+from crossmodal.cli import main
 from crossmodal.data.dataset import read_dataset
 from crossmodal.data.preprocessing import to_pixels
 from crossmodal.dual_encoder import DualEncoder

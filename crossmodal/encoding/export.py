@@ -67,6 +67,8 @@ class _Images(nn.Module):
     def __init__(self, model: DualEncoder) -> None:
         super().__init__()
         self.model = model
+        self.scale: Tensor
+        self.shift: Tensor
         mean, std = (torch.tensor(part).view(1, 3, 1, 1) for part in (model.preparation.mean, model.preparation.std))
         self.register_buffer("scale", 255 * std)
         self.register_buffer("shift", 255 * mean)
