@@ -80,7 +80,7 @@ RECIPES = {
             name="compact-pair",
             image_tower="tf_efficientnet_lite0.in1k+tf_efficientnet_lite2.in1k",
             text_tower="sentence-transformers/all-MiniLM-L6-v2",
-            stages=(Stage(epochs=3, lr=1e-3, frozen_image=5),),
+            stages=(Stage(epochs=6, lr=2e-4, frozen_image=5),),
             joint_size=512,
             image_size=256,
             image_stages="5,7",

@@ -134,6 +134,12 @@ class Recipe:
         "decay of an exponential moving average of the weights, which is validated and stored; 0 is none",
         most=0.99999,
     )
+    start_share: float = _knob(
+        0.0,
+        "share of the weights from before the first epoch in those that are validated and stored (WiSE-FT); for towers that "
+        "are trained on little data",
+        most=1,
+    )
     hard_negatives: int = _knob(
         0, "images that join an image in its batch: those most similar to its captions after the last epoch"
     )

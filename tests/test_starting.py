@@ -45,6 +45,22 @@ def test_it_goes_on_from_the_weights_of_a_run(
     assert training_script.main([*further(collection, before, output)[:6], "--resume"]) == 0
 
 
+def test_a_share_of_the_start_stays(collection: tuple[Path, Path], before: Path, tmp_path: Path) -> None:
+    for name, share in (("plain", "0"), ("mean", "0.75")):
+        options = ("--epochs", "1", "--start-share", share)
+        assert training_script.main(further(collection, before, tmp_path / name, *options)) == 0
+    start, plain, mean = (
+        DualEncoder.load(model_path(tmp_path / name, epoch))[0].state_dict()
+        for name, epoch in (("plain", 0), ("plain", 1), ("mean", 1))
+    )
+    for key, value in mean.items():
+        if value.is_floating_point():
+            torch.testing.assert_close(value, 0.75 * start[key] + 0.25 * plain[key], atol=1e-3, rtol=2e-3, msg=key)
+    # The training itself goes on from its own weights.
+    losses = [results_of(tmp_path / name)[1]["loss"] for name in ("plain", "mean")]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+
+
 @pytest.mark.parametrize(
     ("more", "words"),
     [

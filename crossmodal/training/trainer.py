@@ -82,6 +82,12 @@ class Trainer:
             share_weights(self.model)
             self._remember_texts()
             self.soft = soft_targets(self.recipe, self.train_set, self.setting, self.model.device)
+            if self.recipe.start_share and not (
+                self.recipe.head_start_epochs or self.setting.trained or self.progress.epoch
+            ):
+                raise CrossmodalError(
+                    "--start-share needs a model from before the first epoch; give --head-start-epochs or --start-from too."
+                )
             if self.progress.epoch == 0:
                 if self.recipe.head_start_epochs:
                     self._head_start()
@@ -228,7 +234,7 @@ class Trainer:
         exact = {key: value.clone() for key, value in model.state_dict().items()}
         try:
             # What is measured and encoded is what a reader of the checkpoint will have.
-            model.load_state_dict(model.stored_weights())
+            model.load_state_dict(self._stored_weights(epoch))
             embeddings = encode_shared(model, self.photos, dataset, self.data, self.setting)
             split = "val" if "val" in embeddings.splits else "train"
             metrics = metrics_of_split(embeddings, split)
@@ -244,6 +250,20 @@ class Trainer:
             self.progress.best_epoch, self.progress.best_rsum = epoch, metrics["rsum"]
         if self.setting.rank == 0:
             self._record(epoch, split, metrics, time.monotonic() - started)
+
+    def _stored_weights(self, epoch: int) -> dict[str, Tensor]:
+        """Return what a reader of the checkpoint will have, after the first epoch drawn towards what was before it.
+
+        The mean of the weights from before and after fine-tuning is often better than either (WiSE-FT, Wortsman et al. 2022).
+        """
+        weights, share = self._shown.stored_weights(), self.recipe.start_share
+        if not (epoch and share):
+            return weights
+        start = DualEncoder.load(model_path(self.setting.folder, 0))[0].state_dict()
+        return {
+            key: torch.lerp(value.float(), start[key], share) if value.is_floating_point() else value
+            for key, value in weights.items()
+        }
 
     def _record(self, epoch: int, split: str, metrics: Mapping[str, float], writing: float) -> None:
         losses, photos = self.progress.losses, len(self.train_set)
