@@ -1,5 +1,7 @@
 """A captioned photo collection: images in a fixed order, their captions and their splits, checked."""
 
+import hashlib
+import json
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -50,6 +52,12 @@ class Dataset:
     def caption_to_image(self) -> list[int]:
         """For each of `captions`, the index of its image."""
         return [index for index, image in enumerate(self.images) for _ in image.captions]
+
+    @property
+    def digest(self) -> str:
+        """A hash of names, captions and splits."""
+        plain = [(image.name, image.captions, image.split) for image in self.images]
+        return hashlib.sha256(json.dumps(plain).encode()).hexdigest()[:16]
 
     def __len__(self) -> int:
         return len(self.images)

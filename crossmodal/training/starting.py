@@ -1,10 +1,14 @@
-"""Training a trained model further, on other captions: what it knows is where the training starts."""
+"""Training a trained model further, on other captions, and how much of what it was stays."""
 
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+from torch import Tensor
+
 from crossmodal.dual_encoder import DualEncoder
+from crossmodal.encoding.embeddings import model_path
 from crossmodal.errors import CrossmodalError
 from crossmodal.recipe import Recipe
 from crossmodal.runs.opening import checkpoint_of
@@ -38,3 +42,17 @@ def started_from(checkpoint: Path, overridden: Callable[[Recipe], Recipe]) -> Du
     model = DualEncoder(*towers, recipe)
     model.load_state_dict(trained.state_dict())
     return model
+
+
+def drawn_to_start(weights: dict[str, Tensor], folder: Path, share: float) -> dict[str, Tensor]:
+    """Return a share of the weights of epoch 0 in a run's folder with the rest of these.
+
+    The mean of the weights from before and after fine-tuning is often better than either (WiSE-FT, Wortsman et al. 2022).
+    """
+    if not share:
+        return weights
+    start = DualEncoder.load(model_path(folder, 0))[0].state_dict()
+    return {
+        key: torch.lerp(value.float(), start[key], share) if value.is_floating_point() else value
+        for key, value in weights.items()
+    }

@@ -1,7 +1,6 @@
 """The training loop: steps, epochs, what is written after each, and resume after an interruption."""
 
 import hashlib
-import json
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -38,6 +37,7 @@ from crossmodal.training.optimizer import learning_rate, make_optimizer, set_lea
 from crossmodal.training.setting import Interrupted, Progress, Setting
 from crossmodal.training.shared_encoding import encode_shared
 from crossmodal.training.soft_targets import SoftTargets, soft_targets
+from crossmodal.training.starting import drawn_to_start
 from crossmodal.training.step import StepPlan, compute_gradient
 
 STATE_EVERY = 600.0  # seconds between states within an epoch, so that a kill costs at most that
@@ -234,7 +234,8 @@ class Trainer:
         exact = {key: value.clone() for key, value in model.state_dict().items()}
         try:
             # What is measured and encoded is what a reader of the checkpoint will have.
-            model.load_state_dict(self._stored_weights(epoch))
+            share = self.recipe.start_share if epoch else 0.0
+            model.load_state_dict(drawn_to_start(model.stored_weights(), self.setting.folder, share))
             embeddings = encode_shared(model, self.photos, dataset, self.data, self.setting)
             split = "val" if "val" in embeddings.splits else "train"
             metrics = metrics_of_split(embeddings, split)
@@ -250,20 +251,6 @@ class Trainer:
             self.progress.best_epoch, self.progress.best_rsum = epoch, metrics["rsum"]
         if self.setting.rank == 0:
             self._record(epoch, split, metrics, time.monotonic() - started)
-
-    def _stored_weights(self, epoch: int) -> dict[str, Tensor]:
-        """Return what a reader of the checkpoint will have, after the first epoch drawn towards what was before it.
-
-        The mean of the weights from before and after fine-tuning is often better than either (WiSE-FT, Wortsman et al. 2022).
-        """
-        weights, share = self._shown.stored_weights(), self.recipe.start_share
-        if not (epoch and share):
-            return weights
-        start = DualEncoder.load(model_path(self.setting.folder, 0))[0].state_dict()
-        return {
-            key: torch.lerp(value.float(), start[key], share) if value.is_floating_point() else value
-            for key, value in weights.items()
-        }
 
     def _record(self, epoch: int, split: str, metrics: Mapping[str, float], writing: float) -> None:
         losses, photos = self.progress.losses, len(self.train_set)
@@ -292,7 +279,7 @@ class Trainer:
         save_state(self.setting.folder, {
             "recipe": self.recipe.plain(), "image_tower": self.model.image_tower.plain(),
             "text_tower": self.model.text_tower.plain(), "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(), "data": self.data, "data_hash": data_hash(self.dataset),
+            "optimizer": self.optimizer.state_dict(), "data": self.data, "data_hash": self.dataset.digest,
             "average": self._average.module.state_dict() if self._average else None, "progress": asdict(self.progress),
         })  # fmt: skip
 
@@ -302,7 +289,7 @@ class Trainer:
         Orders, views and dropout are drawn from the seed, the epoch and the step, so the state needs
         no random generator's state.
         """
-        if state.get("data_hash") != data_hash(self.dataset):
+        if state.get("data_hash") != self.dataset.digest:
             raise CheckpointError(
                 "The photos, captions or splits are not those that the run was started with; give the same "
                 "--captions, --images and --split, or start a run without --resume."
@@ -326,9 +313,3 @@ class Trainer:
     def _say(self, text: str) -> None:
         if self.setting.rank == 0:
             tqdm.write(text)
-
-
-def data_hash(dataset: Dataset) -> str:
-    """Return a hash of names, captions and splits: a run is resumed on the same data only."""
-    plain = [(image.name, image.captions, image.split) for image in dataset.images]
-    return hashlib.sha256(json.dumps(plain).encode()).hexdigest()[:16]
