@@ -468,3 +468,19 @@ def test_vectors_are_not_written_through_a_link(tmp_path: Path) -> None:
     with pytest.raises(CrossmodalError, match="cannot be used"):
         run(tmp_path)
     assert victim.read_text() == "mine"
+
+
+@pytest.mark.parametrize("root", ["/etc", "../..", "."])
+def test_an_index_in_a_folder_is_of_that_folder_alone(root: str, tmp_path: Path) -> None:
+    save(tmp_path / "a.png")
+    run(tmp_path)
+    set_meta(tmp_path / ".crossmodal", "root", json.dumps(root))
+    with pytest.raises(CrossmodalError, match="not beside it"):
+        opened(tmp_path)
+
+
+def test_an_index_elsewhere_has_another_name(tmp_path: Path) -> None:
+    save(tmp_path / "photos" / "a.png")
+    with pytest.raises(CrossmodalError, match="give --index another name"):
+        index.index_photos(tmp_path / "photos", tmp_path / ".crossmodal")
+    assert not (tmp_path / ".crossmodal").exists()

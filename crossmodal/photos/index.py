@@ -7,7 +7,7 @@ from pathlib import Path
 from crossmodal.encoding.hubs import Banks
 from crossmodal.errors import CrossmodalError
 from crossmodal.files import shown
-from crossmodal.photos.store import DATABASE, Store, index_folder
+from crossmodal.photos.store import DATABASE, INDEX_FOLDER, Store, index_folder
 from crossmodal.photos.update import Changes, Watch, Work, here, locked, update
 from crossmodal.recipe import HIGH, NORMAL
 from crossmodal.search.calibration import cutoff_of
@@ -41,6 +41,10 @@ def index_photos(
     if not photos.is_dir():
         raise CrossmodalError(f"The folder of photos {photos} is not there.")
     folder = index_folder(photos, index)
+    if folder.name == INDEX_FOLDER and folder.parent.resolve() != photos.resolve():
+        raise CrossmodalError(
+            f"An index with the name {INDEX_FOLDER} is of the folder that it lies in; give --index another name."
+        )
     with locked(folder):
         if rebuild or not (folder / DATABASE).is_file():
             _create(folder, photos, checkpoint or default, quality or NORMAL)

@@ -96,6 +96,10 @@ class Store:
                 if not self.writable:
                     self._db.execute("BEGIN")
                 self.meta = checked_meta(self._db.execute("SELECT key, value FROM meta"), self.folder)
+                if (
+                    self.folder.name == INDEX_FOLDER and self.meta["root"] != ".."
+                ):  # else it could show photos of anywhere
+                    raise broken(self.folder, f"its photos would lie in {self.meta['root']!r:.80}, not beside it")
                 self.size: int = self.meta["size"]
                 path = self.folder / self.meta["vectors"]
                 if path.is_file():
