@@ -8,6 +8,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from crossmodal.recipe import HIGH
+
 
 class Prepare(Protocol):
     """Turns an RGB image into a model's input; `size` is the side that it needs, in pixels."""
@@ -38,6 +40,10 @@ class Encoder(nn.Module, ABC):
     def device(self) -> torch.device:
         """Where the model is."""
         return next(self.parameters()).device
+
+    def views(self, quality: str) -> int:
+        """Return how many views of a photo its vector is the mean of, in NORMAL or HIGH quality."""
+        return self.photo_views if quality == HIGH else 1
 
     @abstractmethod
     def encode_image(self, pixels: Tensor) -> Tensor:

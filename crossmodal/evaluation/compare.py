@@ -14,7 +14,6 @@ from crossmodal.evaluation.evaluate import ImageChoice, Say, choose_images, data
 from crossmodal.evaluation.resampling import paired_p
 from crossmodal.evaluation.result import NOTE, Result, measure
 from crossmodal.progress import Bars, silent
-from crossmodal.recipe import HIGH
 from crossmodal.runs.folder import runs_in
 from crossmodal.runs.opening import open_encoder
 
@@ -62,7 +61,7 @@ def compare(models: Sequence[Path], choice: ImageChoice, bars: Bars = silent, sa
                 f"{path} drew another split than {paths[0]}, so it may have been trained on these images; "
                 "name images that neither has seen with --split-file."
             )
-        views = model.photo_views if choice.quality == HIGH else 1
+        views = model.views(choice.quality)
         embeddings = encode_dataset(model, chosen, {}, worker_count(), bars, views)
         found.append(embeddings)
         systems.append(measure_embeddings(name, embeddings))

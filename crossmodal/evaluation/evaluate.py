@@ -18,7 +18,7 @@ from crossmodal.encoding.hubs import Banks
 from crossmodal.errors import CheckpointError, CrossmodalError
 from crossmodal.evaluation.result import Result, measure
 from crossmodal.progress import Bars, silent
-from crossmodal.recipe import DRAWN_RATIOS, HIGH, NORMAL
+from crossmodal.recipe import DRAWN_RATIOS, NORMAL
 from crossmodal.runs.opening import (
     SHIPPED,
     checkpoint_of,
@@ -56,7 +56,7 @@ def evaluate(
     """
     model, content, about = open_encoder(checkpoint or default_run(), choice.weights)
     chosen, of = choose_images(content, choice, bars, say)
-    views = model.photo_views if choice.quality == HIGH else 1
+    views = model.views(choice.quality)
     embeddings = encode_dataset(model, chosen, {}, worker_count(), bars, views)
     of += f", {views} views of each" if views > 1 else ""
     found = {"cosine": measure_embeddings(f"{about}; {of}", embeddings)}
@@ -125,7 +125,7 @@ def embed(
     captions, images = data_paths(captions, images, content["data"])
     dataset = _read(captions, images, skip_bad, content, bars, say)
     data = {"captions": str(captions.resolve()), "images": str(images.resolve()), **kept, **note}
-    views = model.photo_views if quality == HIGH else 1
+    views = model.views(quality)
     embeddings = encode_dataset(model, dataset, data, worker_count(), bars, views).with_banks(Banks.of(content))
     save_embeddings(path.parent, epoch, content["fingerprint"], embeddings)
     return written

@@ -9,7 +9,7 @@ from crossmodal.errors import CrossmodalError
 from crossmodal.files import shown
 from crossmodal.photos.store import DATABASE, INDEX_FOLDER, Store, index_folder
 from crossmodal.photos.update import Changes, Watch, Work, here, locked, update
-from crossmodal.recipe import HIGH, NORMAL
+from crossmodal.recipe import NORMAL
 from crossmodal.search.calibration import cutoff_of
 
 Cluster = Callable[[Path, int], Work]  # is given the model's checkpoint, and how many views of a photo to encode
@@ -75,7 +75,7 @@ def _create(folder: Path, photos: Path, checkpoint: Path | None, quality: str) -
         "cutoff": cutoff.plain() if cutoff else None,
         "fingerprint": content["fingerprint"], "checkpoint": str(path), "recipe": model.recipe.name,
         "size": model.recipe.joint_size + bool(banks), "bank": banks.captions.plain() if banks else None, "runtime": runtime.name, "root": root, "excluded": [],
-        "included": [], "quality": quality, "views": model.photo_views if quality == HIGH else 1,
+        "included": [], "quality": quality, "views": model.views(quality),
     })  # fmt: skip
 
 
