@@ -138,3 +138,12 @@ def test_a_process_that_does_not_start_is_one_sentence(monkeypatch: pytest.Monke
 
 def test_a_camera_is_cut_where_an_index_expects_it() -> None:
     assert preparing.CAMERA == meta.CAMERA
+
+
+def test_a_beginning_that_fails_blocks_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("crossmodal.data.decoders.sys.executable", "/bin/false")
+    with Decoders(2) as decoders:
+        with pytest.raises(CrossmodalError, match="does not start"):
+            decoders.begin()
+        with pytest.raises(CrossmodalError, match="does not start"):
+            decoders(saved(Image.new("RGB", (40, 40)), "PNG"), INPUT)

@@ -66,13 +66,14 @@ class Decoders:
     def begin(self) -> None:
         """Start all processes at once, ahead of the first photos; raises CrossmodalError where they do not start."""
         free = [self._free.get() for _ in range(self._count)]
-        started: list[_Process | None] = []
+        with ThreadPoolExecutor(self._count) as pool:
+            list(pool.map(self._begin, free))
+
+    def _begin(self, process: "_Process | None") -> None:
         try:
-            with ThreadPoolExecutor(self._count) as pool:
-                started += pool.map(lambda one: one or _Process(self._seconds, self._nice), free)
+            process = process or _Process(self._seconds, self._nice)
         finally:
-            for process in started or free:
-                self._free.put(process)
+            self._free.put(process)
 
     def close(self) -> None:
         """End the processes, after what they do now; the next photo starts new ones."""
