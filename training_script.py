@@ -20,41 +20,29 @@ from typing import Any
 
 import torch
 
-from crossmodal.data.dataset import Checked, Dataset, read_dataset, refuse_if_many_bad
-from crossmodal.data.sample import NOTE, SEED, draw_sample
-from crossmodal.data.splits import SPLITS
 from crossmodal.dual_encoder import DualEncoder
 from crossmodal.encoding.devices import choose_device, worker_count
 from crossmodal.errors import CrossmodalError, WeightsError
-from crossmodal.files import remove_leftovers, write_text
-from crossmodal.places import DRAWN, PAGE, TRAINING, WORKPLACE
-from crossmodal.progress import Bars, print_anywhere, silent, terminal
+from crossmodal.files import remove_leftovers
+from crossmodal.places import PAGE, TRAINING, WORKPLACE
+from crossmodal.progress import print_anywhere, silent, terminal
 from crossmodal.recipe import WHOLE, Recipe
+from crossmodal.recipe_checks import check_recipe
 from crossmodal.runs.folder import FEATURES, best_epoch, load_state, make_room, results_of
 from crossmodal.towers.image import image_from_plain
 from crossmodal.towers.text import needs_captions, text_from_plain
-from crossmodal.training.distributed import (
-    first_process_first,
-    is_first,
-    leave_processes,
-    share_statistics,
-    start_processes,
-)
+from crossmodal.training.distributed import leave_processes, say, share_statistics, start_processes
 from crossmodal.training.setting import Interrupted, Setting
+from crossmodal.training.sources import Sources
 from crossmodal.training.starting import started_from
 from crossmodal.training.trainer import Trainer
 from model import DEFAULT, RECIPES, WITHOUT_DOWNLOAD
 
-CAPTIONS, IMAGES, OUTPUT = WORKPLACE / "captions.txt", WORKPLACE / "flickr30k_images", WORKPLACE / "model-checkpoints"
-SAMPLE = DRAWN
-# Scenes that --with-sample adds come from another seed than the sample that the page shows.
-EXTRA_SEED = SEED + 1000
+OUTPUT = WORKPLACE / "model-checkpoints"
 # The drawings are learned sooner than photos: this many epochs take about four minutes on two cores.
 SAMPLE_EPOCHS = 5
 FROZEN = ("frozen_image", "frozen_text")
 KNOBS = [knob for knob in fields(Recipe) if "help" in knob.metadata]
-BAD_ROWS_SHOWN = 50
-MOST_WEIGHT = 100
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -136,7 +124,7 @@ def overridden(recipe: Recipe, options: argparse.Namespace) -> Recipe:
     recipe = recipe.with_epochs(options.epochs) if options.epochs else recipe
     recipe = recipe.with_lr(options.lr) if options.lr else recipe
     recipe = recipe.with_stages(**_given(options, FROZEN))
-    recipe.check()
+    check_recipe(recipe)
     return recipe
 
 
@@ -177,80 +165,6 @@ def resumed_model(options: argparse.Namespace, state: dict[str, Any]) -> DualEnc
     return DualEncoder(*towers, recipe)
 
 
-def trains_on_drawings(options: argparse.Namespace) -> bool:
-    """Say whether there are no photos to train on, neither named nor in the default place."""
-    return options.captions is None and options.images is None and not CAPTIONS.exists()
-
-
-def read_data(options: argparse.Namespace, recipe: Recipe, bars: Bars) -> tuple[Dataset, Dataset, dict[str, Any]]:
-    """Return the data set, the extra drawn scenes, and where the data set lies."""
-    captions, images = options.captions or CAPTIONS, options.images or IMAGES
-    drawn_only = trains_on_drawings(options)
-    if drawn_only:
-        say(f"There is no captions.txt, so this trains on the drawn sample. {NOTE}")
-        with first_process_first():
-            captions, images = draw_sample(SAMPLE, bars=bars)
-    ratios = options.split or recipe.split
-    if not all(map(math.isfinite, ratios)):
-        raise CrossmodalError("--split should be three numbers that add up to 1.")
-    checked = read_dataset(captions, images, ratios, recipe.seed, bars)
-    report(checked, captions, options.output / "bad-rows.txt")
-    refuse_if_many_bad(checked, captions, options.skip_bad)
-    extra = Dataset(())
-    if options.with_sample:
-        with first_process_first():
-            drawn = draw_sample(SAMPLE.with_name("drawn-extra"), options.with_sample, EXTRA_SEED, bars)
-        extra = read_dataset(*drawn, ratios=(1, 0, 0), check=False).dataset
-    for number, place in enumerate(options.also, start=2):
-        other = other_images(place, options.output / f"bad-rows-{number}.txt", recipe, options, bars)
-        extra = Dataset((*extra.images, *other.images))
-    data = {
-        "captions": str(Path(captions).resolve()),
-        "images": str(Path(images).resolve()),
-        "ratios": list(ratios),
-    }
-    return checked.dataset, extra, data | ({"note": NOTE} if drawn_only else {})
-
-
-def other_images(
-    place: Sequence[str], listed: Path, recipe: Recipe, options: argparse.Namespace, bars: Bars
-) -> Dataset:
-    """Return the train split of a data set that --also names by captions, images and weight."""
-    captions, images, weight = Path(place[0]), Path(place[1]), place[2]
-    try:
-        times = float(weight)
-    except ValueError:
-        times = math.nan
-    if not 0 < times <= MOST_WEIGHT:
-        raise CrossmodalError(
-            f"--also {shlex.join(place)}: the weight should be greater than 0, and {MOST_WEIGHT} at most."
-        )
-    checked = read_dataset(captions, images, options.split or recipe.split, recipe.seed, bars)
-    report(checked, captions, listed)
-    refuse_if_many_bad(checked, captions, options.skip_bad)
-    return Dataset(tuple(replace(image, weight=times) for image in checked.dataset.split("train").images))
-
-
-def report(checked: Checked, captions: Path, listed: Path) -> None:
-    """Name the bad rows, of many the first ones and all in the file `listed`, and say how many rows are left."""
-    for row in checked.bad[:BAD_ROWS_SHOWN]:
-        say(f"  {row}")
-    if len(checked.bad) > BAD_ROWS_SHOWN:
-        if is_first():
-            write_text(listed, "\n".join(map(str, checked.bad)) + "\n")
-        say(f"  ... and {len(checked.bad) - BAD_ROWS_SHOWN} more, all in {listed}")
-    for note in checked.notes:
-        say(f"{captions}: {note}")
-    dataset = checked.dataset
-    sizes = [f"{len(dataset.split(split)):,} {split}" for split in SPLITS]
-    left = (
-        f"{checked.rows - len(checked.bad):,} of {checked.rows:,} rows" if checked.bad else f"all {checked.rows:,} rows"
-    )
-    say(
-        f"{captions}: {left} can be used; {len(dataset):,} images ({', '.join(sizes)}), {len(dataset.captions):,} captions."
-    )
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the trainer; returns the exit code."""
     print_anywhere()
@@ -278,10 +192,19 @@ def train(options: argparse.Namespace) -> int:
     device = choose_device(options.device, rank)
     bars = terminal if rank == 0 else silent
     state = load_state(options.output) if options.resume else None
-    if not state and options.epochs is None and trains_on_drawings(options):
+    sources = Sources(
+        options.captions,
+        options.images,
+        options.split,
+        options.skip_bad,
+        options.with_sample,
+        options.also,
+        options.output,
+    )
+    if not state and options.epochs is None and sources.drawn_only:
         options.epochs = SAMPLE_EPOCHS
     model = resumed_model(options, state) if state else build_model(options)
-    dataset, extra, data = read_data(options, model.recipe, bars)
+    dataset, extra, data = sources.read(model.recipe, bars)
     if len(dataset.split("train")) < 2:
         raise CrossmodalError("The train split has fewer than two images; give more photos or another --split.")
     if not state and not options.start_from and needs_captions(model.recipe):
@@ -370,12 +293,6 @@ def tensorboard_log(folder: Path) -> Any:
         writer.flush()
 
     return log
-
-
-def say(text: str) -> None:
-    """Print for the user, at once, from the first process alone."""
-    if is_first():
-        print(text, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """What a recipe says: which towers, and how they are trained; the recipes themselves are in model.py."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
@@ -211,93 +210,6 @@ class Recipe:
         factor = lr / self.stages[0].lr
         scaled = (replace(stage, lr=stage.lr * factor, end_lr=stage.end_lr * factor) for stage in self.stages)
         return replace(self, stages=tuple(scaled))
-
-    def check(self) -> None:
-        """Raise CrossmodalError for a value that cannot be trained with."""
-        for knob in (f for f in fields(self) if "least" in f.metadata or "choices" in f.metadata):
-            value, option, choices = getattr(self, knob.name), knob.name.replace("_", "-"), knob.metadata.get("choices")
-            if choices and value not in choices:
-                raise CrossmodalError(f"--{option} {value} is not known; there is {', '.join(choices)}.")
-            if isinstance(value, str):
-                continue
-            least, most = knob.metadata["least"], knob.metadata["most"]
-            if not least <= value <= most or value == math.inf:
-                bounds = f"{least} or more" if most == math.inf else f"{least} to {most}"
-                raise CrossmodalError(f"--{option} {value} cannot be trained with; it should be {bounds}.")
-        self._check_learning_rates()
-        self._check_frozen()
-        self._check_soft_targets()
-        self._check_features()
-        self._check_projection()
-        if self.chunk_size and self.learns_statistics:
-            raise CrossmodalError(
-                "--chunk-size cannot be used where BatchNorm learns from the batch (an mlp projection, a random image "
-                "tower): the chunks would not give the gradient of the whole batch."
-            )
-
-    def _check_learning_rates(self) -> None:
-        rates = [rate for stage in self.stages for rate in (stage.lr, stage.end_lr)]
-        if not all(map(math.isfinite, rates)) or min(rates, default=-1) < 0 or any(s.lr == 0 for s in self.stages):
-            raise CrossmodalError("--lr should be a number greater than 0.")
-        if self.clip_norm == 0 or any(stage.epochs < 1 for stage in self.stages):
-            raise CrossmodalError("--epochs and --clip-norm should be greater than 0.")
-        for part in ("image", "text", "projection"):
-            if getattr(self, f"{part}_lr_scale") == 0:
-                advice = "" if part == "projection" else f"; --frozen-{part} {WHOLE} freezes the whole {part} tower"
-                raise CrossmodalError(f"--{part}-lr-scale should be greater than 0{advice}.")
-
-    def _check_frozen(self) -> None:
-        for tower in ("image", "text"):
-            least = min(getattr(stage, f"frozen_{tower}") for stage in self.stages)
-            if least < WHOLE:
-                raise CrossmodalError(
-                    f"--frozen-{tower} {least} is not known; it should be 0 or more, or {WHOLE} for the whole tower."
-                )
-        if self.image_pooling == "gpo" and self.always_frozen("image") == WHOLE:
-            raise CrossmodalError("--image-pooling gpo is learned, so the image tower cannot be frozen as a whole.")
-
-    def _check_features(self) -> None:
-        self.numbers("image_stages")
-        if 0 < self.image_size < 32:
-            raise CrossmodalError(f"--image-size {self.image_size} is too small; give 32 or more, or 0.")
-        if self.numbers("text_layers") and self.text_tower.startswith("scratch:"):
-            raise CrossmodalError(
-                f"--text-layers are those of a pretrained text tower, which {self.text_tower} is not; leave them out."
-            )
-
-    def _check_projection(self) -> None:
-        if self.projection == "linear" and self.dropout:
-            raise CrossmodalError(
-                "--dropout is that of a hidden layer, which a linear projection does not have; set it to 0, and "
-                "--image-dropout and --text-dropout to what is dropped of the features."
-            )
-        if self.projection == "mlp" and self.head_start_epochs:
-            raise CrossmodalError(
-                "--head-start-epochs trains linear and residual projections; set it to 0 or --projection to one of them."
-            )
-        if self.projection == "residual" and not self.head_start_epochs:
-            raise CrossmodalError(
-                "--projection residual takes its statistics of the features in the head start; set --head-start-epochs "
-                "to 1 or more."
-            )
-        if self.mixup and (not self.head_start_epochs or self.soft_targets != "none"):
-            raise CrossmodalError(
-                "--mixup mixes pairs in the head start, without soft targets; set --head-start-epochs to 1 or more and "
-                "--soft-targets to none."
-            )
-
-    def _check_soft_targets(self) -> None:
-        if self.soft_targets != "none" and self.loss != "clip":
-            raise CrossmodalError(f"--soft-targets go with --loss clip, not {self.loss}.")
-        if (self.soft_targets == "teacher") != bool(self.teacher):
-            raise CrossmodalError("--soft-targets teacher and --teacher NAME go together; give both or neither.")
-        if self.soft_targets == "captions" and (
-            self.text_weights == "random" or self.text_tower.startswith("scratch:")
-        ):
-            raise CrossmodalError(
-                "--soft-targets captions compares captions by the text tower's published weights, and this text tower "
-                "has none; use --soft-targets teacher or none."
-            )
 
     def plain(self) -> dict[str, Any]:
         """Return the recipe as plain values, for a checkpoint."""

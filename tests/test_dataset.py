@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-import training_script
 from crossmodal.data.dataset import read_dataset, refuse_if_many_bad
 from crossmodal.data.everyday import SENTENCES, everyday_scenes
 from crossmodal.data.names import KnownNames
 from crossmodal.data.sample import draw_sample
 from crossmodal.data.splits import read_names
 from crossmodal.errors import CaptionsError, CrossmodalError
+from crossmodal.training.sources import report
 
 
 def collection(folder: Path, count: int, rows: str = "") -> tuple[Path, Path]:
@@ -45,7 +45,7 @@ def test_photos_that_are_cut_short_are_used_and_named(tmp_path: Path, capsys: py
     checked = read_dataset(captions, images)
     assert len(checked.dataset) == 3
     assert checked.notes[-1] == "Photos that lack their last bytes, used as far as they go: 1.jpg."
-    training_script.report(checked, captions, tmp_path)
+    report(checked, captions, tmp_path)
     assert f"{captions}: {checked.notes[-1]}" in capsys.readouterr().out
 
 

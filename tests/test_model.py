@@ -15,6 +15,7 @@ from crossmodal import dual_encoder
 from crossmodal.dual_encoder import FORMAT_VERSION, MAX_LOGIT_SCALE, DualEncoder
 from crossmodal.errors import CheckpointError, CrossmodalError, WeightsError
 from crossmodal.recipe import Recipe, Stage
+from crossmodal.recipe_checks import check_recipe
 from crossmodal.towers.image import Preprocessing, TimmTower
 from crossmodal.towers.weights import find_text_weights
 from model import DEFAULT, RECIPES, WITHOUT_DOWNLOAD
@@ -187,7 +188,7 @@ def test_the_table_of_recipes() -> None:
         assert [stage.lr for stage in recipe.stages] == rates
     assert (compact.name, compact.joint_size) == ("compact", 1024)
     for recipe in RECIPES.values():
-        recipe.check()
+        check_recipe(recipe)
         assert Recipe.from_plain(recipe.plain()) == recipe
 
 
@@ -212,4 +213,4 @@ def test_impossible_values_are_refused(recipe: Recipe, knob: str, value: float |
     from dataclasses import replace
 
     with pytest.raises(CrossmodalError, match=knob.replace("_", "-")):
-        replace(recipe, **{knob: value}).check()  # type: ignore[arg-type]
+        check_recipe(replace(recipe, **{knob: value}))  # type: ignore[arg-type]

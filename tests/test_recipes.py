@@ -23,6 +23,7 @@ from crossmodal.evaluation.evaluate import ImageChoice, evaluate
 from crossmodal.galleries import Place, open_search
 from crossmodal.progress import silent
 from crossmodal.recipe import WHOLE, Recipe, Stage
+from crossmodal.recipe_checks import check_recipe
 from crossmodal.runs.folder import results_of
 from crossmodal.runs.opening import open_encoder
 from crossmodal.towers.image import TimmTower, image_tower
@@ -231,7 +232,7 @@ def test_what_cannot_be_trained_together_is_said(recipe: Recipe) -> None:
         ({"hue": math.nan}, "--hue nan"),
     ):
         with pytest.raises(CrossmodalError, match=words):
-            replace(recipe, **changed).check()
+            check_recipe(replace(recipe, **changed))
 
 
 @pytest.mark.parametrize("on_disk", [False, True])

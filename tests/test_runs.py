@@ -23,6 +23,7 @@ from crossmodal.evaluation.evaluate import ImageChoice, evaluate
 from crossmodal.files import append_line, save_tensors
 from crossmodal.recipe import Recipe
 from crossmodal.runs.folder import best_epoch, make_room, results_of
+from crossmodal.training import sources
 from crossmodal.training.step import StepPlan
 from crossmodal.training.trainer import Trainer
 from tests.test_model import signed
@@ -272,17 +273,18 @@ def test_two_processes_that_cache_nothing_give_the_weights_of_one_that_does(
 
 def test_two_processes_draw_the_sample_once(weights: Path, tmp_path: Path) -> None:
     script = f"""
-import os, time, training_script, tests.tiny as tiny
+import os, time, tests.tiny as tiny
+import crossmodal.training.sources as sources
 from pathlib import Path
-training_script.CAPTIONS = Path({str(tmp_path / "none.txt")!r})
-training_script.SAMPLE = Path({str(tmp_path / "drawn")!r})
-draw = training_script.draw_sample
+sources.CAPTIONS = Path({str(tmp_path / "none.txt")!r})
+sources.SAMPLE = Path({str(tmp_path / "drawn")!r})
+draw = sources.draw_sample
 def slowly(folder, bars):
     if not (folder / "sample.json").exists():
         Path({str(tmp_path)!r}, f"drawn-by-{{os.environ['RANK']}}").touch()
     time.sleep(3)
     return draw(folder, 12, bars=bars)
-training_script.draw_sample = slowly
+sources.draw_sample = slowly
 tiny.main()
 """
     options = [
@@ -327,7 +329,7 @@ def test_results_survive_a_torn_line_and_the_best_is_by_rsum(tmp_path: Path) -> 
 def test_drawn_scenes_go_with_hard_negatives(
     collection: tuple[Path, Path], weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training_script, "SAMPLE", tmp_path / "drawn-sample")
+    monkeypatch.setattr(sources, "SAMPLE", tmp_path / "drawn-sample")
     options = ("--with-sample", "6", "--hard-negatives", "2", "--epochs", "1")
     assert training_script.main(arguments(collection, weights, tmp_path / "run", *options)) == 0
 
@@ -395,7 +397,7 @@ def test_seven_images_in_pairs_where_batch_norm_learns(
 def test_bad_rows_are_listed_in_the_output(
     collection: tuple[Path, Path], weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training_script, "BAD_ROWS_SHOWN", 1)
+    monkeypatch.setattr(sources, "BAD_ROWS_SHOWN", 1)
     monkeypatch.setattr(training_script, "OUTPUT", tmp_path / "elsewhere" / "default")
     captions, images = collection
     (tmp_path / "captions.txt").write_text(captions.read_text() + "lost-1.jpg,A car.\nlost-2.jpg,A car.\n")

@@ -15,6 +15,7 @@ from crossmodal.encoding.runtime import Exported, OpenVinoRuntime
 from crossmodal.errors import CrossmodalError
 from crossmodal.projection import Standardise
 from crossmodal.recipe import WHOLE, Recipe, Stage
+from crossmodal.recipe_checks import check_recipe
 from crossmodal.runs.folder import results_of
 from crossmodal.towers.image import TimmTower, image_from_plain, image_tower
 from crossmodal.towers.side_by_side import SideBySide
@@ -235,4 +236,4 @@ def test_what_cannot_be_trained_is_said(recipe: Recipe) -> None:
         ({"mixup": 1.0, "soft_targets": "captions"}, "--soft-targets to none"),
     ):
         with pytest.raises(CrossmodalError, match=words):
-            replace(recipe, **changed).check()
+            check_recipe(replace(recipe, **changed))

@@ -155,7 +155,7 @@ def test_cached_stages_equal_computed_ones(
     tower = DualEncoder.from_recipe(recipe.with_stages(frozen_image=2), weights).eval().image_tower
     decoded = DecodedPhotos(dataset, tower.preprocessing, Augmentation(tower.preprocessing))
     computed = StemPhotos(tower, decoded, 2)
-    cached = CachedStemPhotos(tower, decoded, 2, dataset, silent, tmp_path)
+    cached = CachedStemPhotos(tower, decoded, 2, dataset, silent, tmp_path, [])
     direct = torch.cat([tower.stem(pixels) for pixels in decoded.clean([3, 1], 8)])
     torch.testing.assert_close(torch.cat(list(cached.clean([3, 1], 8))).float(), direct, atol=2e-2, rtol=2e-2)
     train = [index for index, image in enumerate(dataset.images) if image.split == "train"][:2]
@@ -164,6 +164,25 @@ def test_cached_stages_equal_computed_ones(
         torch.testing.assert_close(next(iter(computed.epoch([train], epoch))), view, atol=1e-3, rtol=1e-3)
     assert torch.equal(views[0], views[2])
     assert not torch.equal(views[0], views[1])
+
+
+def test_a_whole_towers_views_are_kept_until_they_are_drawn_otherwise(
+    weights: Path, recipe: Recipe, collection: tuple[Path, Path], tmp_path: Path
+) -> None:
+    dataset = read_dataset(*collection).dataset
+    tower = DualEncoder.from_recipe(recipe.with_stages(frozen_image=WHOLE), weights).eval().image_tower
+    train = [index for index, image in enumerate(dataset.images) if image.split == "train"][:2]
+
+    def view(crop_area: float, drawn: str, reads: bool) -> torch.Tensor:
+        decoded = DecodedPhotos(dataset, tower.preprocessing, Augmentation(tower.preprocessing, crop_area))
+        if not reads:
+            decoded.epoch = decoded.clean = None  # type: ignore[method-assign, assignment]
+        cached = CachedStemPhotos(tower, decoded, 1, dataset, silent, tmp_path, drawn)
+        return next(iter(cached.epoch([train], 1)))
+
+    first = view(0.5, "half", reads=True)
+    assert torch.equal(view(0.5, "half", reads=False), first)
+    assert not torch.equal(view(0.9, "most", reads=True), first)
 
 
 def test_an_image_comes_by_its_weight_and_once_in_a_batch() -> None:

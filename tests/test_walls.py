@@ -17,6 +17,7 @@ GROUND = {
     "places",
     "batched",
     "recipe",
+    "recipe_checks",
     "projection",
     "encoder",
     "dual_encoder",

@@ -1,6 +1,7 @@
 """Which source of photos a run reads: files, a cache of decoded ones, or the frozen stages' output."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import psutil
@@ -11,7 +12,7 @@ from crossmodal.encoding.decoding_ahead import DecodedPhotos, Photos
 from crossmodal.errors import CrossmodalError
 from crossmodal.progress import Bars
 from crossmodal.recipe import WHOLE
-from crossmodal.training.augmentation import Augmentation
+from crossmodal.training.augmentation import Augmentation, may_flip
 from crossmodal.training.cached_photos import CachedPhotos
 from crossmodal.training.stem_photos import CACHE_SHARE, CachedStemPhotos, StemPhotos
 
@@ -46,7 +47,8 @@ def choose_photos(
     )
     if not fits:
         return StemPhotos(tower, decoded, views)
-    return CachedStemPhotos(tower, decoded, views, dataset, bars, folder)
+    drawn = [asdict(augmentation), recipe.seed, [*map(may_flip, dataset.images)]] if augmentation else []
+    return CachedStemPhotos(tower, decoded, views, dataset, bars, folder, drawn)
 
 
 def _cached(

@@ -29,6 +29,12 @@ def is_first() -> bool:
     return not dist.is_initialized() or dist.get_rank() == 0
 
 
+def say(text: str) -> None:
+    """Print for the user, at once, from the first process alone."""
+    if is_first():
+        print(text, flush=True)
+
+
 def leave_processes() -> None:
     """End the process group: without it one of its threads may still run when Python ends, and abort it.
 

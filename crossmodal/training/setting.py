@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from crossmodal.progress import Bars, silent
 from crossmodal.runs.folder import FEATURES
@@ -44,8 +45,23 @@ class Progress:
     fingerprint: str = ""  # of the last checkpoint, which its embeddings carry too
     updates: int = 0  # of the average of the weights
 
+    def is_stuck(self, patience: int) -> bool:
+        """Say whether so many epochs have passed since the best one."""
+        return self.best_epoch >= 0 and self.epoch - 1 - self.best_epoch >= patience
+
     def next_epoch(self) -> "Progress":
         """Return the progress at the start of the epoch after this one."""
         return Progress(
             self.epoch + 1, 0, self.best_epoch, self.best_rsum, fingerprint=self.fingerprint, updates=self.updates
         )
+
+    def record(self, epoch: int, photos: int, split: str, metrics: Mapping[str, float]) -> dict[str, Any]:
+        """Return what is noted of an epoch that trained on so many photos, and of its metrics on a split."""
+        return {
+            "epoch": epoch,
+            "loss": sum(self.losses) / len(self.losses) if self.losses else None,
+            "split": split,
+            **{key: round(value, 4) for key, value in metrics.items()},
+            "seconds": round(self.seconds, 1),
+            "photos_per_second": round(photos / self.seconds, 1) if self.seconds else None,
+        }

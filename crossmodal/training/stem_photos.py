@@ -1,7 +1,9 @@
 """The frozen first stages' output of each photo: cached where it fits, else computed in each epoch."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -57,26 +59,31 @@ class CachedStemPhotos(StemPhotos):
     """The same, computed once and kept in memory, for the photos and for each of their views."""
 
     def __init__(
-        self, tower: ImageTower, source: Photos, views: int, dataset: Dataset, bars: Bars, features: Path
+        self, tower: ImageTower, source: Photos, views: int, dataset: Dataset, bars: Bars, features: Path, drawn: Any
     ) -> None:
-        """What a tower that is frozen whole gives is kept in the folder `features` too."""
+        """What a tower that is frozen whole gives is kept in the folder `features` too.
+
+        `drawn` are the plain values that decide how views are drawn.
+        """
         super().__init__(tower, source, views)
-        everything = range(len(dataset))
         trained = [index for index, image in enumerate(dataset.images) if image.split == "train"]
         self._row = {index: row for row, index in enumerate(trained)}
+        files = files_of(dataset.images) if tower.frozen_stages == WHOLE else []
 
-        def clean() -> Tensor:
-            photos = StemPhotos.clean(self, everything, PHOTOS_AT_ONCE)
-            return _collected(photos, len(everything), "Frozen stages", bars)
+        def collected(view: int) -> Tensor:
+            rows, title = (trained, f"View {view} of {views}") if view else (range(len(dataset)), "Frozen stages")
+            batches = slices(rows, PHOTOS_AT_ONCE)
+            hidden = StemPhotos.epoch(self, batches, view) if view else StemPhotos.clean(self, rows, PHOTOS_AT_ONCE)
+            return _collected(hidden, len(rows), title, bars)
 
-        self._clean = (
-            kept(features, tower, files_of(dataset.images), clean) if tower.frozen_stages == WHOLE else clean()
-        )
-        batches = slices(trained, PHOTOS_AT_ONCE)
-        self._cached = [
-            _collected(StemPhotos.epoch(self, batches, view), len(trained), f"View {view} of {views}", bars)
-            for view in range(1, views + 1)
-        ]
+        def cached(view: int) -> Tensor:
+            if not files:
+                return collected(view)
+            inputs = [files, [view, drawn, trained] if view else "as they are"]
+            return kept(features, tower, inputs, partial(collected, view))
+
+        self._clean = cached(0)
+        self._cached = [cached(view) for view in range(1, views + 1)]
 
     @staticmethod
     def bytes_needed(dataset: Dataset, tower: ImageTower, views: int) -> int:

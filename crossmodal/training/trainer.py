@@ -82,9 +82,8 @@ class Trainer:
             share_weights(self.model)
             self._remember_texts()
             self.soft = soft_targets(self.recipe, self.train_set, self.setting, self.model.device)
-            if self.recipe.start_share and not (
-                self.recipe.head_start_epochs or self.setting.trained or self.progress.epoch
-            ):
+            has_start = self.recipe.head_start_epochs or self.setting.trained or self.progress.epoch
+            if self.recipe.start_share and not has_start:
                 raise CrossmodalError(
                     "--start-share needs a model from before the first epoch; give --head-start-epochs or --start-from too."
                 )
@@ -95,17 +94,13 @@ class Trainer:
                     self._finish_epoch(0)
                 self.progress.epoch = 1
                 self._save_state()
-            while self.progress.epoch <= self.recipe.epochs and not self._out_of_patience():
+            while self.progress.epoch <= self.recipe.epochs and not self.progress.is_stuck(self.recipe.patience):
                 self.train_epoch()
                 self._finish_epoch(self.progress.epoch)
                 self.progress = self.progress.next_epoch()
                 self._save_state()
                 self._stop_if_asked()
         return self.progress
-
-    def _out_of_patience(self) -> bool:
-        best = self.progress.best_epoch
-        return best >= 0 and self.progress.epoch - 1 - best >= self.recipe.patience
 
     def open_photos(self) -> None:
         """Choose how photos are read; what the frozen stages give is computed here."""
@@ -147,18 +142,15 @@ class Trainer:
         inputs = iter(self.photos.epoch(left, progress.epoch))
         started = saved = before = time.monotonic()
         waited = 0.0
-        total = sum(len(batch.images) for batch in batches)
-        done = sum(len(batch.images) for batch in batches[: progress.step])
+        total, done = (sum(len(batch.images) for batch in part) for part in (batches, batches[: progress.step]))
         title = f"Epoch {progress.epoch}/{recipe.epochs}"
         with tqdm(total=total, initial=done, desc=title, unit="photo", disable=setting.bars is silent) as bar:
             for step in range(progress.step, len(plans)):
                 photos = next(inputs)
                 waited += time.monotonic() - before
                 self.train_step(plans[step], photos, step, len(plans))
-                progress.step = step + 1
                 now = time.monotonic()
-                progress.seconds += now - before
-                before = now
+                progress.step, progress.seconds, before = step + 1, progress.seconds + now - before, now
                 bar.update(len(batches[step].images))
                 loss = f"{progress.losses[-1]:.3f}" if progress.losses else "-"
                 bar.set_postfix(loss=loss, waiting=f"{waited / (now - started):.0%}")
@@ -253,17 +245,10 @@ class Trainer:
             self._record(epoch, split, metrics, time.monotonic() - started)
 
     def _record(self, epoch: int, split: str, metrics: Mapping[str, float], writing: float) -> None:
-        losses, photos = self.progress.losses, len(self.train_set)
-        record = {
-            "epoch": epoch,
+        record = self.progress.record(epoch, len(self.train_set), split, metrics) | {
             "recipe": self.recipe.name,
-            "loss": sum(losses) / len(losses) if losses else None,
-            "split": split,
-            **{key: round(value, 4) for key, value in metrics.items()},
             "temperature": round(self._shown.temperature, 5),
-            "seconds": round(self.progress.seconds, 1),
             "seconds_validating_and_writing": round(writing, 1),
-            "photos_per_second": round(photos / self.progress.seconds, 1) if self.progress.seconds else None,
         }
         add_result(self.setting.folder, record)
         if self.setting.log:
