@@ -30,6 +30,7 @@ from crossmodal.page.galleries import chosen, labels
 from crossmodal.page.options import options
 from crossmodal.page.photo_files import PICTURES, ROUTES, keep_image, url_of
 from crossmodal.page.shared import Kept, Work
+from crossmodal.photos.index import index_photos
 from crossmodal.progress import Advance
 from crossmodal.runs.opening import checkpoint_of
 from crossmodal.search.hit import Hit
@@ -94,7 +95,7 @@ class Page:
     @property
     def said(self) -> str:
         test = self.test
-        parts = (*test.markdown, *test.caption, *test.info, *test.warning, *test.error, *test.success)
+        parts = (*test.markdown, *test.text, *test.caption, *test.info, *test.warning, *test.error, *test.success)
         return "\n".join([*(part.value for part in parts), *(one.label for one in test.expander)])
 
     def type(self, words: str) -> "Page":
@@ -282,6 +283,36 @@ def test_a_folder(runs: Path, collection: tuple[Path, Path], tmp_path: Path, mon
     assert len(page.run().hits) == 20 and "filter-orientation" not in page.address
     page = Page(monkeypatch, "--checkpoints", str(runs), gallery="folder", folder=str(tmp_path / "nowhere"))
     assert "nowhere is not there" in page.said
+
+
+def test_a_word_is_taught(
+    runs: Path, collection: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = tmp_path / "mine"
+    shutil.copytree(collection[1], photos)
+    index_photos(photos, checkpoint=checkpoint_of(runs))
+    hits = open_search(Place(photos)).newest(3)
+    judged = {"words": "a red car", "more": ",".join(hit.id for hit in hits[:2]), "less": hits[2].id}
+    page = Page(monkeypatch, "--checkpoints", str(runs), gallery="folder", folder=str(photos), **judged)
+
+    def teach(name: str) -> None:
+        page.test.text_input(key="taught name").set_value(name)
+        page.test.text_input(key="taught kind").set_value("dog")
+        page.press("Teach this name")
+
+    teach("- Rex")
+    assert "'- Rex' cannot be a name" in page.said and page.address["words"] == "a red car"
+    teach("Rex")
+    assert page.address == {"gallery": "folder", "folder": str(photos), "words": "Rex"}
+    assert "Rex: dog, 2 photos show it, 1 does not" in page.said and "1 word taught here" in page.said
+    search = open_search(Place(photos))
+    assert [hit.id for hit in page.hits] == [hit.id for hit in search.photos(search.query("Rex"), 20).hits]
+    page.test.text_input(key="new name rex").set_value("Bello")
+    page.run()
+    assert "Rex is Bello from now on." in page.said
+    page.press("Forget")
+    assert "Forgot Bello." in page.said and "taught here" not in page.said
+    assert not search.taught.words()
 
 
 # --- its parts ---

@@ -9,7 +9,6 @@ from crossmodal.errors import CrossmodalError
 
 if TYPE_CHECKING:
     from crossmodal.search.word_file import WordFile
-    from crossmodal.search.words import Word
 
 
 def add_teach_command(commands: Any) -> None:
@@ -68,7 +67,7 @@ def _teach(options: argparse.Namespace) -> None:
             word = teach(search, options.name, options.examples, options.negatives, options.kind)
             guessed = "" if options.kind else " (--kind says otherwise)"
             asked = shlex.join(["python", "-m", "crossmodal", "search", word.name, "--photos", str(options.photos)])
-            print(f"{_line(word)}{guessed}. Search for it: {asked}")
+            print(f"{word.summary}{guessed}. Search for it: {asked}")
     finally:
         search.close()
 
@@ -93,18 +92,11 @@ def _list(file: "WordFile", fingerprint: str) -> None:
     words = file.words().values()
     for word in words:
         print(
-            _line(word)
+            word.summary
             + ("" if word.fingerprint == fingerprint else "; of another model: forget it, and teach it again")
         )
     if not words:
         print("No word was taught yet.")
-
-
-def _line(word: "Word") -> str:
-    said = [f"{len(word.examples)} {'photo shows' if len(word.examples) == 1 else 'photos show'} it"]
-    if word.negatives:
-        said.append(f"{len(word.negatives)} {'does' if len(word.negatives) == 1 else 'do'} not")
-    return f"{word.name}: {word.kind}, {', '.join(said)}"
 
 
 def _export(file: "WordFile", options: argparse.Namespace) -> None:

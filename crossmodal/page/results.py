@@ -14,6 +14,7 @@ from crossmodal.page.downloads import downloads
 from crossmodal.page.galleries import Opened
 from crossmodal.page.large_view import Results, open_photo
 from crossmodal.page.photo_files import PICTURES, Known
+from crossmodal.page.teaching import name_judged, words_section
 from crossmodal.search.captions import CaptionList
 from crossmodal.search.filters import NO_FILTERS
 from crossmodal.search.hit import Answer, Hit
@@ -75,6 +76,8 @@ def show(opened: Opened, search: Search, asked: Asked, absent: str) -> Results:
     )
     if chosen:
         open_photo(chosen, [hit.id for hit in hits])
+    if search.gallery.about.words:
+        words_section(search)
     if found.query and hits:
         corrected = not asked.by_date and any(one.score < other.score for one, other in pairwise(hits))
         st.caption(f"{SCORES} {HUBS}" if corrected else SCORES)
@@ -180,6 +183,8 @@ def _judged(search: Search, asked: Asked) -> None:
                 st.markdown(side, width="content")
                 st.code(", ".join(search.hit(one).name for one in ids), language=None, width="content")
         st.button("Forget these", key="forget judged", on_click=change, kwargs={"more": "", "less": ""})
+        if asked.more and search.gallery.about.words:
+            name_judged(search, asked)
 
 
 def _more(asked: Asked, hits: Sequence[Hit]) -> None:

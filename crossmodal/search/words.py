@@ -43,6 +43,14 @@ class Word:
             apart = apart - AWAY * (_mean(self.negatives) - self.usual)
         return np.asarray(apart, dtype=np.float32)
 
+    @property
+    def summary(self) -> str:
+        """The word in a line: its name, its kind, and how many photos it was taught from."""
+        said = [f"{len(self.examples)} {'photo shows' if len(self.examples) == 1 else 'photos show'} it"]
+        if self.negatives:
+            said.append(f"{len(self.negatives)} {'does' if len(self.negatives) == 1 else 'do'} not")
+        return f"{self.name}: {self.kind}, {', '.join(said)}"
+
     def renamed(self, name: str) -> "Word":
         """Return the word under another name; raises CrossmodalError for a name that no query could hold."""
         return replace(self, name=checked_name(name))
