@@ -1,4 +1,4 @@
-"""Some at once of what comes one by one."""
+"""An iterable in batches."""
 
 from collections.abc import Iterable, Iterator
 from typing import TypeVar

@@ -1,5 +1,6 @@
 """Twenty queries through the three doors of the three galleries: the same photos, by id, with the same scores."""
 
+import csv
 import json
 import shutil
 from collections.abc import Callable
@@ -17,7 +18,10 @@ from crossmodal.encoding.embeddings import model_path, save_embeddings
 from crossmodal.galleries import Place, open_search
 from crossmodal.page.photo_files import keep_picture
 from crossmodal.photos.index import index_photos
+from crossmodal.search.cutoff import Cutoff, Thresholds
+from crossmodal.search.query import Calibration
 from crossmodal.serving.api import create_app
+from crossmodal.training.banks import make_banks
 from tests.test_page import Page
 
 COUNT = 5
@@ -29,6 +33,8 @@ QUERIES: list[tuple[str, dict[str, Any]]] = [
     ("", {"like": 5, "by_date": True}), ("a red car", {"image": 2, "image_weight": 0.5}), ("", {"image": 4}),
     ("a house", {"filters": {"orientation": "square"}}), ("dog", {"filters": {"megapixels": 0.001}}),
     ("street", {"filters": {"after": "2020-01-01", "before": "2020-12-31"}, "by_date": True}),
+    ("a dog", {"more": [1, 4], "less": [7]}), ("a boat", {"image": 6, "image_weight": 5.0, "less": [2]}),
+    ("a house", {"filters": {"folder": "SUMMER"}}), ("a house", {"filters": {"folder": "summer", "camera": "Kodak"}}),
 ]  # fmt: skip
 Door = Callable[[str, dict[str, Any]], list[tuple[str, float]]]
 
@@ -41,10 +47,27 @@ def places(
     folder, (captions, images) = tmp_path_factory.mktemp("doors"), collection
     model = DualEncoder.from_recipe(recipe, weights).eval()
     model.load_state_dict(model.stored_weights())
-    data = {"captions": str(captions), "images": str(images)}
-    fingerprint = model.save(model_path(folder, 1), 1, {}, data)
-    save_embeddings(folder, 1, fingerprint, encode_dataset(model, read_dataset(captions, images).dataset, data, 0))
-    images = Path(shutil.copytree(images, folder / "photos"))
+    copy = Path(shutil.copytree(images, folder / "photos"))
+    (copy / "summer").mkdir()
+    for photo in sorted(copy.glob("*.jpg"))[:12]:
+        photo.rename(copy / "summer" / photo.name)
+    read = csv.DictReader(captions.open(newline="", encoding="utf-8"))
+    rows = [[next(copy.rglob(row["image"])).relative_to(copy).as_posix(), row["caption"]] for row in read]
+    with (folder / "captions.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([["image", "caption"], *rows])
+    data = {"captions": str(folder / "captions.csv"), "images": str(copy)}
+    embeddings = encode_dataset(model, read_dataset(folder / "captions.csv", copy).dataset, data, 0)
+    banks = make_banks(embeddings, model.temperature)
+    fingerprint = model.save(model_path(folder, 1), 1, {}, data, banks)
+    save_embeddings(folder, 1, fingerprint, embeddings.with_banks(banks))
+    # So that some queries show fewer photos than they are asked for, and one none.
+    search = open_search(Place(checkpoint=folder))
+    scores = [hit.score for hit in search.photos(search.query("two dogs in the snow"), 30, cut_off=False).hits]
+    kinds: dict[Calibration, Thresholds] = {
+        "sentence": Thresholds(((30, -1.0),), scores[2]), "sum of words": Thresholds(((30, 1.0),), 1.0)
+    }  # fmt: skip
+    (folder / "cutoff.json").write_text(json.dumps(Cutoff(kinds, "this test").plain()))
+    images = copy
     index_photos(images, checkpoint=folder)
     assert cli.main(["load", str(folder / "photos.db"), "--photos", str(images)]) == 0
     return {
@@ -69,6 +92,8 @@ def by_command(place: Place, files: list[Path], capsys: pytest.CaptureFixture[st
         asked += ["--by-date"] if options.get("by_date") else []
         asked += [] if options.get("cut_off", True) else ["--no-cut-off"]
         asked += ["--like", sorted(paths)[options["like"]]] if "like" in options else []
+        for side in ("more", "less"):
+            asked += [part for one in options.get(side, ()) for part in (f"--{side}", sorted(paths)[one])]
         asked += ["--image", str(files[options["image"]])] if "image" in options else []
         asked += ["--image-weight", str(options.get("image_weight", 1.0))]
         capsys.readouterr()
@@ -87,6 +112,7 @@ def by_api(place: Place, files: list[Path], client: TestClient) -> Door:
     def ask(text: str, options: dict[str, Any]) -> list[tuple[str, float]]:
         body: dict[str, Any] = {"query": text, "top_k": COUNT}
         body |= {name: value for name, value in options.items() if name not in ("like", "image")}
+        body |= {side: [ids[sorted(ids)[one]] for one in options[side]] for side in ("more", "less") if side in options}
         if "image" in options:
             filters = {name: str(value) for name, value in body.pop("filters", {}).items()}
             upload = {"file": files[options["image"]].read_bytes()}
@@ -118,6 +144,8 @@ def by_page(place: Place, files: list[Path], monkeypatch: pytest.MonkeyPatch) ->
         address |= {"by_date": "1"} if options.get("by_date") else {}
         address |= {} if options.get("cut_off", True) else {"weaker": "1"}
         address |= {"like": ids[sorted(ids)[options["like"]]]} if "like" in options else {}
+        for side in ("more", "less"):
+            address |= {side: ",".join(ids[sorted(ids)[one]] for one in options.get(side, ()))}
         if "image" in options:
             token = keep_picture(files[options["image"]].read_bytes())
             address |= {"picture": token, "weight": str(options.get("image_weight", 1.0))}
@@ -135,9 +163,12 @@ def test_every_door_ranks_alike(
     place, files = places[gallery], sorted(collection[1].glob("*.jpg"))
     with TestClient(create_app(lambda: open_search(place))) as client:
         doors = (by_command(place, files, capsys), by_api(place, files, client), by_page(place, files, monkeypatch))
-        assert len(QUERIES) == 20
+        shown = {}
         for text, options in QUERIES:
             first, *others = (door(text, options) for door in doors)
+            shown[text] = len(first)
             for found in others:
                 assert [id_ for id_, _ in found] == [id_ for id_, _ in first], (text, options)
                 assert [score for _, score in found] == pytest.approx([score for _, score in first], abs=1e-4)
+        assert len(QUERIES) >= 20
+        assert 0 < shown["two dogs in the snow"] <= 3 and not shown["a car + a house"]  # the cut-off acted

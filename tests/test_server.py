@@ -211,7 +211,7 @@ def test_a_swap_that_fails_is_one_sentence_in_the_log(failure: Exception, caplog
 
     asyncio.run(swapped())
     (record,) = [record for record in caplog.records if record.levelno >= logging.WARNING]
-    assert "is not swapped" in record.getMessage() and "\n" not in record.getMessage() and not record.exc_info
+    assert "swap failed" in record.getMessage() and "\n" not in record.getMessage() and not record.exc_info
 
 
 # --- connections ---

@@ -259,12 +259,12 @@ def test_filters_of_a_folder(browser: "Chrome", folder: str) -> None:
     browser.find_element("css selector", name.format("orientation")).send_keys("portrait")
     until(lambda: text_of(browser, "status").startswith("3 photos for"))
     browser.find_element("css selector", name.format("folder")).send_keys("trip 1")
-    until(lambda: text_of(browser, "status").startswith("1 photos for"))
+    until(lambda: text_of(browser, "status").startswith("1 photo for"))
     browser.find_element("css selector", name.format("by_date")).click()
     until(lambda: "by_date=1" in browser.current_url)
     assert "orientation=portrait" in browser.current_url and "folder=trip+1" in browser.current_url
     browser.refresh()
-    until(lambda: text_of(browser, "status").startswith("1 photos for"))
+    until(lambda: text_of(browser, "status").startswith("1 photo for"))
     assert browser.find_element("css selector", name.format("folder")).get_attribute("value") == "trip 1"
     assert text_of(browser, "filters-title") == "Filters (3)"
     at(browser, "filters-title").click()

@@ -62,7 +62,7 @@ def opened(options: argparse.Namespace) -> "Search":
 
 def add_filter_options(command: argparse.ArgumentParser) -> None:
     """Add an option for each filter, and what else narrows or sorts an answer."""
-    narrowed = command.add_argument_group("which photos, where the gallery knows it of them")
+    narrowed = command.add_argument_group("filters (ignored where the gallery lacks the data)")
     types: dict[str, Any] = {"day": _day, "number": float, "text": str, "choice": str}
     for one in filters_on():
         metavar = "YYYY-MM-DD" if one.kind == "day" else None

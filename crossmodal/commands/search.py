@@ -30,7 +30,7 @@ def add_search_commands(commands: Any) -> None:
     for side, wanted in (("more", "more"), ("less", "fewer")):
         search.add_argument(
             f"--{side}", action="append", default=[], metavar="PATH",
-            help=f"a photo of the gallery like which {wanted} are wanted; may be given again",
+            help=f"find {wanted} photos like this one of the gallery; may be given again",
         )  # fmt: skip
     search.add_argument("--queries", type=Path, metavar="FILE", help="a text file with one query a line, instead")
     search.add_argument("--output", type=Path, metavar="FILE", help="where the answers to --queries go, .csv or .json")
@@ -109,7 +109,7 @@ def _line(hit: "Hit") -> str:
 def _nothing(search: "Search", answer: "Answer") -> str:
     if not answer.passing:
         return "No photo passes these filters." if search.gallery.count() else "The gallery holds no photo."
-    return "Nothing here looks like that; --no-cut-off shows the closest all the same."
+    return "Nothing here looks like that; --no-cut-off shows the closest anyway."
 
 
 def _answer_queries(options: argparse.Namespace) -> None:

@@ -39,7 +39,7 @@ def add_serving_commands(commands: Any) -> None:
     serve.add_argument(
         "--reload-model",
         action="store_true",
-        help="tell the server on this port to open model and gallery again, and end",
+        help="make the server on this port reload model and gallery, then exit",
     )
     add_gallery_options(serve)
     serve.set_defaults(run=_serve)
@@ -80,7 +80,7 @@ def _network(text: str) -> str:
     try:
         return str(ip_network(text, strict=False))
     except ValueError:
-        raise CrossmodalError(f"--trust-proxy {text} is no address; write it as 10.0.0.2 or 10.0.0.0/24.") from None
+        raise CrossmodalError(f"--trust-proxy {text} is not an address; write it as 10.0.0.2 or 10.0.0.0/24.") from None
 
 
 def _api_key(options: argparse.Namespace) -> None:

@@ -26,7 +26,7 @@ def stem_of(tower: ImageTower) -> Callable[[Tensor], Tensor]:
 
 
 def trunk_of(tower: ImageTower, hidden: Tensor) -> Callable[[Tensor], Tensor]:
-    """Return what computes the features of the stem's output, fp32 [N, F], by the weights of now and without a gradient.
+    """Return what computes the features of the stem's output, fp32 [N, F], with the current weights and without a gradient.
 
     `hidden` is such an output. It is the tower's own `trunk` where `stem_of` gives the own stem, and of a tower that is
     frozen whole, whose trunk is nothing.

@@ -62,7 +62,7 @@ class Bank:
             if not sound or not all(np.isfinite(part).all() for part in (weights, vectors, numbers)):
                 raise ValueError("its numbers are impossible")
         except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise CrossmodalError(f"This is no query bank ({type(error).__name__}: {error}).") from error
+            raise CrossmodalError(f"This is not a valid query bank ({type(error).__name__}: {error}).") from error
         return Bank(vectors.astype(np.float32), weights, *numbers)
 
     def with_share(self, share: float) -> "Bank":

@@ -8,10 +8,10 @@ from typing import Any
 import streamlit as st
 
 from crossmodal.search.filters import Filters, filters_on
+from crossmodal.search.query import HEAVIEST
 
 COUNTS = (10, 20, 50, 100)
 BEST = -1  # the epoch that is shown unless another is asked for; 0 is the head start
-WEIGHTS = (0.1, 3.0)  # of a picture beside the words
 ADDRESS = "address"  # in the session: what the page was last laid out for, or last changed to
 QUESTION = frozenset({"words", "picture", "like", "gallery", "folder", "run"})  # photos are judged for one of these
 FILTER = "filter-"  # begins the names of filters, since "folder" is a filter and a gallery's folder
@@ -29,8 +29,8 @@ class Asked:
     picture: str = ""  # the token of a picture that was dropped or pasted
     weight: float = 1.0  # of the picture beside the words
     like: str = ""  # the id of a photo
-    more: str = ""  # the ids of photos like which more are wanted, with commas between them
-    less: str = ""  # and of those like which fewer are
+    more: str = ""  # the ids of photos to find more like, with commas between them
+    less: str = ""  # and of those to find fewer like
     count: int = 20
     weaker: bool = False  # also photos that hardly look like the query
     by_date: bool = False
@@ -45,7 +45,7 @@ class Asked:
 
     @property
     def judged(self) -> tuple[list[str], list[str]]:
-        """The ids of photos like which more are wanted, and fewer."""
+        """The ids of photos to find more like, and of those to find fewer like."""
         more, less = ([one for one in ids.split(",") if one] for ids in (self.more, self.less))
         return more, less
 
@@ -86,7 +86,7 @@ def _parsed(address: Mapping[str, str]) -> Asked:
             values[one.name] = _read(one.default, text) if text else one.default
         except ValueError:
             continue
-    values["weight"] = max(WEIGHTS[0], min(values.get("weight", Asked.weight), WEIGHTS[1]))
+    values["weight"] = max(0.0, min(values.get("weight", Asked.weight), HEAVIEST))
     values["count"] = max(1, min(values.get("count", Asked.count), COUNTS[-1]))
     filters = {name.removeprefix(FILTER): text for name, text in address.items() if name.startswith(FILTER)}
     return Asked(**values, filters=filters)

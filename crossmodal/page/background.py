@@ -57,7 +57,7 @@ def _draw(work: Work[None]) -> None:
 
 
 def want(hits: Sequence[Hit]) -> None:
-    """Have these drawings made before others, since somebody looks at them."""
+    """Draw these scenes first: a session is showing them."""
     _WANTED.extendleft(reversed([hit.name for hit in hits]))
 
 
@@ -91,20 +91,19 @@ def _index(work: "Work[Changes]", photos: Path, place: Path, checkpoint: Path | 
 def _prepare_model(work: "Work[Changes]", place: Path, checkpoint: Path | None) -> None:
     """Prepare the model where that was not done on this machine, which takes longer than hundreds of photos."""
     from crossmodal.encoding.openvino_export import fastest_runtime
-    from crossmodal.runs.opening import about_checkpoint, checkpoint_of, default_run, load_model
+    from crossmodal.galleries import maker_of_run
+    from crossmodal.runs.opening import about_checkpoint, checkpoint_of, default_run
 
     if (place / DATABASE).is_file():
         with Store(place, writable=False) as store:
-            maker = store.maker
-        if Exported.of(maker.fingerprint):
-            return
-        path = maker.checkpoint
+            maker = store.maker  # whose checkpoint may have moved since the index was made
     else:
         path = checkpoint_of(checkpoint or default_run())
-        if Exported.of(about_checkpoint(path)["fingerprint"]):
-            return
+        maker = maker_of_run(about_checkpoint(path)["fingerprint"], path)
+    if Exported.of(maker.fingerprint):
+        return
     title = "Preparing the model for this machine, once"
     work.progress = Progress(title, 1, 3, ", loading its weights")
-    model, content = load_model(path)
+    _, model = maker.model()
     work.progress = Progress(title, 2, 3, ", converting it for this processor and timing both forms")
-    fastest_runtime(model, content["fingerprint"])
+    fastest_runtime(model, maker.fingerprint)

@@ -13,7 +13,6 @@ from crossmodal.page.options import SHIPPED, Options
 from crossmodal.runs.folder import best_epoch, epochs_in
 from crossmodal.search.filters import FilterKind, filters_on
 from crossmodal.search.gallery import Gallery
-from crossmodal.search.record import FIELDS
 
 DIRECTIONS = {"t2i": "Text → photos", "i2t": "Photo → captions"}
 
@@ -74,7 +73,7 @@ def _filter(kind: FilterKind, asked: Asked, gallery: Gallery) -> None:
     elif kind.kind == "number":
         st.number_input(kind.label, min_value=0.0, value=None, step=1.0, **shown, **bound(key, value, changes))
     else:
-        choices = list(kind.choices or gallery.values(kind.name if kind.name in FIELDS else kind.field))
+        choices = list(kind.choices or gallery.values(kind.chosen_from or ""))
         if text and text not in choices:
             choices.append(text)
         st.selectbox(kind.label, choices, None, placeholder="Any", **shown, **bound(key, text or None, changes))

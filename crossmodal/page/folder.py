@@ -34,7 +34,7 @@ def index_section(photos: Path, place: Path, slow: float) -> None:
     elif work and (changes := work.result()) and st.session_state.pop(SEEN, None) == photos:
         with Store(place, writable=False) as store:
             many = sum(1 for _ in store.photos())
-        st.success(summary(changes, many, ()))
+        st.success(summary(changes, many, (), options=False))
     if there:
         unusable(place)
     else:

@@ -16,7 +16,7 @@ from crossmodal.page.options import SAMPLE, SHIPPED, Options
 from crossmodal.page.shared import Kept, Work, stamp
 from crossmodal.photos.gallery import FolderGallery
 from crossmodal.photos.store import DATABASE
-from crossmodal.runs.folder import best_epoch, epochs_in, runs_in
+from crossmodal.runs.folder import best_epoch, epochs_in, results_of, runs_in
 from crossmodal.runs.models import LazyRuntime, Maker
 from crossmodal.search.examples import examples
 from crossmodal.search.gallery import About, Gallery
@@ -54,7 +54,10 @@ def labels(options: Options, run: Path | None) -> dict[str, str]:
     """Return the galleries that can be chosen, with what a user reads."""
     found: dict[str, str] = {}
     if run:
-        found |= {"val": f"Validation photos of {run.name}", "all": f"All photos of {run.name}"}
+        # A run without validation photos has measured itself on the photos that it was trained on.
+        validated = all(record.get("split") != "train" for record in results_of(run))
+        found |= {"val": f"Validation photos of {run.name}"} if validated else {}
+        found["all"] = f"All photos of {run.name}"
     if epochs_in(SHIPPED):
         found["sample"] = "The drawn sample"
     return found | {"folder": "A folder of yours"} | ({"milvus": options.collection} if options.milvus else {})
@@ -77,11 +80,18 @@ def chosen(asked: Asked, options: Options) -> Chosen:
     name = asked.gallery if asked.gallery in known else first
     if name == "folder":
         place = asked.folder or str(options.photos or "")
-        folder = options.allowed(Path(place).expanduser()) if place.strip() else None
+        folder = options.allowed(_expanded(place)) if place.strip() else None
         return Chosen(name, run, _epoch(run, asked.epoch), folder)
     if name == "sample":
         return Chosen(name, SHIPPED, best_epoch(SHIPPED) or 0)
     return Chosen(name, run, _epoch(run, asked.epoch))
+
+
+def _expanded(place: str) -> Path:
+    try:
+        return Path(place).expanduser()
+    except RuntimeError as error:  # of a user that this machine does not have
+        raise CrossmodalError(f"{place} is not there: this machine has no such user.") from error
 
 
 def _epoch(run: Path | None, asked: int) -> int:

@@ -31,7 +31,7 @@ class Options:
     unknown: str = ""  # what was given beside these, in a sentence
 
     def allowed(self, folder: Path) -> Path:
-        """Return a folder of photos; raises CrossmodalError for one that whoever sees this page should not see.
+        """Return a folder of photos; raises CrossmodalError for one that the visitors of this page may not see.
 
         Where the page listens on this machine alone, every folder is allowed unless `below` names one.
         """

@@ -75,7 +75,7 @@ def _tab_of(title: str) -> str:
 
 
 def say_error(error: Exception) -> bool:
-    """Say on the page that something went wrong that nobody thought of, in place of a traceback, which the log has."""
+    """Show one sentence for an unexpected error; the traceback goes to the log."""
     traceback.print_exception(error)
     st.error(
         f"Something went wrong on this page ({type(error).__name__}); its log says more. Reload the page to try again."
@@ -158,7 +158,7 @@ def _learned(choice: Chosen, settings: Options) -> None:
     try:
         work = opening_of_run(choice, settings)
         if work is None:
-            st.caption("There is no run here, so there is nothing that was learned.")
+            st.caption("No run has been trained here yet.")
             return
         opened = work.result(PATIENCE)
         if opened is None:
@@ -175,8 +175,10 @@ def _large(choice: Chosen, settings: Options, opened: Opened | None, found: Resu
     if not now.photo:
         return
     if now.tab:  # of the run's photos, whatever is searched
-        work = opening_of_run(choice, settings)
-        run = work.result() if work else None
+        run = None
+        with contextlib.suppress(CrossmodalError):  # which the tab says
+            work = opening_of_run(choice, settings)
+            run = work.result(PATIENCE) if work else None
         if run:
             large_view(
                 run.search(), run.maker, "all" if choice.run and choice.name != "sample" else "sample", Results()

@@ -32,7 +32,7 @@ FOR_EVER = {"Cache-Control": "private, max-age=31536000, immutable", "X-Content-
 
 
 class Known(Generic[V]):
-    """The last values by key, of which each has a size, by default 1, and all together at most `most`; safe for threads."""
+    """The most recently used values by key, whose sizes, by default 1 each, add up to at most `most`; safe for threads."""
 
     def __init__(self, most: int, size: Callable[[V], int] = lambda value: 1) -> None:
         self._most, self._size, self._values = most, size, OrderedDict[str, V]()

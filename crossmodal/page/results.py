@@ -8,7 +8,7 @@ import numpy as np
 import streamlit as st
 
 from crossmodal.errors import CrossmodalError
-from crossmodal.page.address import COUNTS, WEIGHTS, Asked, bound, change
+from crossmodal.page.address import COUNTS, Asked, bound, change
 from crossmodal.page.components import bars, grid, picture_input
 from crossmodal.page.downloads import downloads
 from crossmodal.page.galleries import Opened
@@ -27,6 +27,7 @@ HUBS = (
     "Photos that are near to almost anything are ranked lower, so the numbers need not fall from one photo to the next."
 )
 CAPTIONS = 5
+WEIGHTS = (0.1, 3.0)  # of the picture that are offered
 VECTORS: Known[np.ndarray] = Known(200)
 LISTS: Known[CaptionList] = Known(8)
 
@@ -39,7 +40,9 @@ def ask(asked: Asked) -> None:
     if asked.picture and not known:
         st.caption("The picture of this search is no longer here; add it again.")
     elif asked.picture and asked.words.strip():
-        st.slider("Weight of the picture beside the words", *WEIGHTS, step=0.1, **bound("weight", asked.weight))
+        lightest, heaviest = min(WEIGHTS[0], asked.weight), max(WEIGHTS[1], asked.weight)  # as the address may say
+        title = "Weight of the picture beside the words"
+        st.slider(title, lightest, heaviest, step=0.1, **bound("weight", asked.weight))
 
 
 def _words(asked: Asked) -> None:
@@ -155,9 +158,7 @@ def _summary(search: Search, asked: Asked, answer: Answer) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         if answer.cut_off and not shown:
             st.markdown(f"Nothing of {many} photos looks like that.", width="content")
-            st.button(
-                "Show the most similar ones all the same", type="tertiary", on_click=change, kwargs={"weaker": True}
-            )
+            st.button("Show the most similar ones anyway", type="tertiary", on_click=change, kwargs={"weaker": True})
         elif answer.cut_off:
             alike = answer.alike or 0
             first = f"; the first {shown:,} are shown" if shown < alike and shown == asked.count else ""

@@ -15,11 +15,11 @@ SAID = "said of words"  # in the session: what came of the last change of a word
 
 
 def name_judged(search: Search, asked: Asked) -> None:
-    """Let the user give a name to what the photos show that more are wanted of; those that fewer are wanted of do not show it."""
+    """Let the user name what the photos marked "More like this" show; those marked "Less like this" do not show it."""
     more, less = ([search.hit(one).name for one in ids] for ids in asked.judged)
     with st.popover("Give it a name", icon=":material/label:"), st.form("teach", border=False):
         name = st.text_input(
-            "What do the photos like which you want more show?",
+            'What do the photos that you marked "More like this" show?',
             placeholder="Rex",
             key="taught name",
             max_chars=LONGEST_NAME,

@@ -22,21 +22,25 @@ class Changes:
     system: dict[str, int] = field(default_factory=dict)  # patterns of SYSTEM, and how often each left something out
     seconds: float = 0.0
 
-    def remarks(self) -> list[str]:
-        """Return a sentence each on folders that are missing, photos that are cut short, and files of the system."""
+    def remarks(self, options: bool = True) -> list[str]:
+        """Return a sentence each on folders that are missing, photos that are cut short, and files of the system.
+
+        With `options` they say which options of the command line change that.
+        """
         said = []
         if self.missing:
             folders = listed(shown(folder) or "the whole folder" for folder in self.missing)
             said.append(
                 f"{sum(self.missing.values()):,} photos are missing along with everything in {folders}; they are kept, since "
-                "a disk may be away. --forget-missing forgets them."
+                "a disk may be away." + (" --forget-missing forgets them." if options else "")
             )
         if self.cut_short:
             said.append(
                 f"Photos that lack their last bytes, used as far as they go: {listed(map(shown, self.cut_short))}."
             )
         if self.system:
-            said.append(f"Left out as files of the system: {listed(self.system)}; --include NAME takes them in.")
+            advice = "; --include NAME indexes them" if options else ""
+            said.append(f"Skipped system files: {listed(self.system)}{advice}.")
         return said
 
 

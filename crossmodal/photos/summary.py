@@ -8,8 +8,11 @@ if TYPE_CHECKING:
     from crossmodal.photos.changes import Changes
 
 
-def summary(changes: "Changes", photos: int, skipped: Collection[str]) -> str:
-    """Return in a few lines what a run did; `photos` are in the index, `skipped` are the reasons of unusable files."""
+def summary(changes: "Changes", photos: int, skipped: Collection[str], options: bool = True) -> str:
+    """Return in a few lines what a run did; `photos` are in the index, `skipped` are the reasons of unusable files.
+
+    With `options` they say which options of the command line change that.
+    """
     counts = (
         (changes.new, "new"), (changes.changed, "changed"), (changes.moved, "moved"), (changes.copies, "copies"),
         (changes.forgotten, "forgotten"),
@@ -20,10 +23,10 @@ def summary(changes: "Changes", photos: int, skipped: Collection[str]) -> str:
     lines = [f"{photos:,} photos in the index: {did}, in {changes.seconds:.1f} s{speed}."]
     if skipped:
         often = Counter(skipped).most_common(1)[0][0]
-        lines.append(f"{counted(len(skipped), 'file')} cannot be used, most often: {often}.")
+        lines.append(f"{counted(len(skipped), 'file')} cannot be used; most common reason: {often}.")
     if changes.unreadable:
         lines.append(f"{counted(len(changes.unreadable), 'folder')} cannot be listed; what was known of it is kept.")
-    return "\n".join([*lines, *changes.remarks()])
+    return "\n".join([*lines, *changes.remarks(options)])
 
 
 def counted(count: int, one: str) -> str:

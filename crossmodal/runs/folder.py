@@ -13,7 +13,6 @@ STATE_FORMAT, STATE_VERSION = "crossmodal-training-state", 2
 STATE, RESULTS = "training_state.pt", "results.jsonl"
 OWN_FILES = re.compile(r"^((model|img_embeds|txt_embeds)_epoch_\d+\.pt|training_state\.pt|results\.jsonl|tensorboard)$")
 
-# What a killed process leaves of a file that it was writing (`files.whole_file`).
 FEATURES = "features"  # the folder, inside that of a run, of what frozen towers and teachers give
 
 

@@ -17,13 +17,13 @@ from crossmodal.search.query import Calibration, Encode, combined
 if TYPE_CHECKING:
     from crossmodal.encoding.embeddings import Embeddings
 
-WRONGLY_NOTHING = 5.0  # per cent of queries about photos that are there, which may be told that nothing is
+WRONGLY_NOTHING = 5.0  # per cent of answerable queries that may be told that nothing was found
 LEFT_OUT = 10.0  # per cent of true pairs that may be left out of what is shown
 GALLERIES = (25, 50, 100, 250, 500, 1000, 2500, 5000)  # of more photos the best one scores higher by chance
 DRAWN = 2000  # photos, at the least, that galleries of each size are drawn of
 ROWS_AT_ONCE = 512
 LEAST = 50  # validation photos of a run; fewer tell too little
-AGREED = 3  # captions of a photo that have a word, from which on the photo shows what the word says
+AGREED = 3  # captions of a photo that must have a word before the photo counts as showing it
 OFTEN = 5  # photos that a word has to be said of, to be one that people search for
 WORD_QUERIES = 4000
 # Words that say nothing that a photo could show.

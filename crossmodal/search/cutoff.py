@@ -27,7 +27,7 @@ class Thresholds:
     left_out_below: float
 
     def nothing(self, photos: int) -> float:
-        """Return what the best of so many photos has to score; beyond the sizes measured, that of the nearest."""
+        """Return the least score of the best of so many photos; beyond the sizes measured, that of the nearest size."""
         sizes, values = zip(*self.nothing_below, strict=True)
         return float(np.interp(np.log(max(photos, 1)), np.log(sizes), values))
 
@@ -66,7 +66,7 @@ class Cutoff:
                 raise ValueError("an unknown kind of query")
             return Cutoff(kinds, str(values["calibrated_on"])[:200])
         except (TypeError, KeyError, AttributeError, ValueError, OverflowError) as error:
-            raise CrossmodalError(f"This is no cut-off ({type(error).__name__}: {error}).") from error
+            raise CrossmodalError(f"This is not a valid cut-off ({type(error).__name__}: {error}).") from error
 
     @staticmethod
     def read(folder: Path) -> "Cutoff | None":

@@ -37,6 +37,13 @@ class FilterKind:
     choices: tuple[str, ...]
     field: str
 
+    @property
+    def chosen_from(self) -> str | None:
+        """The field whose values a door offers, or whose first and last day; None for a filter that takes any number, or `choices`."""
+        if self.kind == "day":
+            return self.field
+        return (self.name if self.name in FIELDS else self.field) if self.kind == "text" else None
+
 
 @dataclass(frozen=True)
 class Condition:

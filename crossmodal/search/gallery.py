@@ -46,7 +46,7 @@ class CaptionMatch:
 
 
 class Match(NamedTuple):
-    """A photo, its cosine similarity, and the similarity that it is ranked by: without its bias, where that is corrected."""
+    """A photo, its cosine similarity, and the similarity that it is ranked by: less its hub bias, where that is corrected."""
 
     photo: Photo
     score: float
@@ -75,7 +75,7 @@ class Gallery(Protocol):
     ) -> list[Match]:
         """Return the `count` photos that pass most similar to a unit vector [D], or as many as there are, best first.
 
-        With `corrected` they are ranked without their biases, where the gallery has them (see crossmodal.encoding.hubs).
+        With `corrected` the hub bias is subtracted, where the gallery has one (see crossmodal.encoding.hubs).
         """
         ...
 
@@ -102,7 +102,7 @@ class Gallery(Protocol):
     def captions(self, vector: np.ndarray, count: int) -> list[CaptionMatch]:
         """Return the captions most similar to a unit vector [D] of a photo, best first; none where photos have none.
 
-        They are ranked without their biases, where the gallery has them.
+        The hub bias is subtracted, where the gallery has one.
         """
         ...
 

@@ -90,7 +90,7 @@ class Answer:
         said = [HINT] if self.unknown_words else []
         if self.not_applied:
             names = ", ".join(name.replace("_", " ") for name in self.not_applied)
-            said.append(f"Not applied, since this gallery does not know it of its photos: {names}.")
+            said.append(f"Ignored, because this gallery has no such data: {names}.")
         return said
 
 

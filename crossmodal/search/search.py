@@ -4,6 +4,7 @@ import contextlib
 import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,7 +66,7 @@ class Search:
         """Turn words, a photo, a photo of the gallery (`like`, its id), or several of them into a query.
 
         Words may be terms with signs and weights, as text or parsed, and name what the gallery was taught; `image` is a vector
-        that `encode_photo` gives. `more` and `less` are ids of photos like which more, or fewer, are wanted. Raises
+        that `encode_photo` gives. `more` and `less` are ids of photos to find more, or fewer, like. Raises
         CrossmodalError when there is nothing to look for, UnknownPhotoError for an unknown id.
         """
         terms = list(text) if not isinstance(text, str) else parse_terms(text) if text.strip() else []
@@ -146,7 +147,9 @@ class Search:
             if ended or len(groups) == wanted:
                 break
             asked *= 4
-        hits = [hit for hit in self._hits(groups) if hit.id != without][:count]
+        # With the photo go its copies, which are the same picture.
+        others = (hit for hit in self._hits(groups) if without not in (hit.id, *(copy.id for copy in hit.copies)))
+        hits = list(islice(others, count))
         if by_date and "date" in about.fields:
             hits.sort(key=lambda hit: -hit.photo.date)
         else:
@@ -180,7 +183,7 @@ class Search:
     def path(self, photo: Photo) -> Path:
         """Return the file of a photo.
 
-        An index may be somebody else's: raises UnknownPhotoError for a path that leaves the gallery's folder, and for a
+        An index may be untrusted: raises UnknownPhotoError for a path that leaves the gallery's folder, and for a
         link out of it to a file that is no photo by its name or header.
         """
         root = self.gallery.about.root

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 OF_KIND = 50  # photos at most whose mean is what a kind looks like
 SHARE = 10  # of this many photos one, at most: in a small gallery fewer show the kind
-# From which the kind is chosen where it is not said: what people have photos of.
+# Candidate kinds where none is given: what people have photos of.
 KINDS = (
     "man", "woman", "boy", "girl", "baby", "group of people", "dog", "cat", "horse", "bird", "fish", "rabbit", "cow", "sheep",
     "car", "truck", "bus", "train", "motorcycle", "bicycle", "boat", "airplane", "house", "building", "church", "bridge", "tower",

@@ -114,9 +114,9 @@ def read_words(path: Path) -> list[Word]:
     except OSError as error:
         raise CrossmodalError(f"{path.name} cannot be read ({error.strerror}).") from error
     except (ValueError, RecursionError) as error:
-        raise _broken(path, "it is no JSON") from error
+        raise _broken(path, "it is not JSON") from error
     if not isinstance(content, dict) or (content.get("format"), content.get("version")) != (FORMAT, VERSION):
-        raise CrossmodalError(f"{path.name} is no file of taught words of this version ({FORMAT} {VERSION}).")
+        raise CrossmodalError(f"{path.name} is not a file of taught words of this version ({FORMAT} {VERSION}).")
     try:
         return [_word(plain) for plain in content["words"]]
     except (CrossmodalError, KeyError, TypeError, ValueError, AttributeError) as error:

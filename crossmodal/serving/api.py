@@ -24,7 +24,6 @@ from crossmodal.errors import PhotoError
 from crossmodal.files import shown
 from crossmodal.search.filters import FilterKind, filters_on
 from crossmodal.search.gallery import Gallery
-from crossmodal.search.record import FIELDS
 from crossmodal.search.search import Search
 from crossmodal.serving import schema, searching
 from crossmodal.serving.batching import Places
@@ -83,7 +82,7 @@ async def swap(app: FastAPI) -> None:
         try:
             fresh = await run_in_threadpool(Serving.begin, app.state.open_search, app.state.measures)
         except Exception as failure:  # whatever it is, what is served goes on
-            LOG.error("The gallery is not swapped, and the old one is served on: %s", " ".join(str(failure).split()))
+            LOG.error("The swap failed, and the old gallery is still served: %s", " ".join(str(failure).split()))
             return
         before, app.state.serving = app.state.serving, fresh
         before.let_go()
@@ -178,10 +177,10 @@ def _stats(gallery: Gallery, measures: Measures) -> schema.Stats:
 def _filter(gallery: Gallery, kind: FilterKind) -> schema.Filter:
     values: Sequence[Any] = []
     first_and_last = None
-    if kind.kind == "text" and kind.name in FIELDS:
-        values = [value for value in gallery.values(kind.name) if value == shown(value)][:VALUES]
-    if kind.kind == "day":
-        days = gallery.values(kind.field)
+    if kind.kind == "text" and kind.chosen_from:
+        values = [value for value in gallery.values(kind.chosen_from) if value == shown(value)][:VALUES]
+    if kind.kind == "day" and kind.chosen_from:
+        days = gallery.values(kind.chosen_from)
         first_and_last = (
             (datetime.fromtimestamp(days[0]).date(), datetime.fromtimestamp(days[-1]).date()) if days else None
         )

@@ -1,4 +1,4 @@
-"""Connections that have to send their requests in time, and of which there are not too many."""
+"""A time limit for requests, and a limit on connections."""
 
 import asyncio
 import errno

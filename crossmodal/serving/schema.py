@@ -8,7 +8,7 @@ from fastapi import UploadFile
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StringConstraints, create_model
 
 from crossmodal.search.filters import Filters, Kind, filters_on
-from crossmodal.search.query import replaced_surrogates
+from crossmodal.search.query import HEAVIEST, replaced_surrogates
 from crossmodal.search.record import FIELDS
 
 Id = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{24}$")]
@@ -37,12 +37,14 @@ def _whole(value: object) -> object:
 
 Words = Annotated[str, StringConstraints(max_length=1000), BeforeValidator(_whole)]
 WORDS = Field("", description="words beside the photo: a sentence, or terms with signs and weights")
-WEIGHT = Field(1.0, ge=0.01, le=100, description="weight of the photo beside the words")
+WEIGHT = Field(1.0, ge=0, le=HEAVIEST, description="weight of the photo beside the words")
 BY_DATE = Field(False, description="the newest of the best first, where dates are known")
 CUT_OFF = Field(
     True, description="leave out photos that do not look like the query, where the model is calibrated for it"
 )
 TOP_K = Field(10, ge=1, le=MOST, description="how many photos, and how many captions")
+MORE = Field([], description="ids of photos of the gallery: find more like these")
+LESS = Field([], description="ids of photos of the gallery: find fewer like these")
 FILTERS: dict[Kind, Any] = {
     "day": Annotated[date, BeforeValidator(_day)],
     "number": Annotated[float, Field(ge=0, le=100_000)],
@@ -90,6 +92,8 @@ class UploadFields(WithFilters):
     top_k: int = TOP_K
     by_date: bool = BY_DATE
     cut_off: bool = CUT_OFF
+    more: Judged = MORE
+    less: Judged = LESS
 
 
 class PhotoFields(BaseModel):
@@ -127,8 +131,8 @@ class Question(Asked):
     filters: PhotoFilters = PhotoFilters()
     by_date: StrictBool = BY_DATE
     cut_off: StrictBool = CUT_OFF
-    more: Judged = Field([], description="photos of the gallery like which more are wanted")
-    less: Judged = Field([], description="photos of the gallery like which fewer are wanted")
+    more: Judged = MORE
+    less: Judged = LESS
 
 
 class TextQuery(Question):

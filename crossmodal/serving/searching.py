@@ -66,12 +66,13 @@ async def search_upload(
     request: Request, serving: Held, asked: Annotated[schema.Upload, File()]
 ) -> schema.PhotosAndCaptions:
     """Find photos like an uploaded one, alone or beside words, and captions that fit."""
-    names = [name for name, _ in (await request.form()).multi_items()]
+    names = [name for name, _ in (await request.form()).multi_items() if name not in ("more", "less")]
     if len(names) > len(set(names)):
-        raise HTTPException(422, "Each field of the form is given once.")
+        raise HTTPException(422, "Each field of the form but more and less is given once.")
     terms = _words(request, asked.query)
     pixels, preview, notes = await _decoded(request, serving.search, asked.file)
-    query = await serving.query(terms, [(await serving.pixels(pixels), asked.image_weight)])
+    photo = (await serving.pixels(pixels), asked.image_weight)
+    query = await serving.query(terms, [photo, *await _judged(serving, asked)])
     found = await _photos_and_captions(serving, query, asked, asked.plain())
     found["notes"] += notes
     return schema.PhotosAndCaptions(**found, preview=preview)
@@ -86,7 +87,7 @@ def _terms(request: Request, text: str) -> list[Term]:
     return terms
 
 
-async def _judged(serving: Serving, asked: schema.Question) -> list[tuple[np.ndarray, float]]:
+async def _judged(serving: Serving, asked: schema.Question | schema.Upload) -> list[tuple[np.ndarray, float]]:
     vector = serving.search.gallery.vector
     return await run_in_threadpool(
         lambda: feedback(*([vector(one) for one in ids] for ids in (asked.more, asked.less)))

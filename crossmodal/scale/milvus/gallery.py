@@ -1,6 +1,7 @@
 """The gallery in Milvus: nothing of it is held here but what it is."""
 
 import difflib
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,7 @@ class MilvusGallery:
         )  # fmt: skip
         # A search needs the count for its cut-off; asked of Milvus each time it would take as long as the search.
         self._counts: TTLCache[Filters, int] = TTLCache(COUNTS, SECONDS_KEPT)
+        self._lock = threading.Lock()  # of the counts: several threads ask
         self._corrected: bool = held["corrected"]
         self._key, self._values = bytes.fromhex(held["id_key"]), held["values"]
         self.maker = Maker(
@@ -75,14 +77,16 @@ class MilvusGallery:
 
     def count(self, filters: Filters = NO_FILTERS) -> int:
         """Return how many photos pass."""
-        known = self._counts.get(filters)
+        with self._lock:
+            known = self._counts.get(filters)
         if known is None:
             collection, expression = self._milvus.photos, self._expression(filters)
             # A server that has just started may count nothing before it has seen what was written.
             known = self._milvus.count(collection, expression) or self._milvus.count(
                 collection, expression, up_to_date=True
             )
-            self._counts[filters] = known
+            with self._lock:
+                self._counts[filters] = known
         return known
 
     def nearest(

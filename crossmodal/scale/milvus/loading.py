@@ -13,6 +13,7 @@ from crossmodal.encoding.hubs import with_bias
 from crossmodal.errors import CrossmodalError
 from crossmodal.scale.milvus.connection import FORMAT, TEXT, VERSION, Milvus, quoted
 from crossmodal.scale.milvus.rows import COLUMNS, as_row, stamp_of
+from crossmodal.search.filters import filters_on
 from crossmodal.search.gallery import About
 from crossmodal.search.ids import opaque_id
 from crossmodal.search.in_memory import PhotosInMemory
@@ -43,11 +44,11 @@ class Source:
     def of(gallery: PhotosInMemory) -> "Source":
         """Return a run's gallery, or an indexed folder's."""
         about = replace(gallery.about, root=gallery.about.root.resolve(), checkpoint=gallery.about.checkpoint.resolve())
-        values: dict[str, Sequence[Any]] = {
-            name: gallery.values(name) for name in ("folder", "camera", "date") if name in about.fields
-        }
-        if dates := values.get("date"):
-            values["date"] = [dates[0], dates[-1]]
+        values: dict[str, Sequence[Any]] = {}
+        for kind in filters_on(about.fields):
+            if kind.chosen_from:
+                there = gallery.values(kind.chosen_from)
+                values[kind.chosen_from] = [there[0], there[-1]] if kind.kind == "day" and there else there
         captions: list[tuple[str, str]] = []
         rows = gallery.rows
         photos = [gallery.photos[row] for row in rows.tolist()]
