@@ -157,10 +157,9 @@ class PhotosInMemory:
     def values(self, name: str) -> Sequence[Any]:
         """Return the different values of a field in order, empty ones left out; computed once."""
         if name not in self._values:
-            of = FIELDS[name].of
-            self._values[name] = sorted(
-                {value for row in self.rows.tolist() if (value := of(self.photos[row])) not in ("", None)}
-            )
+            of, between = FIELDS[name].of, FIELDS[name].between
+            there = {value for row in self.rows.tolist() if (value := of(self.photos[row])) not in ("", None)}
+            self._values[name] = sorted({one for value in there for one in value.split(between)} if between else there)
         return self._values[name]
 
     def close(self) -> None:

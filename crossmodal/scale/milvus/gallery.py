@@ -167,7 +167,7 @@ class MilvusGallery:
         return self._milvus.count(self._milvus.captions) if self.about.has_captions else 0
 
     def values(self, name: str) -> Sequence[Any]:
-        """Return the folders, the cameras, or the first and the last date, as they were when the gallery was loaded."""
+        """Return the folders, the cameras, the places, or the first and the last date, as they were when the gallery was loaded."""
         return self._values.get(name, ())
 
     def close(self) -> None:

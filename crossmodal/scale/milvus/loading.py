@@ -32,7 +32,7 @@ class Source:
     """
 
     about: About
-    values: Mapping[str, Sequence[Any]]  # what can be chosen from: folders, cameras, the first and the last date
+    values: Mapping[str, Sequence[Any]]  # what can be chosen from: folders, cameras, places, the first and the last date
     photos: Sequence[Photo]
     vectors: np.ndarray
     captions: Sequence[tuple[str, str]]
@@ -44,7 +44,7 @@ class Source:
         """Return a run's gallery, or an indexed folder's."""
         about = replace(gallery.about, root=gallery.about.root.resolve(), checkpoint=gallery.about.checkpoint.resolve())
         values: dict[str, Sequence[Any]] = {
-            name: gallery.values(name) for name in ("folder", "camera", "date") if name in about.fields
+            name: gallery.values(name) for name in ("folder", "camera", "place", "date") if name in about.fields
         }
         if dates := values.get("date"):
             values["date"] = [dates[0], dates[-1]]
