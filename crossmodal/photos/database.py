@@ -8,6 +8,7 @@ from pathlib import Path
 from crossmodal.errors import CrossmodalError
 from crossmodal.files import whole_file
 
+DATABASE = "photos.db"
 SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE photos (

@@ -21,14 +21,14 @@ import numpy as np
 
 from crossmodal.errors import CrossmodalError
 from crossmodal.files import remove_leftovers, shown, stays_below
-from crossmodal.photos.database import broken, connect, explained, make_database
+from crossmodal.photos.database import DATABASE, broken, connect, explained, make_database
 from crossmodal.photos.meta import FORMAT, SOUND_RECORD, VECTORS, VERSION, checked_meta
 from crossmodal.photos.walk import INDEX_FOLDER, is_photo
 from crossmodal.photos.written import enter, names_of, withdraw
 from crossmodal.runs.models import Maker
 from crossmodal.search.record import Described, Found, Photo
 
-DATABASE, LOCK = "photos.db", "index.lock"
+LOCK = "index.lock"
 FOUND = "path, size, changed, inode, status_changed"
 RECORD = ", ".join((FOUND, "slot", *(one.name for one in fields(Described))))
 SOUND_SKIP = "WHERE typeof(path) = 'blob' AND typeof(reason) = 'text'"  # what else stands there is read again

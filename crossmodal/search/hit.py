@@ -33,6 +33,7 @@ class Hit:
     path: Path
     copies: tuple[Copy, ...] = ()
     known: frozenset[str] = frozenset()  # the fields of the record that its gallery knows
+    words: tuple[str, ...] = ()  # what is written of it that the query's words match
 
     @property
     def name(self) -> str:
@@ -52,7 +53,7 @@ class Hit:
         }
         return {
             "id": self.id, "image": self.name, "path": shown(str(self.path)), "score": round(self.score, 4),
-            "captions": list(self.photo.captions), **self.facts, **(copies if "look" in self.known else {}),
+            "captions": list(self.photo.captions), "words": list(self.words), **self.facts, **(copies if "look" in self.known else {}),
         }  # fmt: skip
 
 

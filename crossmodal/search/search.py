@@ -3,7 +3,7 @@
 import contextlib
 import os
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,11 +23,13 @@ from crossmodal.search.language import mostly_unknown, vocabulary_of
 from crossmodal.search.query import Query, Term, checked_weight, parse_terms
 from crossmodal.search.record import Photo
 from crossmodal.search.word_file import WordFile
+from crossmodal.search.wording import PLACES, fused
 from crossmodal.search.words import expanded
 
 if TYPE_CHECKING:
     from PIL import Image
 
+NOTHING: Mapping[str, tuple[str, ...]] = {}
 FETCHED = 4  # how many times the photos asked for are looked at for copies, at first
 
 
@@ -125,7 +127,8 @@ class Search:
 
         Copies of a photo are put under the best-ranked of them with `group`. With `cut_off` nothing comes back
         where nothing looks like the query, and photos that do not are left out, for the kinds of queries that
-        the gallery's cut-off is calibrated for. `without` is the id of a photo that is left out. Filters of
+        the gallery's cut-off is calibrated for. Photos of which words of the query are written are ranked by both (see `fused`).
+        `without` is the id of a photo that is left out. Filters of
         fields that the gallery does not know are not applied, and the answer names them.
         """
         filters.check()
@@ -134,26 +137,37 @@ class Search:
         wanted = count + (without is not None)
         group = group and "look" in about.fields
         asked = FETCHED * wanted if group else wanted
+        corrected = bool(query.terms)
+        written = self.gallery.written(query.terms, query.vector, filters, corrected) if passing else []
+        asked = max(asked, PLACES) if written else asked
+        limits = about.cutoff if cut_off else None
+
+        def worth(scores: list[float]) -> int:
+            return len(scores) if limits is None else limits.worth_showing(scores, passing, query.calibration)
+
         while True:
             most = min(asked, passing)
-            found = self.gallery.nearest(query.vector, most, filters, bool(query.terms)) if passing else []
-            scores = [match.ranked_by for match in found]
-            limits = about.cutoff if cut_off else None
-            kept = found if limits is None else found[: limits.worth_showing(scores, passing, query.calibration)]
+            found = self.gallery.nearest(query.vector, most, filters, corrected) if passing else []
+            alike = worth([match.ranked_by for match in found])
+            # A photo of which all words are written is shown whatever it looks like.
+            best = [match.ranked_by for match in found[:1]]
+            kept = fused(found, alike, [one for one in written if one.whole or worth([*best, one.match.ranked_by]) > 1])
             # A gallery may give fewer than it is asked for, and then has no more.
-            ended = len(found) < asked or len(kept) < len(found)
+            ended = len(found) < asked or alike < len(found)
             groups = group_copies(kept, wanted) if group else [Group(one.photo, one.score) for one in kept[:wanted]]
             if ended or len(groups) == wanted:
                 break
             asked *= 4
-        hits = [hit for hit in self._hits(groups) if hit.id != without][:count]
+        said = {one.match.photo.path: one.words for one in written}
+        hits = [hit for hit in self._hits(groups, said) if hit.id != without][:count]
         if by_date and "date" in about.fields:
             hits.sort(key=lambda hit: -hit.photo.date)
         else:
             not_applied += ("by_date",) if by_date else ()
         words = " ".join(term.text for term in query.terms)
-        unknown = bool(words) and mostly_unknown(words, vocabulary_of(about))
-        return Answer(tuple(hits), passing, len(kept) if len(kept) < len(found) else None, not_applied, unknown)
+        known = not words or any(one.whole for one in written)
+        unknown = not known and mostly_unknown(words, vocabulary_of(about))
+        return Answer(tuple(hits), passing, len(kept) if alike < len(found) else None, not_applied, unknown)
 
     def newest(self, count: int, filters: Filters = NO_FILTERS) -> list[Hit]:
         """Return photos to show before anything is asked, without scores."""
@@ -164,17 +178,17 @@ class Search:
         """Return a photo as a hit; raises UnknownPhotoError."""
         return self._hit(Group(self.gallery.photo(photo_id), score))
 
-    def _hits(self, groups: Iterable[Group]) -> Iterator[Hit]:
-        """Yield hits; a photo whose file is not to be shown is left out."""
+    def _hits(self, groups: Iterable[Group], words: Mapping[str, tuple[str, ...]] = NOTHING) -> Iterator[Hit]:
+        """Yield hits, with the query's words that are written of them by path; a photo whose file is not to be shown is left out."""
         for group in groups:
             with contextlib.suppress(UnknownPhotoError):
-                yield self._hit(group)
+                yield self._hit(group, words.get(group.best.path, ()))
 
-    def _hit(self, group: Group) -> Hit:
+    def _hit(self, group: Group, words: tuple[str, ...] = ()) -> Hit:
         gallery, about = self.gallery, self.gallery.about
         copies = tuple(Copy(gallery.id_of(photo), photo, exact) for photo, exact in group.copies)
         return Hit(
-            gallery.id_of(group.best), group.score, group.best, self.path(group.best), copies, about.fields
+            gallery.id_of(group.best), group.score, group.best, self.path(group.best), copies, about.fields, words
         )  # fmt: skip
 
     def path(self, photo: Photo) -> Path:

@@ -102,6 +102,7 @@ class PhotoFields(BaseModel):
     thumbnail: str
     original: str = Field(description="the file itself, to be downloaded")
     captions: list[str] = Field(description="its own captions")
+    words: list[str] = Field(description="what is written of it, or in its name, that words of the query match")
     copies: list[Id] = Field(description="copies of it that were found too")
 
 

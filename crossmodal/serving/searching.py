@@ -152,5 +152,5 @@ def _photo(hit: Hit) -> schema.Photo:
     url = f"/api/image/{hit.id}"
     return schema.Photo(
         id=hit.id, name=hit.name.rpartition("/")[2], score=round(hit.score, 4), url=url, thumbnail=f"{url}/thumbnail", original=f"{url}/original",
-        captions=list(hit.photo.captions), copies=[copy.id for copy in hit.copies], **hit.facts,
+        captions=list(hit.photo.captions), words=list(hit.words), copies=[copy.id for copy in hit.copies], **hit.facts,
     )  # fmt: skip
