@@ -3,16 +3,25 @@
 import io
 import sqlite3
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image, TiffImagePlugin
 
 from crossmodal.data.limits import WRITTEN
 from crossmodal.data.prepared import Prepared, Wanted, prepared
-from crossmodal.photos.store import DATABASE
-from tests.test_photo_index import opened, run, save
+from crossmodal.photos.database import DATABASE
+from crossmodal.photos.gallery import FolderGallery
+from crossmodal.photos.store import Store
+from crossmodal.search.filters import Filters
+from crossmodal.search.gallery import Match, Written
+from crossmodal.search.record import Found, Photo
+from crossmodal.search.search import Search
+from crossmodal.search.wording import fused
+from tests.test_photo_index import META, ColourRuntime, opened, run, save
 
 XMP = """<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
 <rdf:Description xmlns:dc="http://purl.org/dc/elements/1.1/" xmlns:photoshop="http://ns.adobe.com/photoshop/1.0/"
@@ -129,3 +138,70 @@ def test_what_is_found_follows_files_that_move_change_and_go(tmp_path: Path) -> 
     assert found(tmp_path, "cat OR winter") == []
     with sqlite3.connect(tmp_path / ".crossmodal" / DATABASE) as db:  # it holds what the records say, and nothing else
         db.execute("INSERT INTO written (written, rank) VALUES ('integrity-check', 1)")
+
+
+# --- searching ---
+
+
+class WordyRuntime(ColourRuntime):
+    """A sentence's vector is that of the colours it names, else of grey."""
+
+    def encode_sentences(self, sentences: Sequence[str]) -> np.ndarray:
+        named = [[colour in text.split() for colour in ("red", "green", "blue")] for text in sentences]
+        vectors = np.array([np.array(one) if any(one) else np.ones(3) for one in named], dtype=np.float32)
+        return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
+
+
+CUTOFF = {"kinds": {kind: {"nothing_below": [[1, 0.9]], "left_out_below": 0.9} for kind in ("words", "sentence")}, "calibrated_on": "a test"}
+
+
+@pytest.fixture
+def search(tmp_path: Path) -> Search:
+    """Three photos in colours; something is written in two of them."""
+    save(tmp_path / "1.png", (250, 5, 5))
+    save(tmp_path / "2.jpg", (5, 250, 5), xmp=xmp("Rex", "dogs"), exif=exif_of(gps=LISBON))
+    save(tmp_path / "3.jpg", (5, 5, 250), xmp=xmp("Rex", "people"))
+    Store.create(tmp_path / ".crossmodal", {**META, "cutoff": CUTOFF})
+    run(tmp_path)
+    return Search(FolderGallery(tmp_path / ".crossmodal"), WordyRuntime())
+
+
+def hits(search: Search, text: str, **options: Any) -> list[str]:
+    return [hit.name[0] for hit in search.photos(search.query(text), **options).hits]
+
+
+def test_a_photo_whose_words_match_is_shown_whatever_it_looks_like(search: Search) -> None:
+    assert hits(search, "red") == ["1"]  # nothing is written of it, and it is ranked as it was
+    (first,) = search.photos(search.query("a red dog in Lisbon"), cut_off=True).hits[:1]
+    assert first.name == "1.png" and first.words == ()
+    answer = search.photos(search.query("a photo of the dog"))
+    (found,) = answer.hits
+    assert (found.name, found.words, answer.alike) == ("2.jpg", ("dogs",), 1)
+    assert found.score == pytest.approx(0.6, abs=0.05)  # the plain cosine
+    assert found.plain()["words"] == ["dogs"] and found.plain()["keywords"] == ["Rex", "dogs"]
+    assert hits(search, "rex + LISBON")[0] == "2"
+    assert hits(search, "Rex", filters=Filters(after=date(2100, 1, 1))) == []
+
+
+def test_both_rankings_count(search: Search) -> None:
+    assert hits(search, "2:Rex - people", cut_off=False)[0] == "2"
+    assert hits(search, "Rex", cut_off=False)[2] == "1"
+    assert hits(search, "blue Rex", cut_off=False)[0] == "3"
+
+
+def test_a_search_goes_on_where_the_index_is_gone(search: Search) -> None:
+    (search.gallery.about.root / ".crossmodal" / DATABASE).unlink()
+    assert hits(search, "red") == ["1"] and hits(search, "dog") == []
+
+
+@pytest.mark.parametrize("text", ['"', "a AND", "NOT", "x* OR NEAR(", "ü^é", "_", "title:dog", "日本 ☃", "\0 dog'--"])
+def test_any_words_are_looked_for_as_words(search: Search, text: str) -> None:
+    search.photos(search.query(text))
+
+
+def test_two_rankings_made_one_by_hand() -> None:
+    one, two, three = (Match(Photo(Found(name, 1, 1)), 0.0, 0.0) for name in "abc")
+    assert fused([one, two], 2, []) == [one, two] and fused([one, two], 1, []) == [one]
+    assert fused([one, two], 2, [Written(two, ("x",), True)]) == [two, one]
+    assert fused([one, two], 1, [Written(three, ("x",), True)]) == [three, one]  # 1 / 261 + 1 / 61 against 1 / 61
+    assert fused([one, two], 2, [Written(three, ("x",), False)]) == [one, two, three]

@@ -79,7 +79,7 @@ def filters_of(options: argparse.Namespace, gallery: "Gallery") -> Filters:
     Raises CrossmodalError for a folder that only looks like one of the gallery's.
     """
     filters = Filters(**{one.name: getattr(options, one.name) for one in filters_on()})
-    folder = (filters.folder or "").strip("/")
+    folder = (options.folder or "").strip("/")
     if folder in ("", ".") or "folder" not in {one.name for one in filters_on(gallery.about.fields)}:
         return filters
     from crossmodal.data.names import KnownNames

@@ -12,13 +12,14 @@ from crossmodal.page.address import COUNTS, WEIGHTS, Asked, bound, change
 from crossmodal.page.components import bars, grid, picture_input
 from crossmodal.page.downloads import downloads
 from crossmodal.page.galleries import Opened
-from crossmodal.page.large_view import Results, open_photo
+from crossmodal.page.large_view import Results, as_text, open_photo
 from crossmodal.page.photo_files import PICTURES, Known
 from crossmodal.search.captions import CaptionList
 from crossmodal.search.filters import NO_FILTERS
 from crossmodal.search.hit import Answer, Hit
 from crossmodal.search.query import Query
 from crossmodal.search.search import Search
+from crossmodal.search.typed import Understood
 
 QUESTION = "What should be in the photo?"
 SCORES = "The number on a photo is its cosine similarity with what you ask for, at most 1: the higher, the more alike. Compare it within one search."
@@ -44,7 +45,8 @@ def ask(asked: Asked) -> None:
 def _words(asked: Asked) -> None:
     st.text_input(
         QUESTION, placeholder="two dogs in the snow", type="search",
-        help="Terms can be added and taken away: dog + beach - people. A number before a colon weighs a term: 2:dog + cat.",
+        help="Terms can be added and taken away: dog + beach - people. A number before a colon weighs a term: 2:dog + cat. "
+        "Filters can stand in the words: beach 2023 in:lisbon camera:nikon -people.",
         **bound("words", asked.words, lambda words: {"words": words, "like": "", "weaker": False}),
     )  # fmt: skip
 
@@ -88,8 +90,14 @@ def _found(opened: Opened, search: Search, asked: Asked, absent: str) -> Results
         hits = search.newest(asked.count, filters)
         _before_asking(opened, search, asked, hits)
         return Results(hits)
-    query = query_of(opened, search, asked)
-    answer = search.photos(query, asked.count, filters, asked.by_date, cut_off=not asked.weaker)
+    understood = search.understood(asked.words) if asked.words.strip() else Understood()
+    filters = understood.within(filters)
+    _chips(asked, understood)
+    query = query_of(opened, search, asked, understood)
+    if query is None:
+        answer = search.listed(asked.count, filters)
+    else:
+        answer = search.photos(query, asked.count, filters, asked.by_date, cut_off=not asked.weaker)
     if asked.like:
         _like(search, asked)
     if any(asked.judged):
@@ -100,10 +108,22 @@ def _found(opened: Opened, search: Search, asked: Asked, absent: str) -> Results
     return Results(answer.hits, query)
 
 
-def query_of(opened: Opened, search: Search, asked: Asked) -> Query:
-    """Return the query that is asked; raises CrossmodalError where it is none."""
+def _chips(asked: Asked, understood: Understood) -> None:
+    """Show each filter that stood in the words, to be taken away."""
+    with st.container(horizontal=True, gap="small"):
+        for number, piece in enumerate(understood.pieces):
+            st.button(
+                as_text(piece.text), key=f"piece {number}", icon=":material/close:", help=f"{as_text(piece.meaning)}. Press to take it away.",
+                on_click=change, kwargs={"words": " ".join(asked.words.replace(piece.text, " ", 1).split())},
+            )  # fmt: skip
+
+
+def query_of(opened: Opened, search: Search, asked: Asked, understood: Understood) -> Query | None:
+    """Return the query that is asked, None where that is nothing but filters."""
     picture = _picture_vector(opened, search, asked.picture) if PICTURES.get(asked.picture) else None
-    return search.query(asked.words, picture, asked.weight, asked.like or None, *asked.judged)
+    if not (understood.terms or picture is not None or asked.like or any(asked.judged)):
+        return None
+    return search.query(understood.terms, picture, asked.weight, asked.like or None, *asked.judged)
 
 
 def _picture_vector(opened: Opened, search: Search, token: str) -> np.ndarray:

@@ -61,4 +61,4 @@ class FolderGallery(PhotosInMemory):
             score = float(self.vectors[row] @ vector)
             ranked_by = score if self.bias is None or not corrected else score - float(self.bias[row])
             matches.append(Written(Match(self.photos[row], score, ranked_by), words, whole))
-        return matches
+        return sorted(matches, key=lambda one: (not one.whole, -len(one.words), -one.match.ranked_by))

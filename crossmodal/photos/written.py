@@ -37,9 +37,9 @@ def withdraw(db: sqlite3.Connection, path: bytes) -> None:
 
 
 def find(folder: Path, terms: Sequence[Term]) -> list[tuple[str, bool, tuple[str, ...]]]:
-    """Return the paths of photos of which a word of each wanted term is written, best match (BM25) first.
+    """Return the paths of photos of which a word of each wanted term is written, of very many the best matches (BM25).
 
-    Each with whether all their words are, and with the words as they are written. Photos of which all words of an unwanted term
+    Each with whether all words of the terms are, and with the words as they are written. Photos of which all words of an unwanted term
     are written are left out. An index that is gone, or was broken since it was opened, finds nothing.
     """
     wanted, unwanted = wanted_words(terms)

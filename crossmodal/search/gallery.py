@@ -91,9 +91,10 @@ class Gallery(Protocol):
     def written(
         self, terms: Sequence[Term], vector: np.ndarray, filters: Filters = NO_FILTERS, corrected: bool = False
     ) -> list[Written]:
-        """Return the photos that pass of which words of each wanted term are written, best match first.
+        """Return the photos that pass of which words of each wanted term are written; none where nothing written is known.
 
-        Each with its similarity to the query's unit vector [D], ranked as by `nearest`. None where nothing written is known.
+        Those of which all words are come first, then those with more of them, then the most similar to the query's unit
+        vector [D], whose similarity is as `nearest` gives it.
         """
         ...
 

@@ -22,6 +22,7 @@ from crossmodal.search.hit import Answer, CaptionHit, Copy, Hit
 from crossmodal.search.language import mostly_unknown, vocabulary_of
 from crossmodal.search.query import Query, Term, checked_weight, parse_terms
 from crossmodal.search.record import Photo
+from crossmodal.search.typed import Understood, understood
 from crossmodal.search.word_file import WordFile
 from crossmodal.search.wording import PLACES, fused
 from crossmodal.search.words import expanded
@@ -79,6 +80,13 @@ class Search:
         sentences = self.runtime.encode_sentences([term.text for term in terms]) if terms else None
         judged = feedback(*([self.gallery.vector(one) for one in ids] for ids in (more, less)))
         return Query.of(terms, sentences, [*((photo, image_weight) for photo in photos), *learned, *judged])
+
+    def understood(self, *texts: str) -> Understood:
+        """Take the filters that stand in words out of them; several texts add up. Raises as crossmodal.search.typed does."""
+        whole = Understood()
+        for text in texts:
+            whole = whole.and_also(understood(text, self.gallery))
+        return whole
 
     @property
     def taught(self) -> WordFile:
@@ -168,6 +176,12 @@ class Search:
         known = not words or any(one.whole for one in written)
         unknown = not known and mostly_unknown(words, vocabulary_of(about))
         return Answer(tuple(hits), passing, len(kept) if alike < len(found) else None, not_applied, unknown)
+
+    def listed(self, count: int, filters: Filters) -> Answer:
+        """Answer a query that asks for nothing but filters: by the newest photos that pass, without scores."""
+        filters.check()
+        filters, not_applied = filters.only(self.gallery.about.fields)
+        return Answer(tuple(self.newest(count, filters)), self.gallery.count(filters), not_applied=not_applied)
 
     def newest(self, count: int, filters: Filters = NO_FILTERS) -> list[Hit]:
         """Return photos to show before anything is asked, without scores."""

@@ -9,7 +9,9 @@ from crossmodal.search.query import Term
 
 # Reciprocal rank fusion (Cormack, Clarke and Büttcher 2009), with their constant.
 CONSTANT = 60
-WEIGHT = 1.0  # of the ranking by words beside that by vectors
+# Weights of the ranking by words beside that by vectors: of photos of which all words are written, and of the others. Of 0.1 to
+# 2, chosen by benchmarks/written.py with --seed 1 and 800 photos.
+WHOLE, PART = 1.0, 0.3
 PLACES = 200  # of the ranking by vectors that are told apart; a photo beyond has the place after them
 # Words that say nothing of what a photo shows, and those that say that it is a photo.
 UNTOLD = EMPTY_WORDS | frozenset("i my me we our us you your was were some which photo photos picture pictures image".split())
@@ -39,5 +41,5 @@ def fused(found: Sequence[Match], kept: int, written: Sequence[Written]) -> list
         path = one.match.photo.path
         matches.setdefault(path, one.match)
         by_vector = 1 / (CONSTANT + 1 + place.get(path, max(PLACES, len(found))))
-        points[path] = by_vector + WEIGHT / (CONSTANT + 1 + number)
+        points[path] = by_vector + (WHOLE if one.whole else PART) / (CONSTANT + 1 + number)
     return sorted(matches.values(), key=lambda match: -points[match.photo.path])
