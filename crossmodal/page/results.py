@@ -102,7 +102,7 @@ def _found(opened: Opened, search: Search, asked: Asked, absent: str) -> Results
         _like(search, asked)
     if any(asked.judged):
         _judged(search, asked)
-    _summary(search, asked, answer)
+    _summary(search, asked, answer, "most similar first" if query else "the newest first")
     for said in answer.notes:
         st.info(said, icon=":material/info:")
     return Results(answer.hits, query)
@@ -163,7 +163,7 @@ def _nothing_passes(search: Search, asked: Asked) -> None:
     st.button("Reset the filters", key="reset filters", on_click=change, kwargs={"filters": {}})
 
 
-def _summary(search: Search, asked: Asked, answer: Answer) -> None:
+def _summary(search: Search, asked: Asked, answer: Answer, order: str) -> None:
     """Say how many photos look like the query, of how many, and let the user see the others."""
     shown, many = len(answer.hits), f"{answer.passing:,}"
     if not answer.passing:
@@ -181,7 +181,7 @@ def _summary(search: Search, asked: Asked, answer: Answer) -> None:
             st.markdown(f"**{alike:,} of {many}** {'look' if alike > 1 else 'looks'} like that{first}", width="content")
             st.button("Show weaker ones", type="tertiary", on_click=change, kwargs={"weaker": True})
         else:
-            st.markdown(f"The first **{shown:,} of {many}**, most similar first", width="content")
+            st.markdown(f"The first **{shown:,} of {many}**, {order}", width="content")
             if asked.weaker and search.gallery.about.cutoff:
                 st.button("Leave out weaker ones", type="tertiary", on_click=change, kwargs={"weaker": False})
 
