@@ -59,7 +59,7 @@ def find(folder: Path, terms: Sequence[Term]) -> list[tuple[str, bool, tuple[str
             ).fetchall()  # fmt: skip
     except (sqlite3.Error, OSError):
         return []
-    return [(os.fsdecode(path), row in whole, _marked(text)) for row, path, text in rows]
+    return [(os.fsdecode(path), row in whole, _marked(text or "")) for row, path, text in rows]
 
 
 def _quoted(word: str) -> str:
