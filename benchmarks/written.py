@@ -72,7 +72,7 @@ def main() -> None:
     images = read_dataset(options.captions, options.images).dataset.images
     rng = random.Random(options.seed)
     chosen = rng.sample(images, min(options.photos, len(images)))
-    filed = [plan for place, one in enumerate(chosen) for plan in [_filed(one.path, one.captions, place // 12, rng)]]
+    filed = [_filed(one.path, one.captions, place // 12, rng) for place, one in enumerate(chosen)]
     questions = made_up(filed, rng)
     with tempfile.TemporaryDirectory() as folder:
         for one in filed:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from datetime import date, datetime
+from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
@@ -73,7 +74,7 @@ def test_numbers_titles_and_times_stay_words(read: Callable[[str], Understood], 
     assert read(text) == Understood((Term(text),))
 
 
-YEAR_2019 = {"after": date(2019, 1, 1), "before": date(2019, 12, 31)}
+YEAR_2019: dict[str, Any] = {"after": date(2019, 1, 1), "before": date(2019, 12, 31)}
 
 
 @pytest.mark.parametrize(

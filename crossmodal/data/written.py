@@ -32,7 +32,7 @@ OF_CAMERAS = {"olympus digital camera", "sony dsc", "minolta digital camera", "k
 
 def written_in(photo: Image.Image, exif: Image.Exif) -> dict[str, str]:
     """Return what is written into an opened photo by the names of WRITTEN, "" for what is not; nothing is raised."""
-    blocks = [_values(read, source) for read, source in ((_xmp, photo), (_iptc, photo), (_exif, exif))]
+    blocks = [_values(_xmp, photo), _values(_iptc, photo), _values(_exif, exif)]
     said = {name: [value for block in blocks for value in block.get(name, ())] for name in WRITTEN}
     keywords = [part for value in said["keywords"] for part in value.split(";")]
     descriptions = [value for value in said["description"] if value.casefold() not in OF_CAMERAS]

@@ -53,7 +53,8 @@ class FolderGallery(PhotosInMemory):
         self, terms: Sequence[Term], vector: np.ndarray, filters: Filters = NO_FILTERS, corrected: bool = False
     ) -> list[Written]:
         """Return the photos that pass of which words of each wanted term are written, as Gallery.written says."""
-        among, matches = self._among(filters), []
+        among = self._among(filters)
+        matches: list[Written] = []
         for path, whole, words in find(self._folder, terms):
             row = self._row_of_path.get(path)
             if row is None or not (among is None or among[row]):  # indexed since this was opened, or does not pass

@@ -43,9 +43,10 @@ class Understood:
     def within(self, others: Filters) -> Filters:
         """Return these filters and others; of the same one that in the words counts, and of dates both."""
         given = others.given() | self.filters.given()
-        for name, narrower in (("after", max), ("before", min)):
-            if days := [day for day in (getattr(others, name), getattr(self.filters, name)) if day]:
-                given[name] = narrower(days)
+        if days := [day for day in (others.after, self.filters.after) if day]:
+            given["after"] = max(days)
+        if days := [day for day in (others.before, self.filters.before) if day]:
+            given["before"] = min(days)
         return Filters(**given)
 
     def and_also(self, other: "Understood") -> "Understood":

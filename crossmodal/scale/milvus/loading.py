@@ -43,7 +43,10 @@ class Source:
     @staticmethod
     def of(gallery: PhotosInMemory) -> "Source":
         """Return a run's gallery, or an indexed folder's."""
-        about = replace(gallery.about, root=gallery.about.root.resolve(), checkpoint=gallery.about.checkpoint.resolve(), fields=gallery.about.fields - UNTOLD)  # fmt: skip
+        about = replace(
+            gallery.about, root=gallery.about.root.resolve(), checkpoint=gallery.about.checkpoint.resolve(),
+            fields=gallery.about.fields - UNTOLD,
+        )  # fmt: skip
         values: dict[str, Sequence[Any]] = {
             name: gallery.values(name) for name in ("folder", "camera", "place", "date") if name in about.fields
         }
