@@ -326,7 +326,9 @@ def test_records_that_leave_the_folder_are_dropped(tmp_path: Path) -> None:
     with contextlib.closing(sqlite3.connect(root / INDEX / DATABASE)) as db, db:
         columns = ", ".join(COLUMNS[1:])
         for path in outside:
-            db.execute(f"INSERT INTO photos (path, {columns}) SELECT ?, {columns} FROM photos WHERE path = ?", (path, b"b.jpg"))
+            db.execute(
+                f"INSERT INTO photos (path, {columns}) SELECT ?, {columns} FROM photos WHERE path = ?", (path, b"b.jpg")
+            )
         db.execute("INSERT INTO written (written) VALUES ('rebuild')")
     expected = ["b.jpg", "linked.jpg", "mine/a.jpg"]
     assert [photo.found.path for photo in opened(root).photos] == expected

@@ -114,7 +114,9 @@ def test_what_cannot_be_read_is_said(search: Search, text: str, said: str) -> No
 def test_filters_in_the_words_and_others_narrow_together() -> None:
     mine = Understood(filters=Filters(camera=("nikon",), after=date(2020, 1, 1), before=date(2021, 1, 1)))
     others = Filters(camera="canon", folder="a", after=date(2019, 1, 1), before=date(2020, 6, 1))
-    assert mine.within(others) == Filters(camera=("nikon",), folder="a", after=date(2020, 1, 1), before=date(2020, 6, 1))
+    assert mine.within(others) == Filters(
+        camera=("nikon",), folder="a", after=date(2020, 1, 1), before=date(2020, 6, 1)
+    )
 
 
 @pytest.mark.parametrize(

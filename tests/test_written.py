@@ -78,7 +78,9 @@ def test_xmp_is_read_from_every_format_that_has_it(tmp_path: Path, ending: str) 
 
 
 def test_iptc_and_exif_are_read_and_join(tmp_path: Path) -> None:
-    exif = exif_of(t010E="OLYMPUS DIGITAL CAMERA", t9C9E="dog;Beach\0".encode("utf-16-le"), t9C9B="A title".encode("utf-16-le"))
+    exif = exif_of(
+        t010E="OLYMPUS DIGITAL CAMERA", t9C9E="dog;Beach\0".encode("utf-16-le"), t9C9B="A title".encode("utf-16-le")
+    )
     file = io.BytesIO()
     Image.new("RGB", (20, 20)).save(file, "JPEG", exif=exif, xmp=xmp("beach"))
     segment = iptc((25, "Großmutter".encode()), (25, b"caf\xe9"), (120, b"A day out"), (90, b"Porto"))
@@ -92,10 +94,15 @@ def test_iptc_and_exif_are_read_and_join(tmp_path: Path) -> None:
 
 def test_what_is_written_may_be_malformed_and_is_bounded(tmp_path: Path) -> None:
     bomb = b'<!DOCTYPE a [<!ENTITY b "c"><!ENTITY d "&b;&b;">]><a>&d;</a>'
-    for number, block in enumerate((bomb, b"<a>", b"\0\xff", b"<a>" * 20_000, xmp("x" * 9000), xmp(*map(str, range(9000)))[:60_000])):
+    for number, block in enumerate(
+        (bomb, b"<a>", b"\0\xff", b"<a>" * 20_000, xmp("x" * 9000), xmp(*map(str, range(9000)))[:60_000])
+    ):
         save(tmp_path / f"{number}.jpg", xmp=block)
     save(tmp_path / "long.jpg", xmp=xmp(*(f"word\n{number}" for number in range(2000))))
-    save(tmp_path / "gps.jpg", exif=exif_of(gps={1: "N", 2: (99.0, 0.0, 0.0), 3: "E", 4: (0.0, 0.0, 0.0)}, t010E="\0\x1b[2J" * 9000))
+    save(
+        tmp_path / "gps.jpg",
+        exif=exif_of(gps={1: "N", 2: (99.0, 0.0, 0.0), 3: "E", 4: (0.0, 0.0, 0.0)}, t010E="\0\x1b[2J" * 9000),
+    )
     assert run(tmp_path).new == 8
     for photo in opened(tmp_path).photos:
         for name, most in WRITTEN.items():
@@ -118,7 +125,9 @@ def test_an_index_knows_what_is_written_and_the_place(tmp_path: Path) -> None:
 
 def found(root: Path, words: str) -> Sequence[str]:
     with sqlite3.connect(root / ".crossmodal" / DATABASE) as db:
-        rows = db.execute("SELECT photos.path FROM written JOIN photos ON photos.id = written.rowid WHERE written MATCH ?", (words,))
+        rows = db.execute(
+            "SELECT photos.path FROM written JOIN photos ON photos.id = written.rowid WHERE written MATCH ?", (words,)
+        )
         return sorted(path.decode() for (path,) in rows)
 
 
@@ -152,7 +161,10 @@ class WordyRuntime(ColourRuntime):
         return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
 
 
-CUTOFF = {"kinds": {kind: {"nothing_below": [[1, 0.9]], "left_out_below": 0.9} for kind in ("words", "sentence")}, "calibrated_on": "a test"}
+CUTOFF = {
+    "kinds": {kind: {"nothing_below": [[1, 0.9]], "left_out_below": 0.9} for kind in ("words", "sentence")},
+    "calibrated_on": "a test",
+}
 
 
 @pytest.fixture

@@ -21,13 +21,25 @@ XMP: Mapping[str, tuple[str, ...]] = {
     "place": ("Location", "City", "State", "Country"),
 }  # fmt: skip
 # Data sets of record 2: object name, headline; keywords; caption; sublocation, city, province, country.
-IPTC: Mapping[str, tuple[int, ...]] = {"title": (5, 105), "keywords": (25,), "description": (120,), "place": (92, 90, 95, 101)}
+IPTC: Mapping[str, tuple[int, ...]] = {
+    "title": (5, 105),
+    "keywords": (25,),
+    "description": (120,),
+    "place": (92, 90, 95, 101),
+}
 EXIF: Mapping[str, tuple[int, ...]] = {
     "title": (ExifTags.Base.XPTitle,), "keywords": (ExifTags.Base.XPKeywords,),
     "description": (ExifTags.Base.ImageDescription, ExifTags.Base.XPComment, ExifTags.Base.XPSubject),
 }  # fmt: skip
 # Descriptions that cameras write into all of their photos.
-OF_CAMERAS = {"olympus digital camera", "sony dsc", "minolta digital camera", "kodak digital still camera", "dcim", "samsung"}
+OF_CAMERAS = {
+    "olympus digital camera",
+    "sony dsc",
+    "minolta digital camera",
+    "kodak digital still camera",
+    "dcim",
+    "samsung",
+}
 
 
 def written_in(photo: Image.Image, exif: Image.Exif) -> dict[str, str]:
@@ -63,22 +75,27 @@ def _degrees(parts: Iterable[Any], negative: bool) -> float:
 
 def _values(read: Callable[[Any], Values], source: Any) -> dict[str, list[str]]:
     try:
-        return {name: [text for value in islice(values, MOST) if (text := _text(value, name))] for name, values in read(source).items()}
+        return {
+            name: [text for value in islice(values, MOST) if (text := _text(value, name))]
+            for name, values in read(source).items()
+        }
     except Exception:  # a malformed block says nothing; the pixels are fine
         return {}
 
 
 def _text(value: object, name: str) -> str:
     """Return a value in single spaces on one line, without what cannot be printed."""
-    most = WRITTEN[name]
-    if isinstance(value, bytes):
-        value = value[: 4 * most]
-        try:
-            value = value.decode()
-        except UnicodeDecodeError:
-            value = value.decode("latin-1")
-    text = str(value)[:most].encode("utf-8", "replace").decode()
+    text = _decoded(value) if isinstance(value, bytes) else str(value)
+    text = text[: WRITTEN[name]].encode("utf-8", "replace").decode()
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def _decoded(value: bytes) -> str:
+    """Return IPTC's bytes, whose encoding few programs name, as text."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
 
 
 def _joined(values: Iterable[str], between: str, name: str) -> str:
@@ -102,7 +119,10 @@ def _xmp(photo: Image.Image) -> Values:
     if not 0 < len(photo.info.get("xmp", b"")) <= XMP_BYTES:
         return {}
     tree = photo.getxmp()  # by defusedxml, which refuses entities
-    return {name: [text for key in keys for value in _named(tree, key) for text in _texts(value)] for name, keys in XMP.items()}
+    return {
+        name: [text for key in keys for value in _named(tree, key) for text in _texts(value)]
+        for name, keys in XMP.items()
+    }
 
 
 def _named(tree: Any, name: str) -> Iterator[Any]:

@@ -83,7 +83,9 @@ def _emptied(path: Path, meta: list[tuple[str, str]]) -> bool:
         return False
     try:
         with closing(connect(path, writable=True)) as db:
-            names = db.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT GLOB 'sqlite_*' AND name NOT GLOB 'written_*'")
+            names = db.execute(
+                "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT GLOB 'sqlite_*' AND name NOT GLOB 'written_*'"
+            )
             if not {name for (name,) in names} <= TABLES:
                 raise CrossmodalError(f"{path} belongs to another program; name another folder with --index.")
             sound = db.execute("PRAGMA quick_check(1)").fetchone() == ("ok",)

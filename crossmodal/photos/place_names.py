@@ -18,7 +18,12 @@ def place_name(latitude: float, longitude: float) -> str:
         town, large = reverse_geocode.get(at), reverse_geocode.get(at, LARGE)
     if _distance(town, at) > NEAR:
         return ""
-    names = [town["city"], large["city"] if _distance(large, at) <= NEAR_LARGE else "", town.get("state", ""), town["country"]]
+    names = [
+        town["city"],
+        large["city"] if _distance(large, at) <= NEAR_LARGE else "",
+        town.get("state", ""),
+        town["country"],
+    ]
     return ", ".join(dict.fromkeys(filter(None, names)))
 
 

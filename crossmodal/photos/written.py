@@ -52,7 +52,10 @@ def find(folder: Path, terms: Sequence[Term]) -> list[tuple[str, bool, tuple[str
     marked = " || ' ' || ".join(f"highlight(written, {place}, '{BEGIN}', '{END}')" for place in range(len(WRITTEN) + 1))
     try:
         with closing(connect(folder / DATABASE, writable=False)) as db:
-            whole = {row for (row,) in db.execute("SELECT rowid FROM written WHERE written MATCH ?", (f"({every}){without}",))}
+            whole = {
+                row
+                for (row,) in db.execute("SELECT rowid FROM written WHERE written MATCH ?", (f"({every}){without}",))
+            }
             rows = db.execute(
                 f"SELECT photos.id, photos.path, {marked} FROM written JOIN photos ON photos.id = written.rowid "
                 "WHERE written MATCH ? AND typeof(photos.path) = 'blob' ORDER BY rank LIMIT ?", (f"({some}){without}", MOST),

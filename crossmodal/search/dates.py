@@ -7,7 +7,13 @@ from datetime import date, datetime, time, timedelta
 FIRST_YEAR = 1990  # an earlier number is more often a count than a year
 Days = tuple[date, date]  # the first and the last
 MONTHS = "|".join(name for month in range(1, 13) for name in (calendar.month_name[month], calendar.month_abbr[month]))
-SEASONS = {"spring": 3, "summer": 6, "autumn": 9, "fall": 9, "winter": 12}  # first months, north of the equator; three each
+SEASONS = {
+    "spring": 3,
+    "summer": 6,
+    "autumn": 9,
+    "fall": 9,
+    "winter": 12,
+}  # first months, north of the equator; three each
 YEAR = r"(?:19|20)\d\d"
 DAY = r"\d{1,2}(?:st|nd|rd|th)?"
 PHRASE = (

@@ -114,7 +114,9 @@ class Filters:
     )
     camera: Texts = _filter("text", "Camera", "a part of the camera's name", "camera", "contains")
     place: Texts = _filter("text", "Place", "a part of the place's name", "place", "contains", typed="in")
-    keywords: Texts = _filter("text", "Keyword", "a keyword that is written in the photo", "keywords", "has", typed="keyword")
+    keywords: Texts = _filter(
+        "text", "Keyword", "a keyword that is written in the photo", "keywords", "has", typed="keyword"
+    )
 
     def given(self) -> dict[str, Any]:
         """Return the filters that ask for something, with their values."""

@@ -90,7 +90,11 @@ class Answer:
     @property
     def notes(self) -> list[str]:
         """What a user has to be told, in sentences."""
-        said = [f"Understood: {'; '.join(f'{one.text} ({one.meaning})' for one in self.understood)}."] if self.understood else []
+        said = (
+            [f"Understood: {'; '.join(f'{one.text} ({one.meaning})' for one in self.understood)}."]
+            if self.understood
+            else []
+        )
         said += [HINT] if self.unknown_words else []
         if self.not_applied:
             names = ", ".join(name.replace("_", " ") for name in self.not_applied)

@@ -17,7 +17,7 @@ KINDS = {name: kind for kind in filters_on() for name in (kind.name, kind.typed)
 VALUE = r'(?:"[^"]*"|[^\s",])+'
 # What stands in quotation marks is words. A sign right before a word takes that word away.
 PIECE = re.compile(
-    rf'(?<!\S)(?P<sign>-?)(?P<key>{"|".join(KINDS)}):(?P<values>{VALUE}(?:,{VALUE})*)'
+    rf"(?<!\S)(?P<sign>-?)(?P<key>{'|'.join(KINDS)}):(?P<values>{VALUE}(?:,{VALUE})*)"
     rf'|(?<!\S)-(?P<unwanted>"[^"]+"|[^\W\d_]\S*)|"[^"]*"|{DATE}',
     re.IGNORECASE,
 )
@@ -105,7 +105,9 @@ class _Reader:
     def _day(self, kind: FilterKind, text: str, values: list[str]) -> date:
         days = days_of(values[0], self._today) if len(values) == 1 else None
         if days is None:
-            raise CrossmodalError(f'{text} is no date; write it as {kind.name}:2024-08-31, or {kind.name}:"last summer".')
+            raise CrossmodalError(
+                f'{text} is no date; write it as {kind.name}:2024-08-31, or {kind.name}:"last summer".'
+            )
         # As the filters say it, a day is one that passes; of what is longer, nothing does that is before it.
         return days[0] - timedelta(days=1) if kind.name == "before" and days[0] < days[1] else days[0]
 
@@ -126,7 +128,12 @@ class _Reader:
         first = max(filter(None, (self.values.get("after"), days[0])))
         last = min(filter(None, (self.values.get("before"), days[1])))
         self.values |= {"after": first, "before": last}
-        self.pieces.append(Piece(match[0].strip(), f"Taken from {days[0]} until {days[1]}" if days[0] < days[1] else f"Taken on {days[0]}"))
+        self.pieces.append(
+            Piece(
+                match[0].strip(),
+                f"Taken from {days[0]} until {days[1]}" if days[0] < days[1] else f"Taken on {days[0]}",
+            )
+        )
         return " "
 
     def _has_photos_of(self, days: tuple[date, date]) -> bool:

@@ -14,7 +14,9 @@ CONSTANT = 60
 WHOLE, PART = 1.0, 0.3
 PLACES = 200  # of the ranking by vectors that are told apart; a photo beyond has the place after them
 # Words that say nothing of what a photo shows, and those that say that it is a photo.
-UNTOLD = EMPTY_WORDS | frozenset("i my me we our us you your was were some which photo photos picture pictures image".split())
+UNTOLD = EMPTY_WORDS | frozenset(
+    "i my me we our us you your was were some which photo photos picture pictures image".split()
+)
 
 
 def content_words(text: str) -> list[str]:

@@ -136,7 +136,11 @@ def _preview(jpeg: bytes) -> str:
 
 
 async def _photos(
-    serving: Serving, query: Query | None, asked: schema.Question | schema.Upload, understood: Understood, others: Filters
+    serving: Serving,
+    query: Query | None,
+    asked: schema.Question | schema.Upload,
+    understood: Understood,
+    others: Filters,
 ) -> dict[str, Any]:
     """Return the photos that answer a query, by the newest where it asks for nothing but filters."""
     search, filters = serving.search, understood.within(others)

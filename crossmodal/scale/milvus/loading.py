@@ -33,7 +33,9 @@ class Source:
     """
 
     about: About
-    values: Mapping[str, Sequence[Any]]  # what can be chosen from: folders, cameras, places, the first and the last date
+    values: Mapping[
+        str, Sequence[Any]
+    ]  # what can be chosen from: folders, cameras, places, the first and the last date
     photos: Sequence[Photo]
     vectors: np.ndarray
     captions: Sequence[tuple[str, str]]
