@@ -3,7 +3,7 @@
 import contextlib
 import os
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ from crossmodal.search.captions import CaptionList, different
 from crossmodal.search.copies import Group, group_copies
 from crossmodal.search.feedback import feedback
 from crossmodal.search.filters import NO_FILTERS, Filters
-from crossmodal.search.gallery import UNKNOWN_PHOTO, Gallery
+from crossmodal.search.gallery import UNKNOWN_PHOTO, Gallery, Match, Written
 from crossmodal.search.hit import Answer, CaptionHit, Copy, Hit
 from crossmodal.search.language import mostly_unknown, vocabulary_of
 from crossmodal.search.query import Query, Term, checked_weight, parse_terms
@@ -43,6 +43,19 @@ def _opens(path: Path) -> bool:
             return True
     except PhotoError:
         return False
+
+
+def _kept(
+    found: Sequence[Match], written: Sequence[Written], worth: Callable[[list[float]], int]
+) -> tuple[list[Match], int]:
+    """Return the photos that are shown, best first, and how many of those that vectors found are among them.
+
+    `worth` says how many of some scores, best first, are worth showing.
+    """
+    alike = worth([match.ranked_by for match in found])
+    best = [match.ranked_by for match in found[:1]]
+    shown = [one for one in written if one.whole or worth([*best, one.match.ranked_by]) > 1]
+    return fused(found, alike, shown), alike
 
 
 class Search:
@@ -135,9 +148,9 @@ class Search:
 
         Copies of a photo are put under the best-ranked of them with `group`. With `cut_off` nothing comes back
         where nothing looks like the query, and photos that do not are left out, for the kinds of queries that
-        the gallery's cut-off is calibrated for. Photos of which words of the query are written are ranked by both (see `fused`).
-        `without` is the id of a photo that is left out. Filters of
-        fields that the gallery does not know are not applied, and the answer names them.
+        the gallery's cut-off is calibrated for; a photo of which all words of the query are written is shown whatever it
+        looks like. `without` is the id of a photo that is left out. Filters of fields that the gallery does not know are
+        not applied, and the answer names them.
         """
         filters.check()
         about, (filters, not_applied) = self.gallery.about, filters.only(self.gallery.about.fields)
@@ -145,21 +158,11 @@ class Search:
         wanted = count + (without is not None)
         group = group and "look" in about.fields
         asked = FETCHED * wanted if group else wanted
-        corrected = bool(query.terms)
-        written = self.gallery.written(query.terms, query.vector, filters, corrected) if passing else []
+        written = self.gallery.written(query.terms, query.vector, filters, bool(query.terms)) if passing else []
         asked = max(asked, PLACES) if written else asked
-        limits = about.cutoff if cut_off else None
-
-        def worth(scores: list[float]) -> int:
-            return len(scores) if limits is None else limits.worth_showing(scores, passing, query.calibration)
-
         while True:
-            most = min(asked, passing)
-            found = self.gallery.nearest(query.vector, most, filters, corrected) if passing else []
-            alike = worth([match.ranked_by for match in found])
-            # A photo of which all words are written is shown whatever it looks like.
-            best = [match.ranked_by for match in found[:1]]
-            kept = fused(found, alike, [one for one in written if one.whole or worth([*best, one.match.ranked_by]) > 1])
+            found = self._nearest(query, min(asked, passing), filters)
+            kept, alike = _kept(found, written, lambda scores: self._worth(scores, passing, query, cut_off))
             # A gallery may give fewer than it is asked for, and then has no more.
             ended = len(found) < asked or alike < len(found)
             groups = group_copies(kept, wanted) if group else [Group(one.photo, one.score) for one in kept[:wanted]]
@@ -176,6 +179,14 @@ class Search:
         known = not words or any(one.whole for one in written)
         unknown = not known and mostly_unknown(words, vocabulary_of(about))
         return Answer(tuple(hits), passing, len(kept) if alike < len(found) else None, not_applied, unknown)
+
+    def _nearest(self, query: Query, most: int, filters: Filters) -> list[Match]:
+        return self.gallery.nearest(query.vector, most, filters, bool(query.terms)) if most else []
+
+    def _worth(self, scores: list[float], passing: int, query: Query, cut_off: bool) -> int:
+        """Return how many of some scores, best first, are of photos that look like the query; all without a cut-off."""
+        limits = self.gallery.about.cutoff if cut_off else None
+        return len(scores) if limits is None else limits.worth_showing(scores, passing, query.calibration)
 
     def listed(self, count: int, filters: Filters) -> Answer:
         """Answer a query that asks for nothing but filters: by the newest photos that pass, without scores."""
