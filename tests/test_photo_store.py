@@ -324,11 +324,12 @@ def test_records_that_leave_the_folder_are_dropped(tmp_path: Path) -> None:
     run(root)
     outside = [b"../secret/a.jpg", b"/etc/a.jpg", b"x/../../secret/a.jpg", b"id_rsa", b"a\0.jpg", b""]
     with contextlib.closing(sqlite3.connect(root / INDEX / DATABASE)) as db, db:
-        columns = "size, changed, inode, status_changed, slot, digest, width, height, taken, camera, look"
+        columns = ", ".join(COLUMNS[1:])
         for path in outside:
             db.execute(
-                f"INSERT INTO photos SELECT ?, {columns} FROM photos WHERE path = 'b.jpg' OR path = ?", (path, b"b.jpg")
+                f"INSERT INTO photos (path, {columns}) SELECT ?, {columns} FROM photos WHERE path = ?", (path, b"b.jpg")
             )
+        db.execute("INSERT INTO written (written) VALUES ('rebuild')")
     expected = ["b.jpg", "linked.jpg", "mine/a.jpg"]
     assert [photo.found.path for photo in opened(root).photos] == expected
     assert run(root).forgotten == len(outside)
@@ -347,7 +348,7 @@ def damaged(rng: random.Random) -> str | bytes | int:
 
 
 COLUMNS = ("path", "size", "changed", "inode", "status_changed", "slot", "digest", "width", "height", "taken", "camera",
-           "look")  # fmt: skip
+           "look", "title", "keywords", "description", "place", "names")  # fmt: skip
 
 
 @pytest.mark.parametrize("seed", range(60))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from crossmodal.errors import CrossmodalError
-from crossmodal.search.query import Query, Term, combined, parse_terms, terms_of
+from crossmodal.search.query import Query, Term, combined, parse_terms, texts_of
 
 
 def test_terms_by_hand() -> None:
@@ -56,7 +56,7 @@ def test_halves_of_characters_are_replaced() -> None:
     ],
 )
 def test_words_of_a_command_line(arguments: list[str], terms: list[Term]) -> None:
-    assert terms_of(arguments) == terms
+    assert [term for text in texts_of(arguments) for term in parse_terms(text)] == terms
 
 
 def test_combined_by_hand() -> None:

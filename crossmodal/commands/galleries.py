@@ -1,18 +1,15 @@
 """The options that say which gallery is meant, and how its photos are narrowed; the same for every command."""
 
 import argparse
-from dataclasses import replace
 from datetime import date
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crossmodal.errors import CrossmodalError
-from crossmodal.files import shown
 from crossmodal.galleries import Place
 from crossmodal.search.filters import Filters, filters_on
 
 if TYPE_CHECKING:
-    from crossmodal.search.gallery import Gallery
     from crossmodal.search.search import Search
 
 COLLECTION = Place.collection
@@ -73,23 +70,9 @@ def add_filter_options(command: argparse.ArgumentParser) -> None:
     narrowed.add_argument("--no-groups", action="store_true", help="copies of a photo one by one")
 
 
-def filters_of(options: argparse.Namespace, gallery: "Gallery") -> Filters:
-    """Return the filters that the options ask for, the folder as the gallery spells it.
-
-    Raises CrossmodalError for a folder that only looks like one of the gallery's.
-    """
-    filters = Filters(**{one.name: getattr(options, one.name) for one in filters_on()})
-    folder = (filters.folder or "").strip("/")
-    if folder in ("", ".") or "folder" not in {one.name for one in filters_on(gallery.about.fields)}:
-        return filters
-    from crossmodal.data.names import KnownNames
-
-    known = {PurePosixPath(below) for below in gallery.values("folder")}
-    names = KnownNames({str(one) for below in known for one in (below, *below.parents)} - {"."}, gallery.about.root)
-    found = names.find(folder)
-    if not found and (near := names.nearest(folder)):
-        raise CrossmodalError(f"There is no photo in the folder {shown(folder)}; did you mean {shown(near)}?")
-    return replace(filters, folder=found or folder)
+def filters_of(options: argparse.Namespace) -> Filters:
+    """Return the filters that the options ask for."""
+    return Filters(**{one.name: getattr(options, one.name) for one in filters_on()})
 
 
 def _day(text: str) -> date:

@@ -2,12 +2,13 @@
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crossmodal.commands.galleries import add_filter_options, add_gallery_options, filters_of, opened
 from crossmodal.errors import CrossmodalError
-from crossmodal.search.query import EMPTY, Term, parse_terms, terms_of
+from crossmodal.search.query import EMPTY, texts_of
 
 if TYPE_CHECKING:
     from crossmodal.search.hit import Answer, Hit
@@ -61,11 +62,11 @@ def _search(options: argparse.Namespace) -> None:
         return _answer_queries(options)
     if options.output:
         raise CrossmodalError("--output FILE is for the answers to --queries; --json prints those of one query.")
-    terms = terms_of(options.text)
-    if not terms and not _asks_by_photos(options):
+    texts = texts_of(options.text)
+    if not texts and not _asks_by_photos(options):
         raise CrossmodalError(f'{EMPTY} For example: python -m crossmodal search "two dogs in the snow"')
     search = opened(options)
-    answer = _answer(search, options, terms)
+    answer = _answer(search, options, texts)
     if options.json:
         from crossmodal.search.hit import as_json
 
@@ -83,19 +84,19 @@ def _asks_by_photos(options: argparse.Namespace) -> bool:
     return bool(options.image or options.like or options.more or options.less)
 
 
-def _answer(search: "Search", options: argparse.Namespace, terms: list[Term]) -> "Answer":
+def _answer(search: "Search", options: argparse.Namespace, texts: list[str]) -> "Answer":
+    understood = search.understood(*texts)
+    filters = understood.within(filters_of(options))
+    if not understood.terms and not _asks_by_photos(options):
+        return replace(search.listed(options.top_k, filters), understood=understood.pieces)
     photo = search.encode_photo(options.image) if options.image else None
     like = search.gallery.id_at(options.like) if options.like else None
     more, less = ([search.gallery.id_at(path) for path in paths] for paths in (options.more, options.less))
-    query = search.query(terms, photo, options.image_weight, like, more, less)
-    return search.photos(
-        query,
-        options.top_k,
-        filters_of(options, search.gallery),
-        options.by_date,
-        not options.no_cut_off,
-        not options.no_groups,
-    )
+    query = search.query(understood.terms, photo, options.image_weight, like, more, less)
+    answer = search.photos(
+        query, options.top_k, filters, options.by_date, not options.no_cut_off, not options.no_groups
+    )  # fmt: skip
+    return replace(answer, understood=understood.pieces)
 
 
 def _line(hit: "Hit") -> str:
@@ -127,7 +128,7 @@ def _answer_queries(options: argparse.Namespace) -> None:
     notes: dict[str, None] = {}
     for number, line in lines:
         try:
-            answer = _answer(search, options, parse_terms(line))
+            answer = _answer(search, options, [line])
         except CrossmodalError as error:
             print(f"{options.queries}, line {number}, is left out: {error}", file=sys.stderr)
             continue

@@ -1,7 +1,8 @@
 """A photo as it is used: the input of an image tower, a JPEG to show, and what the file says of itself."""
 
 import io
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -9,29 +10,32 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from crossmodal.data.decoding import CUT_SHORT, MAX_PIXELS, decoded, opened_photo
+from crossmodal.data.limits import CAMERA
 from crossmodal.data.preprocessing import Preprocessing
+from crossmodal.data.written import position_in, written_in
 
 LOOKED_AT = 72  # pixels of the shorter side that a look needs; a JPEG's own scaling may leave fewer
 SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 DATES = "%Y:%m:%d %H:%M:%S"
-CAMERA = 200  # characters
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is wanted of a photo: the input of an image tower, a JPEG of at most so many pixels a side, or both."""
+    """What is wanted of a photo: the input of an image tower, a JPEG of at most so many pixels a side, what is written in it."""
 
     preprocessing: Preprocessing | None = None
     jpeg: int = 0
     label: str = "it"  # begins the sentence that says why a photo cannot be used
     most: int = MAX_PIXELS
+    written: bool = False
 
 
 @dataclass(frozen=True)
 class Prepared:
     """What was wanted, and what is known of the photo.
 
-    Its format, upright size, time taken (seconds), camera, look (64 bits), and whether it lacks its last bytes.
+    Its format, upright size, time taken (seconds), camera, look (64 bits), whether it lacks its last bytes; where that was
+    wanted, what is written in it (see limits.WRITTEN), and latitude and longitude in degrees.
     """
 
     format: str
@@ -43,6 +47,8 @@ class Prepared:
     cut_short: bool
     pixels: np.ndarray | None = None  # uint8 [size, size, 3]
     jpeg: bytes = b""
+    written: Mapping[str, str] = field(default_factory=dict)
+    position: tuple[float, float] | None = None
 
 
 def prepared(source: Path | bytes, wanted: Wanted) -> Prepared:
@@ -58,6 +64,7 @@ def prepared(source: Path | bytes, wanted: Wanted) -> Prepared:
             photo.format or "", width, height, _taken(exif), _camera(exif), look_of(upright) if prepare else 0,
             CUT_SHORT in upright.info, prepare.array(upright) if prepare else None,
             _jpeg(upright, wanted.jpeg) if wanted.jpeg else b"",
+            written_in(photo, exif) if wanted.written else {}, position_in(exif) if wanted.written else None,
         )  # fmt: skip
 
 

@@ -42,6 +42,11 @@ def open_photo(photo_id: str, among: Sequence[str]) -> None:
     change(photo=photo_id)
 
 
+def as_text(text: str) -> str:
+    """Return Markdown that shows a text as it is."""
+    return "".join(f"\\{c}" if not c.isalnum() and c.isascii() and c != " " else c for c in text)
+
+
 def _close() -> None:
     change(photo="")
 
@@ -56,9 +61,7 @@ def large_view(search: Search, maker: Maker, gallery: str, found: Results) -> No
         st.caption(f"The photo of this address is not shown: {error}")
         return
     beside = next((ids for ids in (st.session_state.get(AMONG, ()), tuple(hits)) if photo_id in ids), ())
-    title = "".join(
-        f"\\{c}" if not c.isalnum() and c.isascii() and c != " " else c for c in hit.name.rpartition("/")[2]
-    )
+    title = as_text(hit.name.rpartition("/")[2])
     show = st.dialog(title, width="large", on_dismiss=_close)(_content)
     show(search, maker, gallery, hit, beside, found.query if photo_id in hits else None)
 
@@ -80,6 +83,8 @@ def _shown(search: Search, maker: Maker, gallery: str, hit: Hit, among: tuple[st
         url = url_of(hit.id, hit.path, "large")
         if why and query is not None:
             url = _heat(maker, hit, query) or url
+            if hit.words:
+                st.markdown(f"**Words that match:** {as_text(', '.join(hit.words))}")
             _words_that_count(search, hit, query)
         if st.button("Search like this", key="search like this", width="stretch", icon=":material/image_search:"):
             change(like=hit.id, words="", picture="", weaker=False, filters={}, gallery=gallery, tab="")
@@ -141,6 +146,7 @@ def _date(hit: Hit, iso: str) -> str:
 # Labels and forms of the facts that are not shown as they are.
 FORMS: Mapping[str, tuple[str, Callable[[Hit, Any], str]]] = {
     "date": ("date", _date),
+    "keywords": ("keywords", lambda _, value: ", ".join(value)),
     "bytes": ("file", lambda _, value: f"{value / 1e6:.2f} MB"),
 }
 

@@ -12,7 +12,7 @@ from crossmodal.page.address import COUNTS, Asked, bound, change
 from crossmodal.page.components import bars, grid, picture_input
 from crossmodal.page.downloads import downloads
 from crossmodal.page.galleries import Opened
-from crossmodal.page.large_view import Results, open_photo
+from crossmodal.page.large_view import Results, as_text, open_photo
 from crossmodal.page.photo_files import PICTURES, Known
 from crossmodal.page.teaching import name_judged, words_section
 from crossmodal.search.captions import CaptionList
@@ -20,6 +20,7 @@ from crossmodal.search.filters import NO_FILTERS
 from crossmodal.search.hit import Answer, Hit
 from crossmodal.search.query import Query
 from crossmodal.search.search import Search
+from crossmodal.search.typed import Understood
 
 QUESTION = "What should be in the photo?"
 SCORES = "The number on a photo is its cosine similarity with what you ask for, at most 1: the higher, the more alike. Compare it within one search."
@@ -48,7 +49,8 @@ def ask(asked: Asked) -> None:
 def _words(asked: Asked) -> None:
     st.text_input(
         QUESTION, placeholder="two dogs in the snow", type="search",
-        help="Terms can be added and taken away: dog + beach - people. A number before a colon weighs a term: 2:dog + cat.",
+        help="Terms can be added and taken away: dog + beach - people. A number before a colon weighs a term: 2:dog + cat. "
+        "Filters can stand in the words: beach 2023 in:lisbon camera:nikon -people.",
         **bound("words", asked.words, lambda words: {"words": words, "like": "", "weaker": False}),
     )  # fmt: skip
 
@@ -94,22 +96,40 @@ def _found(opened: Opened, search: Search, asked: Asked, absent: str) -> Results
         hits = search.newest(asked.count, filters)
         _before_asking(opened, search, asked, hits)
         return Results(hits)
-    query = query_of(opened, search, asked)
-    answer = search.photos(query, asked.count, filters, asked.by_date, cut_off=not asked.weaker)
+    understood = search.understood(asked.words) if asked.words.strip() else Understood()
+    filters = understood.within(filters)
+    _chips(asked, understood)
+    query = query_of(opened, search, asked, understood)
+    if query is None:
+        answer = search.listed(asked.count, filters)
+    else:
+        answer = search.photos(query, asked.count, filters, asked.by_date, cut_off=not asked.weaker)
     if asked.like:
         _like(search, asked)
     if any(asked.judged):
         _judged(search, asked)
-    _summary(search, asked, answer)
+    _summary(search, asked, answer, "most similar first" if query else "the newest first")
     for said in answer.notes:
         st.info(said, icon=":material/info:")
     return Results(answer.hits, query)
 
 
-def query_of(opened: Opened, search: Search, asked: Asked) -> Query:
-    """Return the query that is asked; raises CrossmodalError where it is none."""
+def _chips(asked: Asked, understood: Understood) -> None:
+    """Show each filter that stood in the words, to be taken away."""
+    with st.container(horizontal=True, gap="small"):
+        for number, piece in enumerate(understood.pieces):
+            st.button(
+                as_text(piece.text), key=f"piece {number}", icon=":material/close:", help=f"{as_text(piece.meaning)}. Press to take it away.",
+                on_click=change, kwargs={"words": " ".join(asked.words.replace(piece.text, " ", 1).split())},
+            )  # fmt: skip
+
+
+def query_of(opened: Opened, search: Search, asked: Asked, understood: Understood) -> Query | None:
+    """Return the query that is asked, None where that is nothing but filters."""
     picture = _picture_vector(opened, search, asked.picture) if PICTURES.get(asked.picture) else None
-    return search.query(asked.words, picture, asked.weight, asked.like or None, *asked.judged)
+    if not (understood.terms or picture is not None or asked.like or any(asked.judged)):
+        return None
+    return search.query(understood.terms, picture, asked.weight, asked.like or None, *asked.judged)
 
 
 def _picture_vector(opened: Opened, search: Search, token: str) -> np.ndarray:
@@ -149,7 +169,7 @@ def _nothing_passes(search: Search, asked: Asked) -> None:
     st.button("Reset the filters", key="reset filters", on_click=change, kwargs={"filters": {}})
 
 
-def _summary(search: Search, asked: Asked, answer: Answer) -> None:
+def _summary(search: Search, asked: Asked, answer: Answer, order: str) -> None:
     """Say how many photos look like the query, of how many, and let the user see the others."""
     shown, many = len(answer.hits), f"{answer.passing:,}"
     if not answer.passing:
@@ -165,7 +185,7 @@ def _summary(search: Search, asked: Asked, answer: Answer) -> None:
             st.markdown(f"**{alike:,} of {many}** {'look' if alike > 1 else 'looks'} like that{first}", width="content")
             st.button("Show weaker ones", type="tertiary", on_click=change, kwargs={"weaker": True})
         else:
-            st.markdown(f"The first **{shown:,} of {many}**, most similar first", width="content")
+            st.markdown(f"The first **{shown:,} of {many}**, {order}", width="content")
             if asked.weaker and search.gallery.about.cutoff:
                 st.button("Leave out weaker ones", type="tertiary", on_click=change, kwargs={"weaker": False})
 

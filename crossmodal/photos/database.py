@@ -8,20 +8,26 @@ from pathlib import Path
 from crossmodal.errors import CrossmodalError
 from crossmodal.files import whole_file
 
+DATABASE = "photos.db"
 SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE photos (
-    path BLOB PRIMARY KEY, size INTEGER NOT NULL, changed INTEGER NOT NULL, inode INTEGER NOT NULL,
+    id INTEGER PRIMARY KEY, path BLOB NOT NULL UNIQUE, size INTEGER NOT NULL, changed INTEGER NOT NULL, inode INTEGER NOT NULL,
     status_changed INTEGER NOT NULL, slot INTEGER NOT NULL, digest BLOB NOT NULL, width INTEGER NOT NULL,
-    height INTEGER NOT NULL, taken REAL, camera TEXT NOT NULL, look INTEGER NOT NULL
-) WITHOUT ROWID;
+    height INTEGER NOT NULL, taken REAL, camera TEXT NOT NULL, look INTEGER NOT NULL, title TEXT NOT NULL,
+    keywords TEXT NOT NULL, description TEXT NOT NULL, place TEXT NOT NULL, names TEXT NOT NULL
+);
 CREATE INDEX photos_digest ON photos (digest);
 CREATE TABLE skipped (
     path BLOB PRIMARY KEY, size INTEGER NOT NULL, changed INTEGER NOT NULL, inode INTEGER NOT NULL,
     status_changed INTEGER NOT NULL, reason TEXT NOT NULL
 ) WITHOUT ROWID;
+CREATE VIRTUAL TABLE written USING fts5 (
+    title, keywords, description, place, names, content = photos, content_rowid = id,
+    tokenize = 'porter unicode61 remove_diacritics 2'
+);
 """
-TABLES = {"meta", "photos", "skipped"}
+TABLES = {"meta", "photos", "skipped", "written"}
 # What SQLite says where the disk refuses; all else means that the file is broken.
 REFUSALS = frozenset((
     sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM,
@@ -49,6 +55,7 @@ def _tried(db: sqlite3.Connection, statement: str) -> sqlite3.Connection:
     try:
         db.execute(statement)
         db.execute("PRAGMA synchronous = FULL")
+        db.execute("PRAGMA trusted_schema = OFF")  # the file may be another's
         return db
     except BaseException:
         db.close()
@@ -76,7 +83,9 @@ def _emptied(path: Path, meta: list[tuple[str, str]]) -> bool:
         return False
     try:
         with closing(connect(path, writable=True)) as db:
-            names = db.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
+            names = db.execute(
+                "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT GLOB 'sqlite_*' AND name NOT GLOB 'written_*'"
+            )
             if not {name for (name,) in names} <= TABLES:
                 raise CrossmodalError(f"{path} belongs to another program; name another folder with --index.")
             sound = db.execute("PRAGMA quick_check(1)").fetchone() == ("ok",)

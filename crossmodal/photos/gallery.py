@@ -1,5 +1,6 @@
 """The gallery of an indexed folder."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -7,9 +8,12 @@ import numpy as np
 from crossmodal.errors import CrossmodalError
 from crossmodal.files import shown
 from crossmodal.photos.store import Store
+from crossmodal.photos.written import find
 from crossmodal.search.cutoff import Cutoff
-from crossmodal.search.gallery import About
+from crossmodal.search.filters import NO_FILTERS, Filters
+from crossmodal.search.gallery import About, Match, Written
 from crossmodal.search.in_memory import PhotosInMemory
+from crossmodal.search.query import Term
 from crossmodal.search.record import DESCRIBED
 from crossmodal.search.vector_index import PlainIndex
 from crossmodal.search.word_file import WORDS
@@ -28,6 +32,7 @@ class FolderGallery(PhotosInMemory):
         with Store(folder, writable=False) as store:
             photos, vectors, meta = list(store.photos()), store.vectors(), store.meta
             self.maker, root = store.maker, store.root
+        self._folder = Path(folder)
         slots = np.array([photo.slot for photo in photos], dtype=np.int64)
         if len(slots) and slots.max() >= len(vectors):
             raise CrossmodalError(f"The index in {folder} has lost vectors; make it again with --rebuild.")
@@ -43,3 +48,18 @@ class FolderGallery(PhotosInMemory):
             from crossmodal.search.half_index import HalfIndex  # imports torch, which one search does without
 
             self.index = HalfIndex(vectors)
+
+    def written(
+        self, terms: Sequence[Term], vector: np.ndarray, filters: Filters = NO_FILTERS, corrected: bool = False
+    ) -> list[Written]:
+        """Return the photos that pass of which words of each wanted term are written, as Gallery.written says."""
+        among = self._among(filters)
+        matches: list[Written] = []
+        for path, whole, words in find(self._folder, terms):
+            row = self._row_of_path.get(path)
+            if row is None or not (among is None or among[row]):  # indexed since this was opened, or does not pass
+                continue
+            score = float(self.vectors[row] @ vector)
+            ranked_by = score if self.bias is None or not corrected else score - float(self.bias[row])
+            matches.append(Written(Match(self.photos[row], score, ranked_by), words, whole))
+        return sorted(matches, key=lambda one: (not one.whole, -len(one.words), -one.match.ranked_by))

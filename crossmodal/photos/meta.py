@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from crossmodal.data.limits import CAMERA, WRITTEN
 from crossmodal.encoding.hubs import Bank
 from crossmodal.encoding.views import MOST_VIEWS
 from crossmodal.errors import CrossmodalError
@@ -15,10 +16,9 @@ from crossmodal.photos.database import broken
 from crossmodal.recipe import QUALITIES
 from crossmodal.search.cutoff import Cutoff
 
-FORMAT, VERSION = "crossmodal-photo-index", 4
+FORMAT, VERSION = "crossmodal-photo-index", 5
 VECTORS = r"vectors-[0-9a-f]{8}\.f32"  # names of files; none is ever written again
 DIGEST_BYTES = 16
-CAMERA = 200  # characters, at which data/prepared.py cuts too
 LONGEST = 4096  # characters of a path or a pattern
 WIDEST = 1 << 16  # dimensions
 # SQLite holds anything in any column. Times of day and pixels are such as dates and other programs can hold.
@@ -28,7 +28,7 @@ SOUND_RECORD = " AND ".join((
     "typeof(digest) = 'blob'", f"length(digest) = {DIGEST_BYTES}",
     *(f"typeof({side}) = 'integer' AND {side} BETWEEN 1 AND 1000000000" for side in ("width", "height")),
     "(taken IS NULL OR typeof(taken) = 'real' AND taken BETWEEN -62e9 AND 253e9)",
-    "typeof(camera) = 'text'", f"length(camera) <= {CAMERA}",
+    *(f"typeof({name}) = 'text' AND length({name}) <= {most}" for name, most in {"camera": CAMERA, **WRITTEN}.items()),
 ))  # fmt: skip
 
 

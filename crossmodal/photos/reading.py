@@ -9,9 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from crossmodal.data.limits import WRITTEN
 from crossmodal.data.prepared import Prepared
 from crossmodal.errors import PhotoError
 from crossmodal.photos.meta import DIGEST_BYTES
+from crossmodal.photos.place_names import place_name
 from crossmodal.search.record import Described, Found
 
 PART = 1 << 24  # bytes that are read at once
@@ -81,8 +83,17 @@ def read_content(found: Found, digest: bytes, content: bytes | Path, prepare: Pr
         photo = prepare(content)
     except PhotoError as error:
         return Read(found, digest, reason=str(error).rstrip("."))
-    described = Described(digest, photo.width, photo.height, photo.taken, photo.camera, photo.look)
+    described = Described(digest, photo.width, photo.height, photo.taken, photo.camera, photo.look, **_written(photo))
     return Read(found, digest, described, photo.pixels, photo.cut_short)
+
+
+def _written(photo: Prepared) -> dict[str, str]:
+    """Return what is written in a photo, cut here too: it comes from the process that the photo was decoded in."""
+    said = {name: str(photo.written.get(name, ""))[:most] for name, most in WRITTEN.items()}
+    if photo.position:
+        names = [*filter(None, [said["place"]]), place_name(*photo.position)]
+        said["place"] = ", ".join(dict.fromkeys(filter(None, ", ".join(names).split(", "))))[: WRITTEN["place"]]
+    return said
 
 
 def digest_of(content: bytes) -> bytes:

@@ -13,6 +13,7 @@ import re
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,15 +21,16 @@ import numpy as np
 
 from crossmodal.errors import CrossmodalError
 from crossmodal.files import remove_leftovers, shown, stays_below
-from crossmodal.photos.database import broken, connect, explained, make_database
+from crossmodal.photos.database import DATABASE, broken, connect, explained, make_database
 from crossmodal.photos.meta import FORMAT, SOUND_RECORD, VECTORS, VERSION, checked_meta
 from crossmodal.photos.walk import INDEX_FOLDER, is_photo
+from crossmodal.photos.written import enter, names_of, withdraw
 from crossmodal.runs.models import Maker
 from crossmodal.search.record import Described, Found, Photo
 
-DATABASE, LOCK = "photos.db", "index.lock"
+LOCK = "index.lock"
 FOUND = "path, size, changed, inode, status_changed"
-RECORD = f"{FOUND}, slot, digest, width, height, taken, camera, look"
+RECORD = ", ".join((FOUND, "slot", *(one.name for one in fields(Described))))
 SOUND_SKIP = "WHERE typeof(path) = 'blob' AND typeof(reason) = 'text'"  # what else stands there is read again
 FREE_SLOTS = 1000  # fewer are never worth a new file
 COPIED_AT_ONCE = 4096  # vectors
@@ -223,11 +225,10 @@ class Store:
     def add(self, found: Found, slot: int, described: Described) -> None:
         """Record a photo, in place of what was known of its path; within `change`."""
         self.forget([found.path])
-        d = described
-        self._db.execute(
-            f"INSERT INTO photos ({RECORD}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (os.fsencode(found.path), *found.state, slot, d.digest, d.width, d.height, d.taken, d.camera, d.look),
-        )
+        path, values = os.fsencode(found.path), (getattr(described, one.name) for one in fields(Described))
+        row = (path, *found.state, slot, *values, names_of(found.path))
+        self._db.execute(f"INSERT INTO photos ({RECORD}, names) VALUES ({', '.join('?' * len(row))})", row)
+        enter(self._db, path)
 
     def touch(self, found: Found) -> None:
         """Record that a file was touched and holds what it held; within `change`."""
@@ -247,6 +248,7 @@ class Store:
     def forget(self, paths: Iterable[str]) -> None:
         """Take paths out of the records; within `change`."""
         for path in map(os.fsencode, paths):
+            withdraw(self._db, path)
             self._db.execute("DELETE FROM photos WHERE path = ?", (path,))
             self._db.execute("DELETE FROM skipped WHERE path = ?", (path,))
 

@@ -138,7 +138,7 @@ def here(runtime: Callable[[], Runtime], views: int = 1) -> Work:
         with Decoders(count) as decoders, ThreadPoolExecutor(count + 1) as readers, ThreadPoolExecutor(1) as encoding:
             beginning = readers.submit(decoders.begin)  # while the model is opened
             encoder = runtime()
-            wanted = Wanted(encoder.preprocessing)
+            wanted = Wanted(encoder.preprocessing, written=True)
             beginning.result()
             for batch in batched(_in_order(readers, read, todo), AT_ONCE):
                 under_way = batch, encoding.submit(encoded, encoder, batch, views)

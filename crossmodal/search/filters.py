@@ -8,16 +8,18 @@ from typing import Any, Literal
 
 import numpy as np
 
+from crossmodal.data.limits import KEYWORDS
 from crossmodal.errors import CrossmodalError
 from crossmodal.search.record import FIELDS, ORIENTATIONS, Photo
 
-Comparison = Literal[">=", "<", "==", "contains", "begins"]
+Comparison = Literal[">=", "<", "==", "contains", "begins", "has"]
 MATCHES: Mapping[Comparison, Callable[[Any, Any], bool]] = {
     ">=": lambda value, asked: value >= asked,
     "<": lambda value, asked: value < asked,
     "==": lambda value, asked: value == asked,
     "contains": lambda value, asked: asked.casefold() in value.casefold(),
     "begins": lambda value, asked: value.startswith(asked),
+    "has": lambda value, asked: asked.casefold() in value.casefold().split(KEYWORDS),
 }
 # Outside of these years no photo is dated, and a system's clock functions may fail.
 YEARS = (1900, 2400)
@@ -28,7 +30,7 @@ Kind = Literal["day", "number", "choice", "text"]
 
 @dataclass(frozen=True)
 class FilterKind:
-    """A filter as a door shows it: its name, what it takes, words for it, and the field that it reads."""
+    """A filter as a door shows it: its name, what it takes, words for it, the field that it reads, how it begins in words."""
 
     name: str
     kind: Kind
@@ -36,6 +38,7 @@ class FilterKind:
     help: str
     choices: tuple[str, ...]
     field: str
+    typed: str
 
     @property
     def chosen_from(self) -> str | None:
@@ -47,15 +50,16 @@ class FilterKind:
 
 @dataclass(frozen=True)
 class Condition:
-    """A comparison of a record's field with a value; a photo passes the filters when all conditions hold."""
+    """A comparison of a record's field with values, one of which must hold; a photo passes when all conditions do."""
 
     field: str
     comparison: Comparison
-    value: Any
+    values: tuple[Any, ...]
 
     def holds(self, photo: Photo) -> bool:
         """Say whether a photo meets it."""
-        return MATCHES[self.comparison](FIELDS[self.field].of(photo), self.value)
+        value = FIELDS[self.field].of(photo)
+        return any(MATCHES[self.comparison](value, asked) for asked in self.values)
 
 
 def _filter(
@@ -66,10 +70,19 @@ def _filter(
     comparison: Comparison,
     value: Callable[[Any], Any] = lambda asked: asked,
     choices: Sequence[str] = (),
+    typed: str = "",
 ) -> Any:
-    """Declare a filter: what it takes, how it is labelled and explained, which field compares how with which value."""
-    shown_as = FilterKind("", kind, label, help_, tuple(choices), of)
+    """Declare a filter: what it takes, how it is labelled and explained, which field compares how with which value.
+
+    In the words of a query it begins with its name and a colon, and with what is `typed` for it.
+    """
+    shown_as = FilterKind("", kind, label, help_, tuple(choices), of, typed)
     return field(default=None, metadata={"kind": shown_as, "comparison": comparison, "value": value})
+
+
+def several(value: Any) -> tuple[Any, ...]:
+    """Return the values of a filter that takes one or some."""
+    return value if isinstance(value, tuple) else () if value is None else (value,)
 
 
 def below(folder: str) -> str:
@@ -89,11 +102,14 @@ def _end(day: date) -> float:
     return _start(day + timedelta(days=1)) if day < date.max else float("inf")
 
 
+Texts = str | tuple[str, ...] | None
+
+
 @dataclass(frozen=True)
 class Filters:
-    """What a photo must be; None lets every photo pass."""
+    """What a photo must be; None lets every photo pass. Of several texts one is enough."""
 
-    folder: str | None = _filter(
+    folder: Texts = _filter(
         "text", "Folder", "only photos in this folder and below it, from the top folder", "path", "begins", below
     )
     after: date | None = _filter("day", "Taken from", "taken on this day or later", "date", ">=", _start)
@@ -101,14 +117,18 @@ class Filters:
     megapixels: float | None = _filter(
         "number", "Megapixels", "of at least so many megapixels", "pixels", ">=", lambda million: ceil(million * 1e6)
     )
-    orientation: str | None = _filter(
+    orientation: Texts = _filter(
         "choice", "Orientation", "landscape, portrait or square", "orientation", "==", choices=ORIENTATIONS
     )
-    camera: str | None = _filter("text", "Camera", "a part of the camera's name", "camera", "contains")
+    camera: Texts = _filter("text", "Camera", "a part of the camera's name", "camera", "contains")
+    place: Texts = _filter("text", "Place", "a part of the place's name", "place", "contains", typed="in")
+    keywords: Texts = _filter(
+        "text", "Keyword", "a keyword that is written in the photo", "keywords", "has", typed="keyword"
+    )
 
     def given(self) -> dict[str, Any]:
         """Return the filters that ask for something, with their values."""
-        return {one.name: value for one in fields(self) if (value := getattr(self, one.name)) not in (None, "")}
+        return {one.name: value for one in fields(self) if (value := getattr(self, one.name)) not in (None, "", ())}
 
     def only(self, known: frozenset[str]) -> tuple["Filters", tuple[str, ...]]:
         """Return the filters that a gallery can apply, by the fields that it knows, and the names of the others."""
@@ -121,8 +141,9 @@ class Filters:
         """Raise CrossmodalError for values that nothing can be."""
         for one in fields(self):
             value, choices = getattr(self, one.name), one.metadata["kind"].choices
-            if value is not None and choices and value not in choices:
-                raise CrossmodalError(f"The {one.name} {value} is not known; there is {', '.join(choices)}.")
+            unknown = [asked for asked in several(value) if choices and asked not in choices]
+            if unknown:
+                raise CrossmodalError(f"The {one.name} {unknown[0]} is not known; there is {', '.join(choices)}.")
         if self.megapixels is not None and not 0 <= self.megapixels < 1e6:
             raise CrossmodalError(f"{self.megapixels} is not a number of megapixels.")
         if self.after and self.before and self.after > self.before:
@@ -133,8 +154,9 @@ class Filters:
         self.check()
         for one in fields(self):
             asked = getattr(self, one.name)
-            if asked not in (None, ""):
-                yield Condition(one.metadata["kind"].field, one.metadata["comparison"], one.metadata["value"](asked))
+            if asked not in (None, "", ()):
+                values = tuple(map(one.metadata["value"], several(asked)))
+                yield Condition(one.metadata["kind"].field, one.metadata["comparison"], values)
 
     def mask(self, photos: Sequence[Photo]) -> np.ndarray | None:
         """Return which photos pass [N], or None where all do."""
@@ -149,5 +171,6 @@ NO_FILTERS = Filters()
 
 def filters_on(known: frozenset[str] = frozenset(FIELDS)) -> list[FilterKind]:
     """Return the filters that photos can be narrowed by where these fields of a record are known."""
-    kinds = (replace(one.metadata["kind"], name=one.name) for one in fields(Filters))
+    declared = ((one.name, one.metadata["kind"]) for one in fields(Filters))
+    kinds = (replace(kind, name=name, typed=kind.typed or name) for name, kind in declared)
     return [kind for kind in kinds if kind.field in known]

@@ -9,6 +9,7 @@ import numpy as np
 
 from crossmodal.search.cutoff import Cutoff
 from crossmodal.search.filters import NO_FILTERS, Filters
+from crossmodal.search.query import Term
 from crossmodal.search.record import Photo
 
 UNKNOWN_PHOTO = "There is no photo with this id."
@@ -53,6 +54,14 @@ class Match(NamedTuple):
     ranked_by: float
 
 
+class Written(NamedTuple):
+    """A photo of which words of a query are written: the words as they are written, and whether all of the query's are."""
+
+    match: Match
+    words: tuple[str, ...]
+    whole: bool
+
+
 class Gallery(Protocol):
     """Photos with unit vectors. What takes an id raises UnknownPhotoError for an id that no photo has.
 
@@ -76,6 +85,16 @@ class Gallery(Protocol):
         """Return the `count` photos that pass most similar to a unit vector [D], or as many as there are, best first.
 
         With `corrected` the hub bias is subtracted, where the gallery has one (see crossmodal.encoding.hubs).
+        """
+        ...
+
+    def written(
+        self, terms: Sequence[Term], vector: np.ndarray, filters: Filters = NO_FILTERS, corrected: bool = False
+    ) -> list[Written]:
+        """Return the photos that pass of which words of each wanted term are written; none where nothing written is known.
+
+        Those of which all words are come first, then those with more of them, then the most similar to the query's unit
+        vector [D], whose similarity is as `nearest` gives it.
         """
         ...
 

@@ -12,6 +12,7 @@ from crossmodal.errors import CrossmodalError
 from crossmodal.files import shown
 from crossmodal.search.language import HINT
 from crossmodal.search.record import Photo, facts
+from crossmodal.search.typed import Piece
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Hit:
     path: Path
     copies: tuple[Copy, ...] = ()
     known: frozenset[str] = frozenset()  # the fields of the record that its gallery knows
+    words: tuple[str, ...] = ()  # what is written of it that the query's words match
 
     @property
     def name(self) -> str:
@@ -52,7 +54,7 @@ class Hit:
         }
         return {
             "id": self.id, "image": self.name, "path": shown(str(self.path)), "score": round(self.score, 4),
-            "captions": list(self.photo.captions), **self.facts, **(copies if "look" in self.known else {}),
+            "captions": list(self.photo.captions), **({"words": list(self.words)} if "keywords" in self.known else {}), **self.facts, **(copies if "look" in self.known else {}),
         }  # fmt: skip
 
 
@@ -78,6 +80,7 @@ class Answer:
     alike: int | None = None  # photos that look like the query, where others were left out because they do not
     not_applied: tuple[str, ...] = ()  # filters of fields that this gallery does not know
     unknown_words: bool = False  # whether most words of the query are unknown to the model
+    understood: tuple[Piece, ...] = ()  # filters that stood in the words, where a door has no other way to show them
 
     @property
     def cut_off(self) -> bool:
@@ -87,7 +90,12 @@ class Answer:
     @property
     def notes(self) -> list[str]:
         """What a user has to be told, in sentences."""
-        said = [HINT] if self.unknown_words else []
+        said = (
+            [f"Understood: {'; '.join(f'{one.text} ({one.meaning})' for one in self.understood)}."]
+            if self.understood
+            else []
+        )
+        said += [HINT] if self.unknown_words else []
         if self.not_applied:
             names = ", ".join(name.replace("_", " ") for name in self.not_applied)
             said.append(f"Ignored, because this gallery has no such data: {names}.")

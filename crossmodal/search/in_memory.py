@@ -12,8 +12,9 @@ from crossmodal.encoding.hubs import as_query
 from crossmodal.errors import UnknownPhotoError
 from crossmodal.files import shown
 from crossmodal.search.filters import NO_FILTERS, Filters
-from crossmodal.search.gallery import UNKNOWN_PHOTO, About, CaptionMatch, Match
+from crossmodal.search.gallery import UNKNOWN_PHOTO, About, CaptionMatch, Match, Written
 from crossmodal.search.ids import opaque_id, secret_key
+from crossmodal.search.query import Term
 from crossmodal.search.record import FIELDS, Photo
 from crossmodal.search.vector_index import VectorIndex
 
@@ -72,6 +73,12 @@ class PhotosInMemory:
         scores = ranked_by if self.bias is None or not corrected else ranked_by + self.bias[rows]
         found = zip(rows.tolist(), scores.tolist(), ranked_by.tolist(), strict=True)
         return [Match(self.photos[row], score, rank) for row, score, rank in found]
+
+    def written(
+        self, terms: Sequence[Term], vector: np.ndarray, filters: Filters = NO_FILTERS, corrected: bool = False
+    ) -> list[Written]:
+        """Return none: nothing is written of these photos but their captions."""
+        return []
 
     def newest(self, count: int, filters: Filters = NO_FILTERS) -> list[Photo]:
         """Return the newest photos where dates are known, else evenly spaced ones."""
@@ -157,10 +164,9 @@ class PhotosInMemory:
     def values(self, name: str) -> Sequence[Any]:
         """Return the different values of a field in order, empty ones left out; computed once."""
         if name not in self._values:
-            of = FIELDS[name].of
-            self._values[name] = sorted(
-                {value for row in self.rows.tolist() if (value := of(self.photos[row])) not in ("", None)}
-            )
+            of, between = FIELDS[name].of, FIELDS[name].between
+            there = {value for row in self.rows.tolist() if (value := of(self.photos[row])) not in ("", None)}
+            self._values[name] = sorted({one for value in there for one in value.split(between)} if between else there)
         return self._values[name]
 
     def close(self) -> None:

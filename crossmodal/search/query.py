@@ -100,15 +100,15 @@ def checked_weight(weight: float, of: str) -> float:
     return weight
 
 
-def terms_of(arguments: Sequence[str]) -> list[Term]:
-    """Return the terms of a command line's words: what was typed without quotes is one query.
+def texts_of(arguments: Sequence[str]) -> list[str]:
+    """Return the queries of a command line's words: what was typed without quotes is one.
 
     An argument with a space in it was quoted; then each argument is a query of its own, and their terms add up.
     """
     given = [argument for argument in arguments if argument.strip()]
     if not any(" " in argument.strip() for argument in given):
-        given = [" ".join(given)]
-    return [term for argument in given for term in parse_terms(argument)] if any(given) else []
+        return [" ".join(given)] if given else []
+    return given
 
 
 def replaced_surrogates(text: str) -> str:

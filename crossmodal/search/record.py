@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from crossmodal.data.limits import KEYWORDS
 from crossmodal.files import shown
 
 ORIENTATIONS = ("landscape", "portrait", "square")
@@ -42,7 +43,10 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """What is known of a photo beside its vector: content, size, time taken (seconds), camera, look."""
+    """What is known of a photo beside its vector: content, size, time taken (seconds), camera, look, and what is written in it.
+
+    Keywords stand in one text with limits.KEYWORDS between them, and the names of a place with commas.
+    """
 
     digest: bytes
     width: int
@@ -50,6 +54,10 @@ class Described:
     taken: float | None
     camera: str
     look: int  # 64 bits, of which similar photos share most
+    title: str = ""
+    keywords: str = ""
+    description: str = ""
+    place: str = ""
 
 
 NOT_DESCRIBED = Described(b"", 0, 0, None, "", 0)
@@ -104,6 +112,7 @@ class RecordField:
     type: type[int] | type[float] | type[str]
     of: Callable[[Photo], Any]
     plain: Callable[[Any], Any] | None = None  # its form in JSON and CSV; None where it is not shown
+    between: str = ""  # what stands between its values, where its text holds several
 
 
 def iso(seconds: float) -> str:
@@ -113,6 +122,10 @@ def iso(seconds: float) -> str:
 
 def _same(value: Any) -> Any:
     return value
+
+
+def _keywords(text: str) -> list[str]:
+    return text.split(KEYWORDS) if text else []
 
 
 FIELDS: Mapping[str, RecordField] = {
@@ -126,6 +139,10 @@ FIELDS: Mapping[str, RecordField] = {
         RecordField("pixels", int, lambda photo: photo.pixels),
         RecordField("orientation", str, lambda photo: photo.orientation, _same),
         RecordField("camera", str, lambda photo: photo.described.camera, _same),
+        RecordField("title", str, lambda photo: photo.described.title, _same),
+        RecordField("keywords", str, lambda photo: photo.described.keywords, _keywords, KEYWORDS),
+        RecordField("description", str, lambda photo: photo.described.description, _same),
+        RecordField("place", str, lambda photo: photo.described.place, _same),
         RecordField("bytes", int, lambda photo: photo.found.size, _same),
         RecordField("look", int, lambda photo: photo.described.look),
     )

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,17 +18,21 @@ from crossmodal.search.captions import CaptionList, different
 from crossmodal.search.copies import Group, group_copies
 from crossmodal.search.feedback import feedback
 from crossmodal.search.filters import NO_FILTERS, Filters
-from crossmodal.search.gallery import UNKNOWN_PHOTO, Gallery
+from crossmodal.search.folders import as_spelled
+from crossmodal.search.gallery import UNKNOWN_PHOTO, Gallery, Match, Written
 from crossmodal.search.hit import Answer, CaptionHit, Copy, Hit
 from crossmodal.search.language import mostly_unknown, vocabulary_of
 from crossmodal.search.query import Query, Term, checked_weight, parse_terms
 from crossmodal.search.record import Photo
+from crossmodal.search.typed import Understood, understood
 from crossmodal.search.word_file import WordFile
+from crossmodal.search.wording import PLACES, fused
 from crossmodal.search.words import expanded
 
 if TYPE_CHECKING:
     from PIL import Image
 
+NOTHING: Mapping[str, tuple[str, ...]] = {}
 FETCHED = 4  # how many times the photos asked for are looked at for copies, at first
 
 
@@ -41,6 +45,19 @@ def _opens(path: Path) -> bool:
             return True
     except PhotoError:
         return False
+
+
+def _kept(
+    found: Sequence[Match], written: Sequence[Written], worth: Callable[[list[float]], int]
+) -> tuple[list[Match], int]:
+    """Return the photos that are shown, best first, and how many of those that vectors found are among them.
+
+    `worth` says how many of some scores, best first, are worth showing.
+    """
+    alike = worth([match.ranked_by for match in found])
+    best = [match.ranked_by for match in found[:1]]
+    shown = [one for one in written if one.whole or worth([*best, one.match.ranked_by]) > 1]
+    return fused(found, alike, shown), alike
 
 
 class Search:
@@ -78,6 +95,13 @@ class Search:
         sentences = self.runtime.encode_sentences([term.text for term in terms]) if terms else None
         judged = feedback(*([self.gallery.vector(one) for one in ids] for ids in (more, less)))
         return Query.of(terms, sentences, [*((photo, image_weight) for photo in photos), *learned, *judged])
+
+    def understood(self, *texts: str) -> Understood:
+        """Take the filters that stand in words out of them; several texts add up. Raises as crossmodal.search.typed does."""
+        whole = Understood()
+        for text in texts:
+            whole = whole.and_also(understood(text, self.gallery))
+        return whole
 
     @property
     def taught(self) -> WordFile:
@@ -126,58 +150,78 @@ class Search:
 
         Copies of a photo are put under the best-ranked of them with `group`. With `cut_off` nothing comes back
         where nothing looks like the query, and photos that do not are left out, for the kinds of queries that
-        the gallery's cut-off is calibrated for. `without` is the id of a photo that is left out. Filters of
-        fields that the gallery does not know are not applied, and the answer names them.
+        the gallery's cut-off is calibrated for; a photo of which all words of the query are written is shown whatever it
+        looks like. `without` is the id of a photo that is left out. Filters of fields that the gallery does not know are
+        not applied, and the answer names them.
         """
-        filters.check()
-        about, (filters, not_applied) = self.gallery.about, filters.only(self.gallery.about.fields)
+        about, (filters, not_applied) = self.gallery.about, self._applied(filters)
         passing = self.gallery.count(filters)
         wanted = count + (without is not None)
         group = group and "look" in about.fields
         asked = FETCHED * wanted if group else wanted
+        written = self.gallery.written(query.terms, query.vector, filters, bool(query.terms)) if passing else []
+        asked = max(asked, PLACES) if written else asked
         while True:
-            most = min(asked, passing)
-            found = self.gallery.nearest(query.vector, most, filters, bool(query.terms)) if passing else []
-            scores = [match.ranked_by for match in found]
-            limits = about.cutoff if cut_off else None
-            kept = found if limits is None else found[: limits.worth_showing(scores, passing, query.calibration)]
+            found = self._nearest(query, min(asked, passing), filters)
+            kept, alike = _kept(found, written, lambda scores: self._worth(scores, passing, query, cut_off))
             # A gallery may give fewer than it is asked for, and then has no more.
-            ended = len(found) < asked or len(kept) < len(found)
+            ended = len(found) < asked or alike < len(found)
             groups = group_copies(kept, wanted) if group else [Group(one.photo, one.score) for one in kept[:wanted]]
             if ended or len(groups) == wanted:
                 break
             asked *= 4
+        said = {one.match.photo.path: one.words for one in written}
         # With the photo go its copies, which are the same picture.
-        others = (hit for hit in self._hits(groups) if without not in (hit.id, *(copy.id for copy in hit.copies)))
+        others = (hit for hit in self._hits(groups, said) if without not in (hit.id, *(copy.id for copy in hit.copies)))
         hits = list(islice(others, count))
         if by_date and "date" in about.fields:
             hits.sort(key=lambda hit: -hit.photo.date)
         else:
             not_applied += ("by_date",) if by_date else ()
         words = " ".join(term.text for term in query.terms)
-        unknown = bool(words) and mostly_unknown(words, vocabulary_of(about))
-        return Answer(tuple(hits), passing, len(kept) if len(kept) < len(found) else None, not_applied, unknown)
+        known = not words or any(one.whole for one in written)
+        unknown = not known and mostly_unknown(words, vocabulary_of(about))
+        return Answer(tuple(hits), passing, len(kept) if alike < len(found) else None, not_applied, unknown)
+
+    def _applied(self, filters: Filters) -> tuple[Filters, tuple[str, ...]]:
+        """Return the filters that the gallery can apply, folders as it spells them, and the names of the others."""
+        filters.check()
+        known, others = filters.only(self.gallery.about.fields)
+        return as_spelled(known, self.gallery), others
+
+    def _nearest(self, query: Query, most: int, filters: Filters) -> list[Match]:
+        return self.gallery.nearest(query.vector, most, filters, bool(query.terms)) if most else []
+
+    def _worth(self, scores: list[float], passing: int, query: Query, cut_off: bool) -> int:
+        """Return how many of some scores, best first, are of photos that look like the query; all without a cut-off."""
+        limits = self.gallery.about.cutoff if cut_off else None
+        return len(scores) if limits is None else limits.worth_showing(scores, passing, query.calibration)
+
+    def listed(self, count: int, filters: Filters) -> Answer:
+        """Answer a query that asks for nothing but filters: by the newest photos that pass, without scores."""
+        filters, not_applied = self._applied(filters)
+        return Answer(tuple(self.newest(count, filters)), self.gallery.count(filters), not_applied=not_applied)
 
     def newest(self, count: int, filters: Filters = NO_FILTERS) -> list[Hit]:
         """Return photos to show before anything is asked, without scores."""
-        filters, _ = filters.only(self.gallery.about.fields)
+        filters, _ = self._applied(filters)
         return list(self._hits(Group(photo, 0.0) for photo in self.gallery.newest(count, filters)))
 
     def hit(self, photo_id: str, score: float = 0.0) -> Hit:
         """Return a photo as a hit; raises UnknownPhotoError."""
         return self._hit(Group(self.gallery.photo(photo_id), score))
 
-    def _hits(self, groups: Iterable[Group]) -> Iterator[Hit]:
-        """Yield hits; a photo whose file is not to be shown is left out."""
+    def _hits(self, groups: Iterable[Group], words: Mapping[str, tuple[str, ...]] = NOTHING) -> Iterator[Hit]:
+        """Yield hits, with the query's words that are written of them by path; a photo whose file is not to be shown is left out."""
         for group in groups:
             with contextlib.suppress(UnknownPhotoError):
-                yield self._hit(group)
+                yield self._hit(group, words.get(group.best.path, ()))
 
-    def _hit(self, group: Group) -> Hit:
+    def _hit(self, group: Group, words: tuple[str, ...] = ()) -> Hit:
         gallery, about = self.gallery, self.gallery.about
         copies = tuple(Copy(gallery.id_of(photo), photo, exact) for photo, exact in group.copies)
         return Hit(
-            gallery.id_of(group.best), group.score, group.best, self.path(group.best), copies, about.fields
+            gallery.id_of(group.best), group.score, group.best, self.path(group.best), copies, about.fields, words
         )  # fmt: skip
 
     def path(self, photo: Photo) -> Path:

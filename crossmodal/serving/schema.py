@@ -106,6 +106,7 @@ class PhotoFields(BaseModel):
     thumbnail: str
     original: str = Field(description="the file itself, to be downloaded")
     captions: list[str] = Field(description="its own captions")
+    words: list[str] = Field(description="what is written of it, or in its name, that words of the query match")
     copies: list[Id] = Field(description="copies of it that were found too")
 
 
@@ -167,6 +168,13 @@ class Caption(BaseModel):
     image_id: Id | None = None
 
 
+class Piece(BaseModel):
+    """A piece of the words that was understood as a filter."""
+
+    text: str = Field(description="as it stands in the words; without it they are the same search without the filter")
+    meaning: str
+
+
 class Photos(BaseModel):
     """Photos that were found, best first; none where nothing looks like the query."""
 
@@ -174,6 +182,7 @@ class Photos(BaseModel):
     passing: int = Field(description="photos that pass the filters")
     cut_off: bool = Field(description="whether photos were left out because they do not look like the query")
     alike: int | None = Field(description="how many look like the query, copies included, where others were left out")
+    understood: list[Piece] = Field(description="filters that stood in the words")
     notes: list[str] = Field(description="what a user has to be told, for example of filters that were not applied")
 
 

@@ -17,8 +17,9 @@ from crossmodal.search.examples import examples
 from crossmodal.search.feedback import feedback
 from crossmodal.search.filters import Filters
 from crossmodal.search.hit import Hit
-from crossmodal.search.query import Query, Term, parse_terms
+from crossmodal.search.query import Query
 from crossmodal.search.search import Search
+from crossmodal.search.typed import Understood
 from crossmodal.serving import schema
 from crossmodal.serving.failures import ABSENT, FAILURES
 from crossmodal.serving.state import Held, Serving
@@ -44,8 +45,10 @@ async def beginning(serving: Held) -> schema.Beginning:
 @ROUTES.post("/api/search/text", responses={**FAILURES, **ABSENT})
 async def search_text(request: Request, serving: Held, asked: schema.TextQuery) -> schema.Photos:
     """Find photos for a sentence, or for terms with signs and weights."""
-    query = await serving.query(_terms(request, asked.query), await _judged(serving, asked))
-    return schema.Photos(**await _photos(serving, query, asked, asked.filters.plain()))
+    understood, judged = await _understood(request, serving, asked.query), await _judged(serving, asked)
+    asks_for_nothing = not understood.terms and not judged
+    query = None if asks_for_nothing else await serving.query(understood.terms, judged)
+    return schema.Photos(**await _photos(serving, query, asked, understood, asked.filters.plain()))
 
 
 @ROUTES.post("/api/search/image", responses={**FAILURES, **ABSENT})
@@ -53,8 +56,11 @@ async def search_image(request: Request, serving: Held, asked: schema.ImageQuery
     """Find photos like one of the gallery, alone or beside words, and captions that fit."""
     vector = await run_in_threadpool(serving.search.gallery.vector, asked.image_id)
     photos = [(vector, asked.image_weight), *await _judged(serving, asked)]
-    query = await serving.query(_words(request, asked.query), photos)
-    return schema.PhotosAndCaptions(**await _photos_and_captions(serving, query, asked, asked.filters.plain()))
+    understood = await _words(request, serving, asked.query)
+    query = await serving.query(understood.terms, photos)
+    return schema.PhotosAndCaptions(
+        **await _photos_and_captions(serving, query, asked, understood, asked.filters.plain())
+    )
 
 
 @ROUTES.post(
@@ -69,22 +75,22 @@ async def search_upload(
     names = [name for name, _ in (await request.form()).multi_items() if name not in ("more", "less")]
     if len(names) > len(set(names)):
         raise HTTPException(422, "Each field of the form but more and less is given once.")
-    terms = _words(request, asked.query)
+    understood = await _words(request, serving, asked.query)
     pixels, preview, notes = await _decoded(request, serving.search, asked.file)
     photo = (await serving.pixels(pixels), asked.image_weight)
-    query = await serving.query(terms, [photo, *await _judged(serving, asked)])
-    found = await _photos_and_captions(serving, query, asked, asked.plain())
+    query = await serving.query(understood.terms, [photo, *await _judged(serving, asked)])
+    found = await _photos_and_captions(serving, query, asked, understood, asked.plain())
     found["notes"] += notes
     return schema.PhotosAndCaptions(**found, preview=preview)
 
 
-def _terms(request: Request, text: str) -> list[Term]:
-    """Return the terms of a query; each costs as much as a request, since each is encoded."""
+async def _understood(request: Request, serving: Serving, text: str) -> Understood:
+    """Return a query as it is understood; each term costs as much as a request, since each is encoded."""
     if request.app.state.log_queries:
         LOG.info("query %r", text)
-    terms = parse_terms(text)
-    request.state.charge(len(terms) - 1)
-    return terms
+    understood = await run_in_threadpool(serving.search.understood, text)
+    request.state.charge(max(0, len(understood.terms) - 1))
+    return understood
 
 
 async def _judged(serving: Serving, asked: schema.Question | schema.Upload) -> list[tuple[np.ndarray, float]]:
@@ -94,8 +100,8 @@ async def _judged(serving: Serving, asked: schema.Question | schema.Upload) -> l
     )
 
 
-def _words(request: Request, text: str) -> list[Term]:
-    return _terms(request, text) if text.strip() else []
+async def _words(request: Request, serving: Serving, text: str) -> Understood:
+    return await _understood(request, serving, text) if text.strip() else Understood()
 
 
 async def _decoded(request: Request, search: Search, file: UploadFile) -> tuple[np.ndarray, str | None, list[str]]:
@@ -131,19 +137,28 @@ def _preview(jpeg: bytes) -> str:
 
 
 async def _photos(
-    serving: Serving, query: Query, asked: schema.Question | schema.Upload, filters: Filters
+    serving: Serving,
+    query: Query | None,
+    asked: schema.Question | schema.Upload,
+    understood: Understood,
+    others: Filters,
 ) -> dict[str, Any]:
-    answer = await run_in_threadpool(serving.search.photos, query, asked.top_k, filters, asked.by_date, asked.cut_off)
+    """Return the photos that answer a query, by the newest where it asks for nothing but filters."""
+    search, filters = serving.search, understood.within(others)
+    if query is None:
+        answer = await run_in_threadpool(search.listed, asked.top_k, filters)
+    else:
+        answer = await run_in_threadpool(search.photos, query, asked.top_k, filters, asked.by_date, asked.cut_off)
     return {
         "photos": [_photo(hit) for hit in answer.hits], "passing": answer.passing, "cut_off": answer.cut_off, "alike": answer.alike,
-        "notes": answer.notes,
+        "notes": answer.notes, "understood": [vars(piece) for piece in understood.pieces],
     }  # fmt: skip
 
 
 async def _photos_and_captions(
-    serving: Serving, query: Query, asked: schema.Question | schema.Upload, filters: Filters
+    serving: Serving, query: Query, asked: schema.Question | schema.Upload, understood: Understood, others: Filters
 ) -> dict[str, Any]:
-    found = await _photos(serving, query, asked, filters)
+    found = await _photos(serving, query, asked, understood, others)
     hits = await run_in_threadpool(serving.search.captions, query, asked.top_k)
     captions = [schema.Caption(caption=hit.caption, score=round(hit.score, 4), image_id=hit.photo) for hit in hits]
     return {**found, "captions": captions}
@@ -153,5 +168,5 @@ def _photo(hit: Hit) -> schema.Photo:
     url = f"/api/image/{hit.id}"
     return schema.Photo(
         id=hit.id, name=hit.name.rpartition("/")[2], score=round(hit.score, 4), url=url, thumbnail=f"{url}/thumbnail", original=f"{url}/original",
-        captions=list(hit.photo.captions), copies=[copy.id for copy in hit.copies], **hit.facts,
+        captions=list(hit.photo.captions), words=list(hit.words), copies=[copy.id for copy in hit.copies], **hit.facts,
     )  # fmt: skip

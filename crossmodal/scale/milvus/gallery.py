@@ -17,8 +17,9 @@ from crossmodal.scale.milvus.connection import Milvus, quoted
 from crossmodal.scale.milvus.rows import READ, as_photo, expression_of, written
 from crossmodal.search.cutoff import Cutoff
 from crossmodal.search.filters import NO_FILTERS, Filters
-from crossmodal.search.gallery import UNKNOWN_PHOTO, About, CaptionMatch, Match
+from crossmodal.search.gallery import UNKNOWN_PHOTO, About, CaptionMatch, Match, Written
 from crossmodal.search.ids import opaque_id
+from crossmodal.search.query import Term
 from crossmodal.search.record import Photo
 
 DAYS = (1, 10, 100, 1000, 10_000)  # before the newest photo, in which the newest ones are looked for
@@ -110,6 +111,12 @@ class MilvusGallery:
         vector = np.array(row["vector"], dtype=np.float32)
         return vector[:-1] if self._corrected else vector
 
+    def written(
+        self, terms: Sequence[Term], vector: np.ndarray, filters: Filters = NO_FILTERS, corrected: bool = False
+    ) -> list[Written]:
+        """Return none: Milvus is asked for vectors alone."""
+        return []
+
     def newest(self, count: int, filters: Filters = NO_FILTERS) -> list[Photo]:
         """Return the newest photos where dates are known, else some.
 
@@ -171,7 +178,7 @@ class MilvusGallery:
         return self._milvus.count(self._milvus.captions) if self.about.has_captions else 0
 
     def values(self, name: str) -> Sequence[Any]:
-        """Return the folders, the cameras, or the first and the last date, as they were when the gallery was loaded."""
+        """Return the folders, the cameras, the places, or the first and the last date, as they were when the gallery was loaded."""
         return self._values.get(name, ())
 
     def close(self) -> None:

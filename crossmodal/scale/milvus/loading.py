@@ -20,6 +20,7 @@ from crossmodal.search.in_memory import PhotosInMemory
 from crossmodal.search.record import Photo
 from crossmodal.search.run_gallery import RunGallery
 
+UNTOLD = frozenset({"keywords"})  # a text of several values, of which Milvus cannot be asked for one in any case
 AT_ONCE = 1000  # rows that are sent together, some megabytes
 CAPTION_FIELDS: dict[str, int | type] = {"id": 64, "stamp": 32, "caption": TEXT, "image": 64}
 Watch = Callable[[int, int], None]  # rows done, rows in all
@@ -33,7 +34,9 @@ class Source:
     """
 
     about: About
-    values: Mapping[str, Sequence[Any]]  # what can be chosen from: folders, cameras, the first and the last date
+    values: Mapping[
+        str, Sequence[Any]
+    ]  # what can be chosen from: folders, cameras, places, the first and the last date
     photos: Sequence[Photo]
     vectors: np.ndarray
     captions: Sequence[tuple[str, str]]
@@ -43,7 +46,10 @@ class Source:
     @staticmethod
     def of(gallery: PhotosInMemory) -> "Source":
         """Return a run's gallery, or an indexed folder's."""
-        about = replace(gallery.about, root=gallery.about.root.resolve(), checkpoint=gallery.about.checkpoint.resolve())
+        about = replace(
+            gallery.about, root=gallery.about.root.resolve(), checkpoint=gallery.about.checkpoint.resolve(),
+            fields=gallery.about.fields - UNTOLD,
+        )  # fmt: skip
         values: dict[str, Sequence[Any]] = {}
         for kind in filters_on(about.fields):
             if kind.chosen_from:

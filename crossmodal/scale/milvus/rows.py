@@ -9,12 +9,14 @@ from math import isfinite
 from typing import Any
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
+from crossmodal.data.limits import WRITTEN
 from crossmodal.scale.milvus.connection import TEXT, quoted
-from crossmodal.search.filters import Condition, Filters
+from crossmodal.search.filters import Comparison, Condition, Filters
 from crossmodal.search.record import FIELDS, Described, Found, Photo
 
 # The column of each field of a record: the width of a text, by default the largest, or int or float.
-WIDTHS = {"orientation": 16, "camera": 2000}
+# Of what is written, a character is at most four bytes, and a byte three characters.
+WIDTHS = {"orientation": 16, "camera": 2000, **{name: 12 * most for name, most in WRITTEN.items()}}
 COLUMNS: dict[str, int | type] = {
     "id": 64, "stamp": 32, "digest": 64, "captions": TEXT,
     **{name: WIDTHS.get(name, TEXT) if field.type is str else field.type for name, field in FIELDS.items()},
@@ -68,16 +70,21 @@ def expression_of(filters: Filters, values: Mapping[str, Sequence[str]]) -> str:
 
 
 def _part(condition: Condition, values: Mapping[str, Sequence[str]]) -> str:
-    name, value = condition.field, condition.value
-    if condition.comparison == "begins":
+    parts = [_compared(condition.field, condition.comparison, value, values) for value in condition.values]
+    return "" if "" in parts else " or ".join(f"({part})" for part in parts)
+
+
+def _compared(name: str, comparison: Comparison, value: Any, values: Mapping[str, Sequence[str]]) -> str:
+    """Return the expression of a comparison, "" where it always holds."""
+    if comparison == "begins":
         if not value:
             return ""
         start = written(value)
         after = start[:-1] + chr(ord(start[-1]) + 1)  # the first text that no longer begins so
         return f"{name} >= {quoted(start)} and {name} < {quoted(after)}"
-    if condition.comparison == "contains":
+    if comparison == "contains":
         chosen = [quoted(_cell(name, one)) for one in values.get(name, ()) if value.casefold() in one.casefold()]
         return f"{name} in [{', '.join(chosen)}]" if chosen else "bytes < 0"
     if isinstance(value, float) and not isfinite(value):
-        return "" if (value < 0) == (condition.comparison == ">=") else "bytes < 0"
-    return f"{name} {condition.comparison} {quoted(_cell(name, value)) if isinstance(value, str) else repr(value)}"
+        return "" if (value < 0) == (comparison == ">=") else "bytes < 0"
+    return f"{name} {comparison} {quoted(_cell(name, value)) if isinstance(value, str) else repr(value)}"

@@ -133,7 +133,7 @@ class Worker:
 
     def __call__(self, rows: dict[str, np.ndarray]) -> dict[str, list[bytes]]:
         """Read and encode one batch."""
-        wanted = Wanted(self._runtime.preprocessing)
+        wanted = Wanted(self._runtime.preprocessing, written=True)
         read = partial(_read, self._root, lambda content: self._decoders(content, wanted))
         batch = list(self._readers.map(read, pickle.loads(rows["batch"][0])))
         vectors = encoded(self._runtime, batch, self._views)
