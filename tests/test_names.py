@@ -4,18 +4,17 @@ import io
 import os
 import unicodedata
 import zipfile
-from argparse import Namespace
 from pathlib import Path
 
 import pytest
 
-from crossmodal.commands.galleries import filters_of
 from crossmodal.data.names import safe_name, safe_names
 from crossmodal.errors import CrossmodalError, UnknownPhotoError
 from crossmodal.page import options as page_options
 from crossmodal.page.downloads import zipped
 from crossmodal.page.options import Options, options
-from crossmodal.search.filters import filters_on
+from crossmodal.search.filters import Filters
+from crossmodal.search.folders import as_spelled
 from crossmodal.search.hit import Hit
 from crossmodal.search.record import Found, Photo
 from crossmodal.search.search import Search
