@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from crossmodal.checkpoint_format import ADVICE, FORMAT, FORMAT_VERSION, check_format
+from crossmodal.checkpoint_format import ADVICE, FORMAT, FORMAT_VERSION, check_checkpoint
 from crossmodal.data.preprocessing import Preprocessing
 from crossmodal.encoder import Encoder
 from crossmodal.encoding.hubs import Banks
@@ -154,7 +154,7 @@ class DualEncoder(Encoder):
         weights are not those that its fingerprint says, or not numbers.
         """
         content = load_tensors(path, advice=ADVICE)
-        check_format(content, path, FORMAT, FORMAT_VERSION)
+        check_checkpoint(content, path)
         checked_fingerprint(content.get("fingerprint"), str(path))
         try:
             weights = content.pop("weights")

@@ -1,6 +1,7 @@
 """Readers of caption files: every format by its content, every bad row with its line."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -227,3 +228,33 @@ def test_text_files_beside_photos_or_in_a_folder_of_their_own(tmp_path: Path) ->
     (tmp_path / "a.jpg").unlink()
     (tmp_path / "sub" / "b.PNG").unlink()
     assert [row.image for row in read_captions(tmp_path).rows][:2] == ["README", "a"]
+
+
+def test_a_header_counts_more_than_what_captions_look_like(tmp_path: Path) -> None:
+    lines = "".join(f"p{number}.jpg|{number} dogs run\n" for number in range(30))
+    read = read_captions(write(tmp_path, "image|caption\n" + lines))
+    assert (len(read.rows), read.bad) == (30, ())
+    assert read.rows[2].caption == "2 dogs run"
+
+
+def test_a_split_without_a_header_is_honoured(tmp_path: Path) -> None:
+    read = read_captions(write(tmp_path, "a.jpg,a dog runs,train\nb.jpg,two cats sleep,test\n"))
+    assert [(row.image, row.caption, row.split) for row in read.rows] == [
+        ("a.jpg", "a dog runs", "train"), ("b.jpg", "two cats sleep", "test"),
+    ]  # fmt: skip
+    assert "splits in 3" in read.notes[-1]
+
+
+def test_text_files_of_other_systems_and_encodings(tmp_path: Path) -> None:
+    (tmp_path / "a.jfif").touch()
+    (tmp_path / "a.txt").write_bytes("un café".encode("cp1252"))
+    (tmp_path / "__MACOSX").mkdir()
+    for name in ("._a.jfif", "._a.txt"):
+        (tmp_path / "__MACOSX" / name).write_bytes(b"\0\5\26\7")
+    read = read_captions(tmp_path)
+    assert [(row.image, row.caption) for row in read.rows] == [("a.jfif", "un café")]
+    assert any(note.startswith("a.txt: Decoded as cp1252") for note in read.notes)
+    (tmp_path / "b.jpg").touch()
+    os.mkfifo(tmp_path / "b.txt")  # read, it would never end
+    with pytest.raises(CaptionsError, match=r"b\.txt is not a regular file"):
+        read_captions(tmp_path)

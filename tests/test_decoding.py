@@ -160,6 +160,15 @@ def test_a_jpeg_without_its_last_bytes_is_used_as_far_as_it_goes() -> None:
     assert load_photo(content[: len(content) // 2], at_least=64).size == (100, 75)
 
 
+def test_a_jpeg_with_more_pictures_behind_it_is_a_jpeg() -> None:
+    photo, small = Image.effect_noise((12_000, 9_000), 60).convert("RGB"), Image.new("RGB", (9, 9))
+    content = saved(photo, "MPO", save_all=True, append_images=[small])
+    assert Image.open(io.BytesIO(content)).format == "MPO"
+    assert load_photo(content, at_least=224).size == (1500, 1125)  # 108 megapixels, shrunk while it is read
+    cut = content[: len(content) // 2]
+    assert load_photo(cut, at_least=224).info.get(CUT_SHORT)
+
+
 def test_no_warning_without_a_name(recwarn: pytest.WarningsRecorder) -> None:
     file = io.BytesIO(saved(Image.new("RGB", (9, 9)), "JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0\xff\x00broken"))
     code = "import sys; from crossmodal.data.decoding import load_photo; load_photo(sys.stdin.buffer.read()).getexif()"

@@ -16,6 +16,7 @@ from crossmodal.dual_encoder import FORMAT_VERSION, MAX_LOGIT_SCALE, DualEncoder
 from crossmodal.errors import CheckpointError, CrossmodalError, WeightsError
 from crossmodal.recipe import Recipe, Stage
 from crossmodal.recipe_checks import check_recipe
+from crossmodal.runs.opening import about_checkpoint
 from crossmodal.towers.image import Preprocessing, TimmTower
 from crossmodal.towers.weights import find_text_weights
 from model import DEFAULT, RECIPES, WITHOUT_DOWNLOAD
@@ -112,6 +113,11 @@ def test_strange_checkpoints_are_refused(model: DualEncoder, tmp_path: Path) -> 
     torch.save(content | {"version": FORMAT_VERSION + 1}, path)
     with pytest.raises(CheckpointError, match="update the program"):
         DualEncoder.load(path)
+    for key, wrong in (("recipe", []), ("metrics", {"rsum": "x"}), ("data", None), ("epoch", "1")):
+        torch.save(content | {key: wrong}, path)
+        for read in (DualEncoder.load, about_checkpoint):
+            with pytest.raises(CheckpointError, match=f"its {key} is missing or impossible"):
+                read(path)
     content["weights"].pop("logit_scale")
     torch.save(content, path)
     with pytest.raises(CheckpointError, match="whole model"):

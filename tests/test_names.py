@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from crossmodal.data.names import safe_name, safe_names
+from crossmodal.data.names import KnownNames, safe_name, safe_names
 from crossmodal.errors import CrossmodalError, UnknownPhotoError
 from crossmodal.page import options as page_options
 from crossmodal.page.downloads import zipped
@@ -123,3 +123,8 @@ def test_the_page_listens_on_this_machine_alone_by_default() -> None:
     file = Path(__file__).parent.parent / ".streamlit" / "config.toml"
     assert tomllib.loads(file.read_text())["server"]["address"] == "127.0.0.1"
     assert Options().below is None
+
+
+def test_a_name_without_its_suffix_means_the_photo() -> None:
+    assert KnownNames(["p0.jpg", "p0.txt"]).find("p0") == "p0.jpg"
+    assert KnownNames(["p0.jpg", "p0.png"]).find("p0") is None

@@ -29,6 +29,7 @@ from crossmodal.photos.store import DATABASE, Store
 from crossmodal.photos.update import locked
 from crossmodal.photos.walk import walk
 from crossmodal.runs.models import Maker
+from crossmodal.search.half_index import HalfIndex
 from crossmodal.search.record import LARGEST
 from crossmodal.search.search import Search
 from tests.test_photo_index import META, ColourRuntime, opened, run, save, set_meta, vectors_of, whole
@@ -253,17 +254,17 @@ def test_a_disk_that_is_away_is_not_forgotten(tmp_path: Path) -> None:
     (root / "nas").rmdir()
     (tmp_path / "away").rename(root / "nas")
     assert (run(root).unchanged, run(root).missing) == (13, {})
-    # Deleted photos are forgotten at once: some of a folder, a folder's only one, and all where other files remain.
+    # A photo is forgotten at once where others of its folder are found; a folder without any may be a disk that is away.
     (root / "here" / "000.png").unlink()
     (root / "single" / "a.jpg").unlink()
     (root / "nas" / "2021" / "notes.txt").write_text("they went to the archive")
     for path in (root / "nas" / "2021").glob("*.png"):
         path.unlink()
     changes = run(root)
-    assert (changes.forgotten, changes.missing, changes.remarks()) == (5, {}, [])
+    assert (changes.forgotten, changes.missing) == (1, {"single": 1, "nas/2021": 3})
     shutil.rmtree(root / "nas")
-    assert run(root).missing == {"nas": 5}
-    assert run(root, forget_missing=True).forgotten == 5
+    assert run(root).missing == {"nas": 8, "single": 1}
+    assert run(root, forget_missing=True).forgotten == 9
     for path in root.glob("*/*.png"):
         path.unlink()
     assert run(root).missing == {"": 3}
@@ -485,3 +486,33 @@ def test_an_index_elsewhere_has_another_name(tmp_path: Path) -> None:
     with pytest.raises(CrossmodalError, match="give --index another name"):
         index.index_photos(tmp_path / "photos", tmp_path / ".crossmodal")
     assert not (tmp_path / ".crossmodal").exists()
+
+
+def test_vectors_of_another_size_are_one_sentence(tmp_path: Path) -> None:
+    some(tmp_path, 3)
+    run(tmp_path)
+    folder = tmp_path / INDEX
+    with Store(folder, writable=False) as opened_store:
+        size = opened_store.size
+    set_meta(folder, "size", json.dumps(size - 1))
+    search = Search(FolderGallery(folder), ColourRuntime())
+    with pytest.raises(
+        CrossmodalError, match=f"have {size - 1} numbers each, and their model gives {size}.* --rebuild"
+    ):
+        search.photos(search.query("red"), 10)
+    save(tmp_path / "new.png")
+    with pytest.raises(CrossmodalError, match=f"its vectors have {size - 1} numbers each"):
+        run(tmp_path)
+
+
+def test_vectors_that_are_no_numbers_are_one_sentence(tmp_path: Path) -> None:
+    some(tmp_path, 3)
+    run(tmp_path)
+    file = vectors_of(tmp_path / INDEX)
+    file.write_bytes(b"\0\0\xc0\x7f" + file.read_bytes()[4:])
+    gallery = FolderGallery(tmp_path / INDEX)
+    for index in (gallery.index, HalfIndex(gallery.vectors)):
+        gallery.index = index
+        search = Search(gallery, ColourRuntime())
+        with pytest.raises(CrossmodalError, match="are not numbers"):
+            search.photos(search.query("red"), 10)

@@ -1,6 +1,7 @@
 """Words that a gallery is taught, by hand-worked numbers and through the doors; more like these, less like those."""
 
 import json
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -343,3 +344,9 @@ def test_what_captions_agree_on() -> None:
     captions = ["a brown dog in snow", "Brown dog runs in the snow .", "a dog on grass", "a black dog", "a red , shirt"]
     shown = teaching_bench.said(captions)
     assert shown == teaching_bench.Shown(frozenset({("brown", "dog")}), frozenset({"in the snow"}))
+
+
+def test_a_file_of_words_that_never_ends_is_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "words.json")
+    with pytest.raises(CrossmodalError, match="is no regular file"):
+        read_words(tmp_path / "words.json")

@@ -185,6 +185,13 @@ def test_a_whole_towers_views_are_kept_until_they_are_drawn_otherwise(
     assert not torch.equal(view(0.9, "most", reads=True), first)
 
 
+def test_no_batch_of_one_where_an_image_comes_often() -> None:
+    first, second, often = made_up(3).images
+    dataset = Dataset((first, second, replace(often, weight=6.0)))
+    batches = [batch for epoch in range(20) for batch in plan_epoch(dataset, 2, 1, 0, epoch)]
+    assert batches and all(len(batch.images) == 2 for batch in batches)
+
+
 def test_an_image_comes_by_its_weight_and_once_in_a_batch() -> None:
     dataset = Dataset(
         tuple(replace(image, weight=2.5 if number < 10 else 0.5) for number, image in enumerate(made_up(30).images))

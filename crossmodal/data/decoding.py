@@ -32,12 +32,13 @@ BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}  # of a pixe
 DEEP_BYTES = 24  # of a pixel while a deep grey is scaled
 pillow_heif.register_heif_opener()
 # Other formats are not tried: none of them is used for photos, and one (EPS) is handed to another program.
-# MPO, from cameras with two lenses, is opened as the JPEG that it begins with.
+# Of a JPEG with more pictures behind it (MPO), as many phones write, the first is used.
 PLUGINS = (JpegImagePlugin.JpegImageFile, PngImagePlugin.PngImageFile,
            WebPImagePlugin.WebPImageFile, GifImagePlugin.GifImageFile, BmpImagePlugin.BmpImageFile,
            BmpImagePlugin.DibImageFile, TiffImagePlugin.TiffImageFile, AvifImagePlugin.AvifImageFile,
            pillow_heif.HeifImageFile)  # fmt: skip
 FORMATS = tuple(plugin.format for plugin in PLUGINS)
+JPEGS = ("JPEG", "MPO")
 # The size in the header is checked below, so Pillow's warning would only repeat it; above twice its limit Pillow
 # raises an error, which becomes the same sentence.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
@@ -78,7 +79,7 @@ def opened_photo(source: Path | bytes, label: str, most: int = MAX_PIXELS) -> It
             io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file,
             _opened(file, most) as photo,
         ):
-            if photo.format != "JPEG":
+            if photo.format not in JPEGS:
                 _check_size(photo.size, most)
             yield photo
     except PhotoError:
@@ -109,19 +110,19 @@ def decoded(photo: Image.Image, at_least: int | None = None, most: int = MAX_PIX
     needed = _bytes_needed(photo)
     _shrink(photo, at_least)
     _check_size(photo.size, most)
-    if photo.format != "JPEG" or photo.info.get("progressive"):
+    if photo.format not in JPEGS or photo.info.get("progressive"):
         _check_memory(needed)
     try:
         photo.load()
     except OSError:
-        if photo.format != "JPEG":
+        if photo.format not in JPEGS:
             raise
         photo = _as_far_as_it_goes(photo, at_least)
     return _to_rgb(_upright(photo))
 
 
 def _shrink(photo: Image.Image, at_least: int | None) -> None:
-    if at_least is not None and photo.format == "JPEG":
+    if at_least is not None and photo.format in JPEGS:
         shrink = max(1, min(photo.size) // at_least)
         photo.draft(None, (photo.width // shrink, photo.height // shrink))
 
@@ -171,7 +172,7 @@ def _bytes_needed(photo: Image.Image) -> int:
         each += 4
     if photo.format == "WEBP":
         each += 8  # two canvases of the decoder
-    if photo.format == "JPEG":
+    if photo.format in JPEGS:
         return pixels * 6  # of a progressive one all coefficients are held, whatever the scale
     tiles = 0
     if isinstance(photo, TiffImagePlugin.TiffImageFile):  # a tile may be larger than its photo

@@ -38,7 +38,7 @@ class KnownNames:
         return KnownNames((file.relative_to(folder).as_posix() for file in files), folder)
 
     def find(self, written: str) -> str | None:
-        """Return the one known name that `written` means, or None where none fits or several do.
+        """Return the one known name that `written` means, or None where none fits or several do; of several, the one photo.
 
         Unicode forms, slashes and upper and lower case may differ, the suffix may be missing, and the folder's own
         name may be repeated in front; the closest of these spellings decides.
@@ -48,7 +48,8 @@ class KnownNames:
         for spelling in (written, self._without_parents(written)):
             for found, key in zip(self._spellings, _keys(spelling, bare=False), strict=True):
                 if key in found:
-                    return found[key][0] if len(found[key]) == 1 else None
+                    fits = found[key] if len(found[key]) == 1 else [name for name in found[key] if is_photo(name)]
+                    return fits[0] if len(fits) == 1 else None
         return None
 
     def nearest(self, written: str) -> str | None:

@@ -34,7 +34,7 @@ def load_everyday(path: Path, fingerprint: str, sentences: Sequence[str]) -> Ten
     check_format(content, path, FORMAT, FORMAT_VERSION)
     embeds = content.get("embeds")
     belongs = (content.get("fingerprint"), content.get("sentences")) == (fingerprint, _digest(sentences))
-    if not belongs or not isinstance(embeds, Tensor) or len(embeds) != len(sentences):
+    if not belongs or not isinstance(embeds, Tensor) or embeds.dim() != 2 or len(embeds) != len(sentences):
         raise CheckpointError(f"{path} is of another model, or of other sentences; {advice}")
     return embeds
 

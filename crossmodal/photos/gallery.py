@@ -15,7 +15,7 @@ from crossmodal.search.gallery import About, Match, Written
 from crossmodal.search.in_memory import PhotosInMemory
 from crossmodal.search.query import Term
 from crossmodal.search.record import DESCRIBED
-from crossmodal.search.vector_index import PlainIndex
+from crossmodal.search.vector_index import PlainIndex, scored
 from crossmodal.search.word_file import WORDS
 
 WORTH_A_COPY = 20_000  # photos; fewer are scanned in a few milliseconds as they are
@@ -59,7 +59,7 @@ class FolderGallery(PhotosInMemory):
             row = self._row_of_path.get(path)
             if row is None or not (among is None or among[row]):  # indexed since this was opened, or does not pass
                 continue
-            score = float(self.vectors[row] @ vector)
+            score = float(scored(self.vectors[row : row + 1], vector)[0])
             ranked_by = score if self.bias is None or not corrected else score - float(self.bias[row])
             matches.append(Written(Match(self.photos[row], score, ranked_by), words, whole))
         return sorted(matches, key=lambda one: (not one.whole, -len(one.words), -one.match.ranked_by))

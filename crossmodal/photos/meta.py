@@ -93,6 +93,8 @@ def checked_meta(rows: Iterable[tuple[object, object]], folder: Path) -> dict[st
     for key, is_sound in SOUND.items():
         if key not in meta or not is_sound(meta[key]):
             raise broken(folder, f"its {key} is {meta.get(key)!r:.80}")
+    if meta["bank"] and Bank.from_plain(meta["bank"]).vectors.shape[1] + 1 != meta["size"]:
+        raise broken(folder, "its bank is of other vectors than its photos")
     return {str(key): value for key, value in meta.items()}
 
 

@@ -216,6 +216,10 @@ class Store:
 
     def append(self, vectors: np.ndarray) -> range:
         """Write vectors fp32 [N, size] behind all others, onto the disk; return their slots."""
+        if vectors.shape[1] != self.size:
+            raise broken(
+                self.folder, f"its vectors have {self.size} numbers each, and its model gives {vectors.shape[1]}"
+            )
         first = self._slots()
         with explained(self.folder):
             _write_whole(self._vectors, np.ascontiguousarray(vectors, np.float32).tobytes(), first * 4 * self.size)

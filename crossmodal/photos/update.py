@@ -105,7 +105,7 @@ def update(
     if not forget_missing:
         without = Excluded(excluded, included)
         lost = [path for path in gone if path not in recorder.moved and stays_below(path) and not without.below(path)]
-        changes.missing, kept = missing_folders(root, lost, present)
+        changes.missing, kept = missing_folders(lost, present)
         gone = [path for path in gone if path not in kept]
     with store.change():
         store.forget(gone)

@@ -4,6 +4,7 @@ import os
 import re
 import time
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from crossmodal.errors import CheckpointError
@@ -32,8 +33,16 @@ def runs_in(folder: Path) -> list[Path]:
 
 def results_of(folder: Path) -> list[dict[str, Any]]:
     """Return one record an epoch, in order; of an epoch that was done again after a resume, the later one."""
-    records = read_lines(Path(folder) / RESULTS, keep=lambda record: isinstance(record, dict) and "epoch" in record)
+    records = read_lines(Path(folder) / RESULTS, keep=_is_result)
     return [record for _, record in sorted({record["epoch"]: record for record in records}.items())]
+
+
+def _is_result(record: Any) -> bool:
+    """Say whether a record is that of an epoch; its figures are numbers, or None."""
+    if not isinstance(record, dict) or type(record.get("epoch")) is not int:
+        return False
+    plain = all(isinstance(value, (int, float, str, NoneType)) for value in record.values())
+    return plain and isinstance(record.get("rsum", 0.0), (int, float))
 
 
 def add_result(folder: Path, record: dict[str, Any]) -> None:

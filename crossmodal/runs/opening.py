@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from crossmodal.checkpoint_format import ADVICE, FORMAT, FORMAT_VERSION, check_format
+from crossmodal.checkpoint_format import ADVICE, check_checkpoint
 from crossmodal.data.everyday import everyday_scenes
 from crossmodal.encoding.devices import choose_device
 from crossmodal.encoding.embeddings import (
@@ -86,7 +86,7 @@ def load_model(checkpoint: Path) -> "tuple[DualEncoder, dict[str, Any]]":
 def about_checkpoint(checkpoint: Path) -> dict[str, Any]:
     """Return what a checkpoint says beside its weights, which are not read; raises CheckpointError."""
     content = load_tensors(checkpoint, advice=ADVICE, mmap=True)
-    check_format(content, checkpoint, FORMAT, FORMAT_VERSION)
+    check_checkpoint(content, checkpoint)
     return {key: value for key, value in content.items() if key != "weights"}
 
 
@@ -149,4 +149,4 @@ def photos_of(embeddings: Embeddings, images: Path | None = None, sample: Path =
     """
     if images:
         return Path(images)
-    return sample / "images" if embeddings.data.get("sample") else Path(str(embeddings.data["images"]))
+    return sample / "images" if embeddings.data.get("sample") else Path(str(embeddings.data.get("images", "")))

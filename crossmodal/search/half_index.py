@@ -6,7 +6,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from crossmodal.search.vector_index import Ranked, best
+from crossmodal.search.vector_index import Ranked, best, scored
 
 RESCORED = 100  # of the best by half precision, how many are scored again in fp32, at the least
 ROWS_AT_ONCE = 65_536
@@ -22,15 +22,19 @@ class HalfIndex:
         self._vectors = vectors
         if vectors.dtype == np.float16 and half_precision() is torch.float16:
             self._half = torch.from_numpy(vectors)
+            self._finite = bool(np.isfinite(vectors).all())
             return
-        self._half = torch.empty(vectors.shape, dtype=half_precision())
+        self._half, self._finite = torch.empty(vectors.shape, dtype=half_precision()), True
         for start in range(0, len(vectors), ROWS_AT_ONCE):
             part = np.array(vectors[start : start + ROWS_AT_ONCE], dtype=np.float32)
+            self._finite = self._finite and bool(np.isfinite(part).all())
             self._half[start : start + ROWS_AT_ONCE] = torch.from_numpy(part)
 
     @torch.inference_mode()
     def search(self, query: np.ndarray, count: int, among: np.ndarray | None = None) -> Ranked:
         """As VectorIndex.search says."""
+        if self._half.shape[1] != len(query) or not self._finite:
+            scored(self._vectors, query)  # says what is wrong
         scores = (self._half @ torch.from_numpy(query).to(self._half.dtype)).float().numpy()
         rows = np.arange(len(scores)) if among is None else np.flatnonzero(among)
         chosen = np.sort(best(scores, rows, max(RESCORED, 4 * count))[1])  # in order, as equal scores have to be

@@ -103,12 +103,20 @@ def checked_weight(weight: float, of: str) -> float:
 def texts_of(arguments: Sequence[str]) -> list[str]:
     """Return the queries of a command line's words: what was typed without quotes is one.
 
-    An argument with a space in it was quoted; then each argument is a query of its own, and their terms add up.
+    An argument with a space in it was quoted, and is a query of its own; what was typed without quotes between two of them is
+    another, but for a sign right before a quoted one, which is that one's. Their terms add up.
     """
-    given = [argument for argument in arguments if argument.strip()]
-    if not any(" " in argument.strip() for argument in given):
-        return [" ".join(given)] if given else []
-    return given
+    texts: list[str] = []
+    typed: list[str] = []
+    for argument in (argument for argument in arguments if argument.strip()):
+        if " " not in argument.strip():
+            typed.append(argument)
+            continue
+        sign = f"{typed.pop()} " if typed and typed[-1] in ("+", "-") else ""
+        texts += [" ".join(typed)] if typed else []
+        texts.append(sign + argument)
+        typed = []
+    return [*texts, " ".join(typed)] if typed else texts
 
 
 def replaced_surrogates(text: str) -> str:

@@ -227,14 +227,12 @@ class Search:
     def path(self, photo: Photo) -> Path:
         """Return the file of a photo.
 
-        An index may be untrusted: raises UnknownPhotoError for a path that leaves the gallery's folder, and for a
-        link out of it to a file that is no photo by its name or header.
+        An index, and a run's embeddings, may be untrusted: raises UnknownPhotoError for a path that leaves the gallery's folder,
+        and for a file, or the target of a link, that is no photo by its name or header.
         """
-        root = self.gallery.about.root
-        path = root / photo.path
+        path = self.gallery.about.root / photo.path
         real = os.path.realpath(path)
-        inside = real.startswith(os.path.join(os.path.realpath(root), ""))
-        if not stays_below(photo.path) or not (inside or is_photo(real) or _opens(Path(real))):
+        if not stays_below(photo.path) or not (is_photo(real) or _opens(Path(real))):
             raise UnknownPhotoError(UNKNOWN_PHOTO)
         return path
 

@@ -4,6 +4,9 @@ from typing import Protocol
 
 import numpy as np
 
+from crossmodal.errors import CrossmodalError
+
+AGAIN = "Make the index again with --rebuild, or a run's embeddings with `python -m crossmodal embed`."
 Ranked = tuple[np.ndarray, np.ndarray]  # scores fp32 and rows, best first
 
 
@@ -32,8 +35,21 @@ class PlainIndex:
 
     def search(self, query: np.ndarray, count: int, among: np.ndarray | None = None) -> Ranked:
         """As VectorIndex.search says."""
-        scores = self._vectors @ query
+        scores = scored(self._vectors, query)
         return best(scores, np.arange(len(scores)) if among is None else np.flatnonzero(among), count)
+
+
+def scored(vectors: np.ndarray, query: np.ndarray) -> np.ndarray:
+    """Return the scores fp32 [N] of vectors [N, D] with a query [D]; raises CrossmodalError for vectors that are damaged."""
+    if len(vectors) and vectors.shape[1] != len(query):
+        raise CrossmodalError(
+            f"The vectors here have {vectors.shape[1]} numbers each, and their model gives {len(query)}: they are damaged. "
+            f"{AGAIN}"
+        )
+    scores = vectors @ query
+    if not np.isfinite(scores).all():
+        raise CrossmodalError(f"Some vectors here are not numbers: they are damaged. {AGAIN}")
+    return np.asarray(scores)
 
 
 def best(scores: np.ndarray, rows: np.ndarray, count: int) -> Ranked:

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -106,9 +107,10 @@ def read_words(path: Path) -> list[Word]:
     The message names the file without its folders, since a server may show it.
     """
     try:
-        if path.stat().st_size > MOST_BYTES:
+        state = path.stat()
+        if not stat.S_ISREG(state.st_mode) or state.st_size > MOST_BYTES:
             raise CrossmodalError(
-                f"{path.name} is too large to hold words that were taught; delete it, and teach them again."
+                f"{path.name} is no regular file, or too large to hold words that were taught; delete it, and teach them again."
             )
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -56,6 +56,8 @@ def plan_epoch(
     for step in range(steps):
         low, high = share_bounds(len(order), step, steps)
         images = list(dict.fromkeys(order[low:high]))
+        if len(images) < min(2, len(dataset.images)):  # one that came twice in a batch of two
+            continue
         chosen = [
             _in_turn(dataset.images[index].captions, captions_per_image, f"{seed} {index}", epoch) for index in images
         ]

@@ -44,12 +44,12 @@ COLUMNS = (
 def damage_record(folder: Path, chance: random.Random) -> None:
     value = chance.choice([value for value in VALUES if isinstance(value, (str, bytes, int, float, type(None)))])
     column = chance.choice(COLUMNS)
-    with (
-        contextlib.closing(sqlite3.connect(folder / DATABASE)) as db,
-        db,
-        contextlib.suppress(sqlite3.Error, UnicodeError),
-    ):
-        db.execute(f"UPDATE photos SET {column} = ? WHERE rowid = (SELECT min(rowid) FROM photos)", (value,))
+    with contextlib.closing(sqlite3.connect(folder / DATABASE)) as db, db:
+        try:
+            done = db.execute(f"UPDATE photos SET {column} = ? WHERE path = (SELECT min(path) FROM photos)", (value,))
+        except (sqlite3.IntegrityError, OverflowError, UnicodeError):  # what SQLite holds not even here
+            return
+        assert done.rowcount == 1
 
 
 def damage_index(folder: Path, chance: random.Random) -> None:

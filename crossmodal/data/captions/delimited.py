@@ -7,11 +7,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from crossmodal.data.captions.rows import CAPTION_KEYS, IMAGE_KEYS, BadRow, CaptionRow, Row, rows_of_entry
+from crossmodal.data.captions.rows import (
+    CAPTION_KEYS,
+    IMAGE_KEYS,
+    SPLIT_NAMES,
+    BadRow,
+    CaptionRow,
+    Row,
+    rows_of_entry,
+)
+from crossmodal.data.names import is_photo
 from crossmodal.errors import CaptionsError
 
 DELIMITERS = {"\t": "tabs", ";": "semicolons", "|": "bars", ",": "commas"}
-PHOTO_NAME = re.compile(r"\.(jpe?g|png|gif|webp|bmp|tiff?|heic|avif)$", re.IGNORECASE)
 CAPTION_COLUMN = re.compile(rf"({'|'.join(CAPTION_KEYS)})s?([ _-]?\d+)?")
 TOKEN_LINE = re.compile(r"(?P<image>[^\t]+?)#\d+\t(?P<caption>.*)")
 RESULTS_HEADER = ["image_name", "comment_number", "comment"]
@@ -35,6 +43,7 @@ class Layout:
     def __str__(self) -> str:
         if not self.has_header:
             columns = f"without a header, image names in column {self.image + 1} and captions in {self.captions[0] + 1}"
+            columns += f", splits in {self.split + 1}" if self.split is not None else ""
         else:
             columns = f"image names from the column {self.names[self.image]!r}, captions from " + " and ".join(
                 repr(self.names[column]) for column in self.captions
@@ -52,6 +61,9 @@ def read_lines(path: Path, lines: list[str], known: str) -> tuple[str, Iterator[
     if not sample:
         raise CaptionsError(f"{path} is empty; it should be one of: {known}.")
     columns = [column.strip().lower() for column in sample[0].split("|")]
+    layout = None if columns == RESULTS_HEADER else _headed(sample[0], told[1] if told else None)
+    if layout is not None:  # its captions may look like anything
+        return str(layout), _records(lines, first + 1, layout)
     if columns == RESULTS_HEADER or sum(map(bool, map(RESULTS_LINE.fullmatch, sample))) * 2 > len(sample):
         start = first + (columns == RESULTS_HEADER)
         return "Read as Flickr30k's results.csv.", _matches(
@@ -59,20 +71,24 @@ def read_lines(path: Path, lines: list[str], known: str) -> tuple[str, Iterator[
         )
     if any(TOKEN_LINE.fullmatch(line) for line in sample):
         return "Read as Flickr's token file.", _matches(lines, first, TOKEN_LINE, "not name.jpg#0<TAB>caption")
-    layout = _layout(sample, told[1] if told else None)
+    layout = _headless(sample, told[1] if told else None)
     if layout is None:
         raise CaptionsError(
             f"{path} has no columns for images and captions, such as 'image' and 'caption', in its first line "
             f"({sample[0][:60]!r}); it should be one of: {known}."
         )
-    return str(layout), _records(lines, first + layout.has_header, layout)
+    return str(layout), _records(lines, first, layout)
 
 
-def _layout(sample: Sequence[str], separator: str | None) -> Layout | None:
-    """Tell the delimiter and the columns by the names in the header, else by the photo names in a column."""
-    delimiters = [separator] if separator else list(DELIMITERS)
-    layouts = [_with_header(sample[0], delimiter) for delimiter in delimiters]
-    layouts += [_without_header(sample, delimiter) for delimiter in delimiters]
+def _headed(line: str, separator: str | None) -> Layout | None:
+    """Tell the delimiter and the columns by the names in a header; None where the line is no header."""
+    layouts = (_with_header(line, delimiter) for delimiter in ([separator] if separator else DELIMITERS))
+    return next((layout for layout in layouts if layout), None)
+
+
+def _headless(sample: Sequence[str], separator: str | None) -> Layout | None:
+    """Tell the delimiter and the columns by the photo names in one of them; None where there are none."""
+    layouts = (_without_header(sample, delimiter) for delimiter in ([separator] if separator else DELIMITERS))
     return next((layout for layout in layouts if layout), None)
 
 
@@ -100,7 +116,9 @@ def _without_header(sample: Sequence[str], delimiter: str) -> Layout | None:
     ]
     if len(named) != 1 or not words:
         return None
-    return Layout(delimiter, ("",) * width, named[0], (max(words)[1],), has_header=False)
+    splits = [column for column, cells in enumerate(columns) if all(cell.lower() in SPLIT_NAMES for cell in cells)]
+    split = splits[0] if len(splits) == 1 else None
+    return Layout(delimiter, ("",) * width, named[0], (max(words)[1],), split, has_header=False)
 
 
 def _fields(record: str, delimiter: str, strict: bool = False) -> list[str]:
@@ -174,7 +192,7 @@ def _is_a_row(line: str, layout: Layout) -> bool:
 
 
 def _names_a_photo(cell: str) -> bool:
-    return PHOTO_NAME.search(cell.strip(' "')) is not None
+    return is_photo(cell.strip(' "'))
 
 
 def _rejoined(fields: list[str], layout: Layout) -> list[str]:

@@ -4,11 +4,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from crossmodal.data.captions.delimited import PHOTO_NAME, read_lines
+from crossmodal.data.captions.delimited import read_lines
 from crossmodal.data.captions.json_files import read_json
 from crossmodal.data.captions.rows import BadRow, CaptionFile, CaptionRow, Row
 from crossmodal.data.captions.text import read_text, without_surrogates
+from crossmodal.data.names import is_photo
 from crossmodal.errors import CaptionsError
+from crossmodal.files import listed
 
 KNOWN_FORMATS = (
     "columns separated by commas, tabs, semicolons or bars (image,caption; also file_name, text, split and their like); "
@@ -57,12 +59,9 @@ def _rows_of(path: Path) -> tuple[Iterator[Row], list[str]]:
 
 def _sidecars(folder: Path) -> tuple[Iterator[Row], list[str]]:
     """Read the captions of `photo.jpg`, one per line, from `photo.txt`, beside it or in a folder of their own."""
-    photos = {
-        path.with_suffix(""): path.relative_to(folder).as_posix()
-        for path in folder.rglob("*")
-        if PHOTO_NAME.search(path.name)
-    }
-    texts = sorted(folder.rglob("*.txt"))
+    files = [path for path in sorted(folder.rglob("*")) if not _is_of_a_system(path.relative_to(folder))]
+    photos = {path.with_suffix(""): path.relative_to(folder).as_posix() for path in files if is_photo(path.name)}
+    texts = [path for path in files if path.suffix == ".txt"]
     beside = [path for path in texts if path.with_suffix("") in photos] or texts
     if not beside:
         raise CaptionsError(
@@ -70,14 +69,23 @@ def _sidecars(folder: Path) -> tuple[Iterator[Row], list[str]]:
             "for photo.jpg. A caption file is named itself with --captions."
         )
 
-    def rows() -> Iterator[Row]:
-        for path in beside:
-            name = path.relative_to(folder).with_suffix("").as_posix()
-            for number, line in enumerate(read_text(path)[0].split("\n"), start=1):
-                if line.strip():
-                    yield CaptionRow(photos.get(path.with_suffix(""), name), line, f"{name}.txt, line {number}")
+    notes = [f"Read from {len(beside):,} text files, one caption per line."]
+    decoded: dict[str, list[str]] = {}
+    rows: list[Row] = []
+    for path in beside:
+        name = path.relative_to(folder).with_suffix("").as_posix()
+        text, said = read_text(path)
+        for note in said:
+            decoded.setdefault(note, []).append(f"{name}.txt")
+        for number, line in enumerate(text.split("\n"), start=1):
+            if line.strip():
+                rows.append(CaptionRow(photos.get(path.with_suffix(""), name), line, f"{name}.txt, line {number}"))
+    return iter(rows), notes + [f"{listed(names)}: {note}" for note, names in decoded.items()]
 
-    return rows(), [f"Read from {len(beside):,} text files, one caption per line."]
+
+def _is_of_a_system(path: Path) -> bool:
+    """Say whether a file is hidden, or what an unpacked archive of a Mac leaves behind."""
+    return any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
 
 
 def _sorted_out(rows: Iterable[Row]) -> tuple[list[CaptionRow], list[BadRow]]:

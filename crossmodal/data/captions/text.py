@@ -1,6 +1,7 @@
 """The text of a caption file, whatever its encoding."""
 
 import codecs
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,8 @@ def read_text(path: Path) -> tuple[str, list[str]]:
     the file is absent, cannot be read, or is not text.
     """
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # what has no end is not read
+            raise CaptionsError(f"{path} is not a regular file; name a file of captions.")
         content = path.read_bytes()
     except FileNotFoundError:
         raise CaptionsError(f"The caption file {path} is not there; name it with --captions.") from None
