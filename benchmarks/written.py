@@ -152,7 +152,9 @@ def _by_vectors(search: Search, text: str) -> list[Match]:
 
 def _by_words(search: Search, text: str) -> list[Match]:
     query: Query = search.query(text)
-    return [one.match for one in search.gallery.written(query.terms, query.vector)]
+    found = search.gallery.written(query.terms, query.vector)
+    # The gallery puts the most similar of equal ones first; here vectors do not count.
+    return [one.match for one in sorted(found, key=lambda one: (not one.whole, -len(one.words), one.match.photo.path))]
 
 
 def _by_both(search: Search, text: str) -> list[Match]:
