@@ -116,7 +116,8 @@ def test_what_can_be_chosen_from(search: Search) -> None:
     [
         (Filters(folder="warm"), {"red", "violet"}),
         (Filters(folder="cold"), {"green", "blue", "white"}),
-        (Filters(folder="col"), set()),
+        (Filters(folder="elsewhere"), set()),
+        (Filters(folder="Cold/"), {"green", "blue", "white"}),
         (Filters(orientation="portrait"), {"green"}),
         (Filters(orientation="landscape", folder="warm"), {"red"}),
         (Filters(after=date(2020, 1, 4)), {"violet", "white"}),
@@ -134,6 +135,7 @@ def test_filters(search: Search, filters: Filters, found: set[str]) -> None:
 def test_filters_that_nothing_can_pass_are_said(search: Search) -> None:
     for filters, words in (
         (Filters(orientation="round"), "there is landscape, portrait, square"),
+        (Filters(folder="col"), "no photo in the folder col; did you mean cold?"),
         (Filters(after=date(2021, 1, 1), before=date(2020, 1, 1)), "Nothing was taken after 2021-01-01"),
     ):
         with pytest.raises(CrossmodalError, match=words):

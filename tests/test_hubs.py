@@ -72,7 +72,7 @@ def test_banks_travel_and_broken_ones_are_refused() -> None:
         None, {}, {**plain, "vectors": "?"}, {**plain, "vectors": plain["vectors"][:-8]}, {**plain, "weights": []},
         {**plain, "weights": [-1.0] * 6}, {**plain, "beta": 0}, {**plain, "usual": math.nan}, {**plain, "share": "much"},
     ):  # fmt: skip
-        with pytest.raises(CrossmodalError, match="no query bank"):
+        with pytest.raises(CrossmodalError, match="not a valid query bank"):
             Bank.from_plain(broken)
         with pytest.raises(CheckpointError, match="banks of this checkpoint are broken"):
             Banks.of({"banks": {"captions": plain, "photos": broken or {}}})

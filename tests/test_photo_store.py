@@ -511,8 +511,8 @@ def test_vectors_that_are_no_numbers_are_one_sentence(tmp_path: Path) -> None:
     file = vectors_of(tmp_path / INDEX)
     file.write_bytes(b"\0\0\xc0\x7f" + file.read_bytes()[4:])
     gallery = FolderGallery(tmp_path / INDEX)
-    for index in (gallery.index, HalfIndex(gallery.vectors)):
-        gallery.index = index
+    for one in (gallery.index, HalfIndex(gallery.vectors)):
+        gallery.index = one
         search = Search(gallery, ColourRuntime())
         with pytest.raises(CrossmodalError, match="are not numbers"):
             search.photos(search.query("red"), 10)

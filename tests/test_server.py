@@ -461,5 +461,5 @@ def test_what_cannot_be_served_is_one_sentence(tmp_path: Path, server: tuple[sub
     assert "There is no index in" in said("--photos", str(tmp_path))
     assert "cannot be read; write it as 600/minute" in said("--rate", "often")
     assert "should be from 1 to 65535" in said("--port", "99999")
-    assert "is no address; write it as" in said("--trust-proxy", "nginx")
+    assert "is not an address; write it as" in said("--trust-proxy", "nginx")
     assert "No server of this user serves port 1" in said("--reload-model", "--port", "1")

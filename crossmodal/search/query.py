@@ -33,15 +33,22 @@ class Term:
 
 @dataclass(frozen=True)
 class Query:
-    """A unit vector [D], the sentences that it is made of, and the calibration of the cut-off that applies, if any."""
+    """A unit vector [D], the sentences that it is made of, and the calibration of the cut-off that applies, if any.
+
+    `typed` are the sentences before taught words were replaced in them: so they are looked for in what is written.
+    """
 
     vector: np.ndarray
     terms: tuple[Term, ...] = ()
     calibration: Calibration | None = None
+    typed: tuple[Term, ...] = ()
 
     @staticmethod
     def of(
-        terms: Sequence[Term], sentences: np.ndarray | None, photos: Sequence[tuple[np.ndarray, float]] = ()
+        terms: Sequence[Term],
+        sentences: np.ndarray | None,
+        photos: Sequence[tuple[np.ndarray, float]] = (),
+        typed: Sequence[Term] | None = None,
     ) -> "Query":
         """Return the query of terms, whose unit vectors are `sentences` [N, D], and of photos' vectors with weights.
 
@@ -52,7 +59,8 @@ class Query:
         )
         if not weighted and not photos:
             raise CrossmodalError(EMPTY)
-        return Query(combined([*weighted, *photos]), tuple(terms), None if photos else _calibration(terms))
+        vector, calibration = combined([*weighted, *photos]), None if photos else _calibration(terms)
+        return Query(vector, tuple(terms), calibration, tuple(terms if typed is None else typed))
 
 
 def _calibration(terms: Sequence[Term]) -> Calibration | None:

@@ -87,14 +87,15 @@ class Search:
         CrossmodalError when there is nothing to look for, UnknownPhotoError for an unknown id.
         """
         terms = list(text) if not isinstance(text, str) else parse_terms(text) if text.strip() else []
-        terms, learned = self.with_taught(terms)
+        typed = terms
+        terms, learned = self.with_taught(typed)
         photos = [] if image is None else [image]
         photos += [] if like is None else [self.gallery.vector(like)]
         if photos:
             checked_weight(image_weight, "the photo")
         sentences = self.runtime.encode_sentences([term.text for term in terms]) if terms else None
         judged = feedback(*([self.gallery.vector(one) for one in ids] for ids in (more, less)))
-        return Query.of(terms, sentences, [*((photo, image_weight) for photo in photos), *learned, *judged])
+        return Query.of(terms, sentences, [*((photo, image_weight) for photo in photos), *learned, *judged], typed)
 
     def understood(self, *texts: str) -> Understood:
         """Take the filters that stand in words out of them; several texts add up. Raises as crossmodal.search.typed does."""
@@ -159,7 +160,7 @@ class Search:
         wanted = count + (without is not None)
         group = group and "look" in about.fields
         asked = FETCHED * wanted if group else wanted
-        written = self.gallery.written(query.terms, query.vector, filters, bool(query.terms)) if passing else []
+        written = self.gallery.written(query.typed, query.vector, filters, bool(query.terms)) if passing else []
         asked = max(asked, PLACES) if written else asked
         while True:
             found = self._nearest(query, min(asked, passing), filters)
