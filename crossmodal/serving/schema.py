@@ -43,8 +43,8 @@ CUT_OFF = Field(
     True, description="leave out photos that do not look like the query, where the model is calibrated for it"
 )
 TOP_K = Field(10, ge=1, le=MOST, description="how many photos, and how many captions")
-MORE = Field([], description="ids of photos of the gallery: find more like these")
-LESS = Field([], description="ids of photos of the gallery: find fewer like these")
+MORE: list[str] = Field([], description="ids of photos of the gallery: find more like these")
+LESS: list[str] = Field([], description="ids of photos of the gallery: find fewer like these")
 FILTERS: dict[Kind, Any] = {
     "day": Annotated[date, BeforeValidator(_day)],
     "number": Annotated[float, Field(ge=0, le=100_000)],

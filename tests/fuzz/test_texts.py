@@ -13,7 +13,7 @@ from PIL import Image
 from crossmodal.data.dataset import read_dataset
 from crossmodal.dual_encoder import DualEncoder
 from crossmodal.errors import CrossmodalError
-from crossmodal.search.query import Query, parse_terms, terms_of
+from crossmodal.search.query import Query, parse_terms, texts_of
 from tests.fuzz.mutations import bounded, counts, modest, mutated
 
 NAMES = ("p0.jpg", "p1.jpg", "p2.jpg", "p3.jpg")
@@ -77,7 +77,10 @@ def test_queries(count: int, model: DualEncoder) -> None:
         for number in range(count):
             text = "".join(chance.choice(PIECES) for _ in range(chance.randint(0, 12)))
             with bounded(f"query {number}"):
-                for parse in (parse_terms, lambda text: terms_of(text.split(" "))):
+                for parse in (
+                    parse_terms,
+                    lambda text: [term for one in texts_of(text.split(" ")) for term in parse_terms(one)],
+                ):
                     try:
                         terms = parse(text)[:8]
                         vectors = (
