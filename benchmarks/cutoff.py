@@ -17,11 +17,11 @@ import numpy as np
 
 from crossmodal.batched import batched
 from crossmodal.data.decoding import load_photo
-from crossmodal.encoding.hubs import Banks
 from crossmodal.encoding.openvino_export import fastest_runtime
 from crossmodal.encoding.runtime import Runtime
 from crossmodal.evaluation.evaluate import ImageChoice, choose_images
 from crossmodal.files import write_text
+from crossmodal.hubs import Banks
 from crossmodal.progress import terminal
 from crossmodal.runs.opening import checkpoint_of, default_run, load_model
 from crossmodal.search.calibration import Pairs, calibrate, sentence_queries, word_queries

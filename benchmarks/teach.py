@@ -26,7 +26,7 @@ from crossmodal.data.drawn.scenes import FURS, KINDS, PAINTS, PLACES, describe, 
 from crossmodal.data.sample import draw_sample
 from crossmodal.encoding.collection import encode_dataset
 from crossmodal.encoding.devices import worker_count
-from crossmodal.encoding.hubs import Banks
+from crossmodal.hubs import Banks
 from crossmodal.progress import terminal
 from crossmodal.runs.opening import checkpoint_of, open_encoder
 from crossmodal.search.feedback import feedback

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from crossmodal.checkpoint_format import ADVICE, FORMAT, FORMAT_VERSION, check_checkpoint
 from crossmodal.data.preprocessing import Preprocessing
 from crossmodal.encoder import Encoder
-from crossmodal.encoding.hubs import Banks
 from crossmodal.errors import CheckpointError
 from crossmodal.files import checked_fingerprint, load_tensors, save_tensors
+from crossmodal.hubs import Banks
 from crossmodal.projection import projection
 from crossmodal.recipe import Recipe
 from crossmodal.towers.image import ImageTower, image_from_plain, image_tower

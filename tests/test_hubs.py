@@ -9,11 +9,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from crossmodal.encoding import hubs
+from crossmodal import hubs
 from crossmodal.encoding.embeddings import Embeddings
-from crossmodal.encoding.hubs import Bank, Banks, as_query, with_bias
 from crossmodal.errors import CheckpointError, CrossmodalError
 from crossmodal.evaluation.metrics import ranks_of
+from crossmodal.hubs import Bank, Banks, as_query, with_bias
 from crossmodal.search.gallery import About
 from crossmodal.search.run_gallery import RunGallery
 from crossmodal.training.banks import make_banks

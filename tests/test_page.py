@@ -1,5 +1,6 @@
 """The page's logic: through Streamlit's own test driver, on tiny towers and made-up photos."""
 
+import gc
 import shutil
 import sys
 import threading
@@ -7,6 +8,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -26,7 +29,7 @@ from crossmodal.galleries import Place, open_search
 from crossmodal.page.address import Asked
 from crossmodal.page.components import grid
 from crossmodal.page.downloads import zipped
-from crossmodal.page.galleries import chosen, labels
+from crossmodal.page.galleries import Opened, chosen, labels
 from crossmodal.page.options import options
 from crossmodal.page.photo_files import PICTURES, ROUTES, keep_image, url_of
 from crossmodal.page.shared import Kept, Work
@@ -322,6 +325,19 @@ def test_a_word_is_taught(
 
 
 # --- its parts ---
+
+
+def test_a_gallery_is_closed_when_nobody_holds_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[bool] = []
+    gallery: Any = SimpleNamespace(close=lambda: closed.append(True), about=None)
+    for part in ("begin_model", "examples"):
+        monkeypatch.setattr(f"crossmodal.page.galleries.{part}", lambda of: None)
+    opened = Opened(gallery, cast(Any, None))
+    gc.collect()
+    assert not closed
+    del opened
+    gc.collect()
+    assert closed
 
 
 def test_most_words_unknown() -> None:

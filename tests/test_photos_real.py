@@ -12,9 +12,9 @@ from crossmodal.data.dataset import read_dataset
 from crossmodal.data.splits import read_names
 from crossmodal.dual_encoder import DualEncoder
 from crossmodal.encoding.collection import encode_dataset
-from crossmodal.encoding.hubs import Banks, as_query
 from crossmodal.evaluation.metrics import ranks_of
 from crossmodal.galleries import Place, open_search
+from crossmodal.hubs import Banks, as_query
 from crossmodal.photos.index import index_photos
 from crossmodal.runs.opening import checkpoint_of
 from crossmodal.search.in_memory import PhotosInMemory

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from crossmodal.checkpoint_format import check_format
 from crossmodal.data.splits import SPLITS
-from crossmodal.encoding.hubs import Banks
 from crossmodal.errors import CheckpointError
 from crossmodal.files import load_tensors, save_tensors
+from crossmodal.hubs import Banks
 
 IMAGE_FORMAT, TEXT_FORMAT = "crossmodal-image-embeddings", "crossmodal-text-embeddings"
 FORMAT_VERSION = 1
@@ -22,7 +22,7 @@ FORMAT_VERSION = 1
 class Embeddings:
     """Unit vectors fp16 of a captioned collection: images [N, D], texts [M, D], and what they are of.
 
-    Where the model has banks, `biases` are those of images [N] and texts [M] (see crossmodal.encoding.hubs).
+    Where the model has banks, `biases` are those of images [N] and texts [M] (see crossmodal.hubs).
     """
 
     images: Tensor

@@ -14,9 +14,9 @@ from crossmodal.data.splits import read_names
 from crossmodal.encoding.collection import encode_dataset
 from crossmodal.encoding.devices import worker_count
 from crossmodal.encoding.embeddings import Embeddings, image_path, save_embeddings, text_path
-from crossmodal.encoding.hubs import Banks
 from crossmodal.errors import CheckpointError, CrossmodalError
 from crossmodal.evaluation.result import Result, measure
+from crossmodal.hubs import Banks
 from crossmodal.progress import Bars, silent
 from crossmodal.recipe import DRAWN_RATIOS, NORMAL
 from crossmodal.runs.opening import (

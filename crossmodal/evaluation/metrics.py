@@ -38,7 +38,7 @@ def ranks_of(
     """Rank all texts for each image, and all images for each text.
 
     images [N, D] and texts [M, D] are unit vectors; caption_to_image [M] is the image of each text. `biases` of
-    images [N] and texts [M] are taken from their scores (see crossmodal.encoding.hubs). Scores are fp32; an equal
+    images [N] and texts [M] are taken from their scores (see crossmodal.hubs). Scores are fp32; an equal
     score of a wrong item ranks before the right one.
     """
     images, texts = single_precision(images), single_precision(texts)

@@ -2,6 +2,7 @@
 
 import contextlib
 import threading
+import weakref
 from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,6 +109,8 @@ class Opened:
     def __init__(self, gallery: Gallery, maker: Maker, run: "RunGallery | None" = None) -> None:
         """`run` is the gallery again where it is that of a run, which has splits."""
         self.gallery, self.maker, self.run = gallery, maker, run
+        # When the last session lets go of it: one in Milvus holds a connection.
+        weakref.finalize(self, gallery.close)
         self.runtime = begin_model(maker)
         self.examples = examples(gallery)
         self._searches: dict[str, Search] = {}

@@ -4,9 +4,9 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from crossmodal.encoding.hubs import Banks
 from crossmodal.errors import CrossmodalError
 from crossmodal.files import shown
+from crossmodal.hubs import Banks
 from crossmodal.photos.store import DATABASE, INDEX_FOLDER, Store, index_folder
 from crossmodal.photos.update import Changes, Watch, Work, here, locked, update
 from crossmodal.recipe import NORMAL

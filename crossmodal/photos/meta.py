@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from crossmodal.data.limits import CAMERA, WRITTEN
-from crossmodal.encoding.hubs import Bank
 from crossmodal.encoding.views import MOST_VIEWS
 from crossmodal.errors import CrossmodalError
 from crossmodal.files import FINGERPRINT
+from crossmodal.hubs import Bank
 from crossmodal.photos.database import broken
 from crossmodal.recipe import QUALITIES
 from crossmodal.search.cutoff import Cutoff

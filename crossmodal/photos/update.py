@@ -14,11 +14,11 @@ import numpy as np
 from crossmodal.batched import batched
 from crossmodal.data.decoders import Decoders
 from crossmodal.data.prepared import Wanted
-from crossmodal.encoding.hubs import Bank, with_bias
 from crossmodal.encoding.runtime import Runtime
 from crossmodal.encoding.views import encode_views
 from crossmodal.errors import CrossmodalError
 from crossmodal.files import stays_below
+from crossmodal.hubs import Bank, with_bias
 from crossmodal.photos.changes import Changes, Step
 from crossmodal.photos.missing import missing_folders
 from crossmodal.photos.reading import Read, read_photo

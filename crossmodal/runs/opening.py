@@ -21,9 +21,9 @@ from crossmodal.encoding.embeddings import (
     text_path,
 )
 from crossmodal.encoding.everyday_embeddings import save_everyday
-from crossmodal.encoding.hubs import Banks
 from crossmodal.errors import CheckpointError, CrossmodalError
 from crossmodal.files import load_tensors
+from crossmodal.hubs import Banks
 from crossmodal.places import DRAWN, SHIPPED_RUN, TRAINING
 from crossmodal.progress import Bars, silent
 from crossmodal.runs.folder import best_epoch, epochs_in, runs_in

@@ -84,7 +84,7 @@ class Gallery(Protocol):
     ) -> list[Match]:
         """Return the `count` photos that pass most similar to a unit vector [D], or as many as there are, best first.
 
-        With `corrected` the hub bias is subtracted, where the gallery has one (see crossmodal.encoding.hubs).
+        With `corrected` the hub bias is subtracted, where the gallery has one (see crossmodal.hubs).
         """
         ...
 

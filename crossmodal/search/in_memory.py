@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from crossmodal.data.names import KnownNames
-from crossmodal.encoding.hubs import as_query
 from crossmodal.errors import UnknownPhotoError
 from crossmodal.files import shown
+from crossmodal.hubs import as_query
 from crossmodal.search.filters import NO_FILTERS, Filters
 from crossmodal.search.gallery import UNKNOWN_PHOTO, About, CaptionMatch, Match, Written
 from crossmodal.search.ids import opaque_id, secret_key

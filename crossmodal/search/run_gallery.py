@@ -9,8 +9,8 @@ import numpy as np
 from torch import Tensor
 
 from crossmodal.encoding.embeddings import Embeddings
-from crossmodal.encoding.hubs import as_query, with_bias
 from crossmodal.errors import CrossmodalError
+from crossmodal.hubs import as_query, with_bias
 from crossmodal.search.gallery import About, CaptionMatch
 from crossmodal.search.half_index import HalfIndex
 from crossmodal.search.in_memory import PhotosInMemory

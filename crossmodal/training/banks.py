@@ -3,8 +3,8 @@
 import numpy as np
 
 from crossmodal.encoding.embeddings import Embeddings
-from crossmodal.encoding.hubs import Bank, Banks
 from crossmodal.evaluation.metrics import metrics_of, ranks_of
+from crossmodal.hubs import Bank, Banks
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 LEAST = 50  # validation images; fewer tell too little

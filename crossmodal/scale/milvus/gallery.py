@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from cachetools import TTLCache
 
-from crossmodal.encoding.hubs import as_query
 from crossmodal.errors import CrossmodalError, UnknownPhotoError
 from crossmodal.files import shown
+from crossmodal.hubs import as_query
 from crossmodal.runs.models import Maker
 from crossmodal.scale.milvus.connection import Milvus, quoted
 from crossmodal.scale.milvus.rows import READ, as_photo, expression_of, written

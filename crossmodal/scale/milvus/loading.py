@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from crossmodal.batched import batched
-from crossmodal.encoding.hubs import with_bias
 from crossmodal.errors import CrossmodalError
+from crossmodal.hubs import with_bias
 from crossmodal.scale.milvus.connection import FORMAT, TEXT, VERSION, Milvus, quoted
 from crossmodal.scale.milvus.rows import COLUMNS, as_row, stamp_of
 from crossmodal.search.filters import filters_on
