@@ -262,7 +262,7 @@ def test_a_file_is_found_by_another_process(runs: Path, cache: Path, tmp_path: P
     found = crossmodal("search", "a red car", "--milvus", str(tmp_path / "x.db"), "--top-k", "3")
     assert (len(found.stdout.splitlines()), found.stderr, found.returncode) == (3, "", 0)
     told = crossmodal("search", "a car", "--milvus", str(tmp_path / "x.db"), "--camera", "x")
-    assert told.returncode == 0 and "does not know it of its photos: camera" in told.stderr
+    assert told.returncode == 0 and "gallery has no such data: camera" in told.stderr
 
 
 def opened(milvus: Milvus) -> Search:

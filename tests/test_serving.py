@@ -258,7 +258,7 @@ def test_hostile_uploads_are_refused_and_the_server_goes_on(client: Client) -> N
     polyglot = photo() + b"<script>alert(1)</script><?php system('id'); ?>"
     answer = api.post("/api/search/upload", files={"file": ("a.php", polyglot, "text/html")})
     assert answer.status_code == 200  # a photo, whatever stands behind it; nothing of it comes back
-    assert "script" not in answer.text
+    assert "alert" not in answer.text and "system" not in answer.text
 
 
 def test_keys(client: Client, tmp_path: Path) -> None:
@@ -329,7 +329,7 @@ def test_errors_have_one_shape_and_no_internals(
         api.get("/nowhere"), api.put("/health"), api.post("/api/search/text", json={"query": "x", "top": 3}),
         api.post("/api/search/text", content=b"{"), api.post("/api/search/text", json={"query": "x", "top_k": 10**9}),
     ]  # fmt: skip
-    monkeypatch.setattr("crossmodal.serving.searching.parse_terms", lambda text: 1 / 0)
+    monkeypatch.setattr("crossmodal.search.search.understood", lambda text, gallery: 1 / 0)
     answers.append(api.post("/api/search/text", json={"query": "boom"}, headers={"x-request-id": "boom-1"}))
     assert [answer.status_code for answer in answers] == [404, 405, 422, 422, 422, 500]
     for answer in answers:
