@@ -252,11 +252,12 @@ def test_the_prompt_takes_sentences_and_photos_and_goes_on_after_an_error(tmp_pa
 
 def test_answers_to_a_file_of_queries(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     queries, output = tmp_path / "queries.txt", tmp_path / "hits.json"
-    queries.write_text("a red car\n\n0:dog\na house\n")
+    queries.write_bytes(b"a red car\n\n0:dog\na house\ncaf\xe9\n")
     asked = ["search", "--queries", str(queries), "--checkpoint", str(run), "--top-k", "2"]
     assert cli.main([*asked, "--output", str(output)]) == 0
     captured = capsys.readouterr()
     assert f"{queries}, line 3, is left out: All weights" in captured.err
+    assert f"{queries}, line 5, is left out: it is not UTF-8 text." in captured.err
     records = json.loads(output.read_text())
     assert [(record["query"], record["rank"]) for record in records] == [
         ("a red car", 1), ("a red car", 2), ("a house", 1), ("a house", 2)

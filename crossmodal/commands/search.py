@@ -114,7 +114,7 @@ def _nothing(search: "Search", answer: "Answer") -> str:
 
 
 def _answer_queries(options: argparse.Namespace) -> None:
-    from crossmodal.commands.sentences import read_lines_of
+    from crossmodal.commands.sentences import is_readable, read_lines_of
     from crossmodal.files import write_text
     from crossmodal.search.hit import as_file
 
@@ -128,6 +128,8 @@ def _answer_queries(options: argparse.Namespace) -> None:
     notes: dict[str, None] = {}
     for number, line in lines:
         try:
+            if not is_readable(line):
+                raise CrossmodalError("it is not UTF-8 text.")
             answer = _answer(search, options, [line])
         except CrossmodalError as error:
             print(f"{options.queries}, line {number}, is left out: {error}", file=sys.stderr)
@@ -149,7 +151,7 @@ def _demo(options: argparse.Namespace) -> None:
 
 
 def _caption(options: argparse.Namespace) -> None:
-    from crossmodal.commands.sentences import read_lines_of
+    from crossmodal.commands.sentences import is_readable, read_lines_of
     from crossmodal.search.captions import CaptionList
 
     _check_top_k(options)
@@ -157,7 +159,10 @@ def _caption(options: argparse.Namespace) -> None:
     query = search.query(image=search.encode_photo(options.photo))
     among = None
     if options.among:
-        among = CaptionList.encoded(read_lines_of(options.among), search.runtime.encode_sentences)
+        lines = read_lines_of(options.among)
+        if not all(map(is_readable, lines)):
+            raise CrossmodalError(f"{options.among} is not UTF-8 text; save it as UTF-8 and try again.")
+        among = CaptionList.encoded(lines, search.runtime.encode_sentences)
     hits = search.captions(query, options.top_k, among)
     if options.json:
         from crossmodal.search.hit import as_json

@@ -6,14 +6,26 @@ from crossmodal.errors import CrossmodalError
 
 
 def read_lines_of(path: Path) -> list[str]:
-    """Return the lines of a text file, or the everyday scenes where it is called everyday."""
+    """Return the lines of a text file, or the everyday scenes where it is called everyday.
+
+    Of a line that is not UTF-8 each byte that cannot be read is a half of a character, for which `is_readable` is false.
+    """
     from crossmodal.data.everyday import everyday_scenes
 
     if str(path) == "everyday":
         return everyday_scenes()
     try:
-        return path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise CrossmodalError(f"{path} is not UTF-8 text; save it as UTF-8 and try again.") from error
+        content = path.read_bytes().decode("utf-8-sig", "surrogateescape")
     except OSError as error:
         raise CrossmodalError(f"{path} cannot be read ({error.strerror}).") from error
+    # Not splitlines, which would also cut a sentence at U+2028 and its like.
+    return [line.rstrip("\r") for line in content.removesuffix("\n").split("\n")]
+
+
+def is_readable(line: str) -> bool:
+    """Say whether a line of a file was UTF-8."""
+    try:
+        line.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

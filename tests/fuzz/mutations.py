@@ -1,5 +1,6 @@
 """Seeded mutations of files, and what bounds the time and the memory that each may take."""
 
+import os
 import random
 import signal
 import time
@@ -66,6 +67,11 @@ def modest() -> Iterator[None]:
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak of what ran before
     before = psutil.Process().memory_info().rss
     yield
-    peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-    grown = int(peak.split()[1]) / 1000 - before / 1e6
+    grown = peak_of(os.getpid()) - before / 1e6
     assert grown < MEGABYTES, f"{grown:.0f} MB more at the peak"
+
+
+def peak_of(process: int) -> float:
+    """Return the most memory that a process held at any moment, in MB."""
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1000

@@ -3,13 +3,14 @@
 import io
 import random
 
+import psutil
 from PIL import Image
 
 from crossmodal.data.decoders import Decoders
 from crossmodal.data.prepared import Wanted
 from crossmodal.data.preprocessing import Preprocessing
 from crossmodal.errors import PhotoError
-from tests.fuzz.mutations import bounded, counts, modest, mutated
+from tests.fuzz.mutations import MEGABYTES, bounded, counts, modest, mutated, peak_of
 from tests.test_decoding import bomb_webp, saved, tiled_tiff
 
 INPUT = Wanted(Preprocessing(32, (0.5,) * 3, (0.5,) * 3, "bicubic", "crop", 1.0), jpeg=64)
@@ -35,6 +36,9 @@ def seeds() -> list[bytes]:
 def test_pictures(count: int) -> None:
     chance, pictures, decoded, said = random.Random(3), seeds(), 0, set()
     with modest(), Decoders(1, seconds=3) as decoders:
+        others = {child.pid for child in psutil.Process().children()}
+        decoders(pictures[0], INPUT)
+        base = max(peak_of(child.pid) for child in psutil.Process().children() if child.pid not in others)
         for number in range(count):
             content = mutated(chance.choice(pictures), chance)
             with bounded(f"picture {number}"):
@@ -45,4 +49,6 @@ def test_pictures(count: int) -> None:
                     continue
             assert photo.pixels is not None and photo.pixels.shape == (32, 32, 3), number
             decoded += 1
+            grown = max(peak_of(child.pid) for child in psutil.Process().children() if child.pid not in others) - base
+            assert grown < MEGABYTES, f"picture {number}: {grown:.0f} MB more at the peak"
     assert decoded > count / 10 and all(len(one.splitlines()) == 1 for one in said)
