@@ -258,3 +258,39 @@ def test_text_files_of_other_systems_and_encodings(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "b.txt")  # read, it would never end
     with pytest.raises(CaptionsError, match=r"b\.txt is not a regular file"):
         read_captions(tmp_path)
+
+
+FOUR = [
+    ("p0.jpg", "a dog runs, fast"), ("p1.jpg", "two people on a street"), ("p2.jpg", "a man climbs a rock"),
+    ("p3.jpg", "a child in the water"),
+]  # fmt: skip
+
+
+@pytest.fixture
+def cases() -> Path:
+    """The folder of captions files that people have; tests that need it skip without it, and say so."""
+    place = os.environ.get("CASES_DIR")
+    if not place or not (Path(place) / "c01.tsv").is_file():
+        pytest.skip("set CASES_DIR to the folder of captions files c01.tsv to c52.csv")
+    return Path(place)
+
+
+@pytest.mark.real
+def test_files_that_people_have(cases: Path) -> None:
+    def read(name: str) -> tuple[list[tuple[str, str]], list[str], dict[str, str | None]]:
+        found = read_captions(cases / name)
+        rows = [(row.image, row.caption) for row in found.rows]
+        return rows, [bad.where for bad in found.bad], {row.image: row.split for row in found.rows}
+
+    for name in ("c01.tsv", "c02.tsv", "c03.csv", "c29.csv", "c04.csv", "c05.jsonl", "c06.csv", "c31.csv", "c32.tsv"):
+        assert read(name)[:2] == (FOUR, []), name
+    for name in ("c07.json", "c28.json", "c33.csv"):
+        rows, bad, _ = read(name)
+        assert (len(rows), bad) == (8, []) and all(sum(image == one for one, _ in rows) == 2 for image, _ in FOUR), name
+    rows, bad, splits = read("c39.csv")
+    assert (len(rows), bad) == (4, [])
+    assert splits == {"p0.jpg": "train", "p1.jpg": "train", "p2.jpg": "val", "p3.jpg": "test"}
+    rows, bad, splits = read("c52.csv")
+    assert (len(rows), bad, splits["p0.jpg"], splits["p1.jpg"]) == (3, [], "train", "test")
+    for name in ("c08.csv", "c36.csv"):
+        assert read(name)[:2] == ([("b.jpg", "second"), ("c.jpg", "third")], ["line 2"]), name

@@ -242,10 +242,18 @@ def test_bad_input_is_one_sentence(
 def test_the_prompt_takes_sentences_and_photos_and_goes_on_after_an_error(tmp_path: Path) -> None:
     Image.new("RGB", (20, 20)).save(tmp_path / "photo.png")
     (tmp_path / "broken.jpg").write_text("no photo")
-    asked = iter(["east", str(tmp_path / "photo.png"), str(tmp_path / "broken.jpg"), ""])
+    asked = iter(["east", str(tmp_path / "photo.png"), str(tmp_path / "broken.jpg"), "odd bytes", ""])
     said: list[str] = []
-    prompt(searched(), 2, lambda text: next(asked), said.append)
+
+    def ask(_: str) -> str:
+        line = next(asked)
+        if line == "odd bytes":
+            raise UnicodeDecodeError("utf-8", b"\xe9", 0, 1, "invalid")
+        return line
+
+    prompt(searched(), 2, ask, said.append)
     assert said[1].startswith("1.000  /photos/e.jpg  to the east")
+    assert said[-1].startswith("This line is not text")
     assert said[3].startswith("1.000  to the north")
     assert "broken.jpg is not a photo" in said[5]
 

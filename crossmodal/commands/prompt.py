@@ -24,6 +24,9 @@ def prompt(search: Search, top_k: int, ask: Callable[[str], str] = input, say: C
             asked = ask("> ").strip()
         except EOFError:
             return
+        except UnicodeDecodeError:
+            say("This line is not text in the encoding of this terminal; type it again.")
+            continue
         if not asked:
             return
         try:
