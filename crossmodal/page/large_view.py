@@ -168,12 +168,7 @@ def _captions(search: Search, hit: Hit) -> None:
 
 def _words_that_count(search: Search, hit: Hit, query: Query) -> None:
     """Show how much each word of the query counts."""
-    from crossmodal.search.explain import word_weights
-
-    vector, encode = search.gallery.vector(hit.id), search.runtime.encode_sentences
-    weights = [
-        (word, weight * term.weight) for term in query.terms for word, weight in word_weights(encode, term.text, vector)
-    ]
+    weights = search.words_that_count(query, hit.id)
     if weights:
         st.markdown("**How much the similarity falls without each word**")
         bars(weights, most=max(0.05, *(abs(weight) for _, weight in weights)))

@@ -225,6 +225,20 @@ class Search:
             gallery.id_of(group.best), group.score, group.best, self.path(group.best), copies, about.fields, words
         )  # fmt: skip
 
+    def words_that_count(self, query: Query, photo_id: str) -> list[tuple[str, float]]:
+        """Return each word of a query with how much a photo's similarity falls without it, times its term's weight.
+
+        A word that the gallery was taught stands as its kind. Raises UnknownPhotoError.
+        """
+        from crossmodal.search.explain import word_weights  # brings torch, which a search does without
+
+        vector, encode = self.gallery.vector(photo_id), self.runtime.encode_sentences
+        return [
+            (word, weight * term.weight)
+            for term in query.terms
+            for word, weight in word_weights(encode, term.text, vector)
+        ]
+
     def path(self, photo: Photo) -> Path:
         """Return the file of a photo.
 
