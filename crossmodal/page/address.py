@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 from crossmodal.search.filters import Filters, filters_on
-from crossmodal.search.query import HEAVIEST
+from crossmodal.search.query import HEAVIEST, LIGHTEST_PHOTO
 
 COUNTS = (10, 20, 50, 100)
 BEST = -1  # the epoch that is shown unless another is asked for; 0 is the head start
@@ -86,7 +86,7 @@ def _parsed(address: Mapping[str, str]) -> Asked:
             values[one.name] = _read(one.default, text) if text else one.default
         except ValueError:
             continue
-    values["weight"] = max(0.0, min(values.get("weight", Asked.weight), HEAVIEST))
+    values["weight"] = max(LIGHTEST_PHOTO, min(values.get("weight", Asked.weight), HEAVIEST))
     values["count"] = max(1, min(values.get("count", Asked.count), COUNTS[-1]))
     filters = {name.removeprefix(FILTER): text for name, text in address.items() if name.startswith(FILTER)}
     return Asked(**values, filters=filters)

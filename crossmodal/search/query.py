@@ -14,6 +14,7 @@ SIGN = re.compile(r"(?:^|\s+)([+-])(?=\s|$)")
 # 2:dog is a weight; 3:15 is a time, 16:9 a ratio, and 2001: and 2001:odyssey begin titles.
 WEIGHT = re.compile(r"^(\d{1,2}(?:\.\d+)?|\d+(?:\.\d+)?[eE]\+?\d+):(?=[^\s\d])")
 HEAVIEST = 100.0
+LIGHTEST_PHOTO = 0.01  # a photo of no weight would be nothing to look for
 EMPTY = "The query is empty; type a few words about the photo you are looking for."
 
 Encode = Callable[[Sequence[str]], np.ndarray]  # sentences to unit vectors [N, D]
@@ -101,10 +102,10 @@ def _term(sign: str, words: str) -> Term:
     return Term(words[match.end() :] if match else words, -weight if sign == "-" else weight)
 
 
-def checked_weight(weight: float, of: str) -> float:
-    """Return a weight as it is; raises CrossmodalError for one that is no number from 0 to HEAVIEST."""
-    if not math.isfinite(weight) or not 0 <= weight <= HEAVIEST:
-        raise CrossmodalError(f"The weight of {of!r} is {weight:g}; give a number from 0 to {HEAVIEST:g}.")
+def checked_weight(weight: float, of: str, least: float = 0.0) -> float:
+    """Return a weight as it is; raises CrossmodalError for one that is not a number from `least` to HEAVIEST."""
+    if not math.isfinite(weight) or not least <= weight <= HEAVIEST:
+        raise CrossmodalError(f"The weight of {of!r} is {weight:g}; give a number from {least:g} to {HEAVIEST:g}.")
     return weight
 
 

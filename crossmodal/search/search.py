@@ -22,7 +22,7 @@ from crossmodal.search.folders import as_spelled
 from crossmodal.search.gallery import UNKNOWN_PHOTO, Gallery, Match, Written
 from crossmodal.search.hit import Answer, CaptionHit, Copy, Hit
 from crossmodal.search.language import mostly_unknown, vocabulary_of
-from crossmodal.search.query import Query, Term, checked_weight, parse_terms
+from crossmodal.search.query import LIGHTEST_PHOTO, Query, Term, checked_weight, parse_terms
 from crossmodal.search.record import Photo
 from crossmodal.search.typed import Understood, understood
 from crossmodal.search.word_file import WordFile
@@ -92,7 +92,7 @@ class Search:
         photos = [] if image is None else [image]
         photos += [] if like is None else [self.gallery.vector(like)]
         if photos:
-            checked_weight(image_weight, "the photo")
+            checked_weight(image_weight, "the photo", LIGHTEST_PHOTO)
         sentences = self.runtime.encode_sentences([term.text for term in terms]) if terms else None
         judged = feedback(*([self.gallery.vector(one) for one in ids] for ids in (more, less)))
         return Query.of(terms, sentences, [*((photo, image_weight) for photo in photos), *learned, *judged], typed)

@@ -8,7 +8,7 @@ from fastapi import UploadFile
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StringConstraints, create_model
 
 from crossmodal.search.filters import Filters, Kind, filters_on
-from crossmodal.search.query import HEAVIEST, replaced_surrogates
+from crossmodal.search.query import HEAVIEST, LIGHTEST_PHOTO, replaced_surrogates
 from crossmodal.search.record import FIELDS
 
 Id = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{24}$")]
@@ -37,7 +37,7 @@ def _whole(value: object) -> object:
 
 Words = Annotated[str, StringConstraints(max_length=1000), BeforeValidator(_whole)]
 WORDS = Field("", description="words beside the photo: a sentence, or terms with signs and weights")
-WEIGHT = Field(1.0, ge=0, le=HEAVIEST, description="weight of the photo beside the words")
+WEIGHT = Field(1.0, ge=LIGHTEST_PHOTO, le=HEAVIEST, description="weight of the photo beside the words")
 BY_DATE = Field(False, description="the newest of the best first, where dates are known")
 CUT_OFF = Field(
     True, description="leave out photos that do not look like the query, where the model is calibrated for it"

@@ -65,7 +65,7 @@ async def search_image(request: Request, serving: Held, asked: schema.ImageQuery
 
 @ROUTES.post(
     "/api/search/upload",
-    responses={**FAILURES, 415: {"model": schema.Error, "description": "no photo"}},
+    responses={**FAILURES, **ABSENT, 415: {"model": schema.Error, "description": "no photo"}},
     openapi_extra={"requestBody": {"content": {"multipart/form-data": {"encoding": {"file": {"contentType": PHOTO}}}}}},
 )
 async def search_upload(
