@@ -9,7 +9,6 @@ import contextlib
 import json
 import mmap
 import os
-import re
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,9 +19,10 @@ from typing import Any, Self
 import numpy as np
 
 from crossmodal.errors import CrossmodalError
-from crossmodal.files import remove_leftovers, shown, stays_below
+from crossmodal.files import shown, stays_below
 from crossmodal.photos.database import DATABASE, broken, connect, explained, make_database
-from crossmodal.photos.meta import FORMAT, SOUND_RECORD, VECTORS, VERSION, checked_meta
+from crossmodal.photos.meta import FORMAT, SOUND_RECORD, VERSION, checked_meta
+from crossmodal.photos.vector_file import remove_strays, write_whole
 from crossmodal.photos.walk import INDEX_FOLDER, is_photo
 from crossmodal.photos.written import enter, names_of, withdraw
 from crossmodal.runs.models import Maker
@@ -131,7 +131,7 @@ class Store:
             except BaseException:
                 (folder / name).unlink()
                 raise
-        _remove_strays(folder, name)
+        remove_strays(folder, name)
 
     def set_meta(self, key: str, value: Any) -> None:
         """Write one entry of `meta`."""
@@ -222,7 +222,7 @@ class Store:
             )
         first = self._slots()
         with explained(self.folder):
-            _write_whole(self._vectors, np.ascontiguousarray(vectors, np.float32).tobytes(), first * 4 * self.size)
+            write_whole(self._vectors, np.ascontiguousarray(vectors, np.float32).tobytes(), first * 4 * self.size)
             os.fsync(self._vectors)
         return range(first, first + len(vectors))
 
@@ -258,7 +258,7 @@ class Store:
 
     def remove_strays(self) -> None:
         """Remove what killed runs left in the folder; for the one who holds the index's lock."""
-        _remove_strays(self.folder, self.meta["vectors"])
+        remove_strays(self.folder, self.meta["vectors"])
 
     def compact(self) -> None:
         """Move to a new file of vectors, in the order of paths, where most slots are free; for the lock's holder."""
@@ -296,18 +296,3 @@ def _photo(row: tuple[Any, ...]) -> Photo:
 
 def _is_ours(photo: Photo) -> bool:
     return is_photo(photo.found.path) and stays_below(photo.found.path)
-
-
-def _remove_strays(folder: Path, vectors: str) -> None:
-    """Remove the files of vectors that the index no longer names, and what killed writers left."""
-    for path in folder.glob("vectors-*.f32"):
-        if path.name != vectors and re.fullmatch(VECTORS, path.name):
-            with contextlib.suppress(OSError):
-                path.unlink()
-    remove_leftovers(folder)
-
-
-def _write_whole(file: int, content: bytes, at: int) -> None:
-    while content:
-        written = os.pwrite(file, content, at)
-        content, at = content[written:], at + written
