@@ -86,8 +86,7 @@ class Search:
         that `encode_photo` gives. `more` and `less` are ids of photos to find more, or fewer, like. Raises
         CrossmodalError when there is nothing to look for, UnknownPhotoError for an unknown id.
         """
-        terms = list(text) if not isinstance(text, str) else parse_terms(text) if text.strip() else []
-        typed = terms
+        typed = list(text) if not isinstance(text, str) else parse_terms(text) if text.strip() else []
         terms, learned = self.with_taught(typed)
         photos = [] if image is None else [image]
         photos += [] if like is None else [self.gallery.vector(like)]

@@ -112,10 +112,9 @@ class Serving:
 
     async def query(self, terms: Sequence[Term], photos: Sequence[tuple[np.ndarray, float]] = ()) -> Query:
         """Return the query of terms, and of photos' vectors with weights; raises CrossmodalError for none."""
-        typed = terms
-        terms, learned = self.search.with_taught(typed)
-        vectors = await asyncio.gather(*(self._encoded(term.text) for term in terms))
-        return Query.of(terms, np.stack(vectors) if vectors else None, [*photos, *learned], typed)
+        known, learned = self.search.with_taught(terms)
+        vectors = await asyncio.gather(*(self._encoded(term.text) for term in known))
+        return Query.of(known, np.stack(vectors) if vectors else None, [*photos, *learned], terms)
 
     async def _encoded(self, sentence: str) -> np.ndarray:
         known = self._known.get(sentence)

@@ -3,9 +3,10 @@
 import csv
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from crossmodal.data.captions.rows import (
     CAPTION_KEYS,
@@ -19,6 +20,7 @@ from crossmodal.data.captions.rows import (
 from crossmodal.data.names import is_photo
 from crossmodal.errors import CaptionsError
 
+T = TypeVar("T")
 DELIMITERS = {"\t": "tabs", ";": "semicolons", "|": "bars", ",": "commas"}
 CAPTION_COLUMN = re.compile(rf"({'|'.join(CAPTION_KEYS)})s?([ _-]?\d+)?")
 TOKEN_LINE = re.compile(r"(?P<image>[^\t]+?)#\d+\t(?P<caption>.*)")
@@ -60,8 +62,9 @@ def read_lines(path: Path, lines: list[str], known: str) -> tuple[str, Iterator[
     sample = [line.rstrip("\r") for line in lines[first:] if line.strip()][:SAMPLE]
     if not sample:
         raise CaptionsError(f"{path} is empty; it should be one of: {known}.")
+    delimiters = [told[1]] if told else list(DELIMITERS)
     columns = [column.strip().lower() for column in sample[0].split("|")]
-    layout = None if columns == RESULTS_HEADER else _headed(sample[0], told[1] if told else None)
+    layout = None if columns == RESULTS_HEADER else _first_layout(_with_header, sample[0], delimiters)
     if layout is not None:  # its captions may look like anything
         return str(layout), _records(lines, first + 1, layout)
     if columns == RESULTS_HEADER or sum(map(bool, map(RESULTS_LINE.fullmatch, sample))) * 2 > len(sample):
@@ -71,7 +74,7 @@ def read_lines(path: Path, lines: list[str], known: str) -> tuple[str, Iterator[
         )
     if any(TOKEN_LINE.fullmatch(line) for line in sample):
         return "Read as Flickr's token file.", _matches(lines, first, TOKEN_LINE, "not name.jpg#0<TAB>caption")
-    layout = _headless(sample, told[1] if told else None)
+    layout = _first_layout(_without_header, sample, delimiters)
     if layout is None:
         raise CaptionsError(
             f"{path} has no columns for images and captions, such as 'image' and 'caption', in its first line "
@@ -80,15 +83,9 @@ def read_lines(path: Path, lines: list[str], known: str) -> tuple[str, Iterator[
     return str(layout), _records(lines, first, layout)
 
 
-def _headed(line: str, separator: str | None) -> Layout | None:
-    """Tell the delimiter and the columns by the names in a header; None where the line is no header."""
-    layouts = (_with_header(line, delimiter) for delimiter in ([separator] if separator else DELIMITERS))
-    return next((layout for layout in layouts if layout), None)
-
-
-def _headless(sample: Sequence[str], separator: str | None) -> Layout | None:
-    """Tell the delimiter and the columns by the photo names in one of them; None where there are none."""
-    layouts = (_without_header(sample, delimiter) for delimiter in ([separator] if separator else DELIMITERS))
+def _first_layout(tell: Callable[[T, str], Layout | None], given: T, delimiters: Sequence[str]) -> Layout | None:
+    """Return what `tell` makes of a header or of some rows by the first delimiter that fits; None where none does."""
+    layouts = (tell(given, delimiter) for delimiter in delimiters)
     return next((layout for layout in layouts if layout), None)
 
 
