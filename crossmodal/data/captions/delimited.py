@@ -28,6 +28,7 @@ RESULTS_HEADER = ["image_name", "comment_number", "comment"]
 # Flickr30k's own file lacks the second bar in one row, hence the optional one.
 RESULTS_LINE = re.compile(r"(?P<image>[^|]+)\|\s*\d+\s*(?:\||\s)\s*(?P<caption>.*)")
 SAMPLE = 20  # lines that are looked at to tell the format
+LONGEST_FIELD = 131_072  # characters; csv has the same limit, which other packages lift for the whole process
 LONGEST_RECORD = 20  # lines that a quoted caption may run over
 
 
@@ -119,11 +120,12 @@ def _without_header(sample: Sequence[str], delimiter: str) -> Layout | None:
 
 
 def _fields(record: str, delimiter: str, strict: bool = False) -> list[str]:
-    """Return the fields of one record, or none where it cannot be parsed."""
+    """Return the fields of one record, or none where it cannot be parsed or one of them is too long."""
     try:
-        return next(csv.reader(io.StringIO(record, newline=""), delimiter=delimiter, strict=strict), [])
+        fields = next(csv.reader(io.StringIO(record, newline=""), delimiter=delimiter, strict=strict), [])
     except csv.Error:
         return []
+    return [] if any(len(field) > LONGEST_FIELD for field in fields) else fields
 
 
 def _records(lines: list[str], start: int, layout: Layout) -> Iterator[Row]:
