@@ -119,7 +119,10 @@ class Recipe:
     hue: float = _knob(0.0, "how much the views' hue varies, as a share of the colour wheel", most=0.5)
     cache: str = _choice("where decoded images are kept between epochs", "none", "memory", "disk")
     precision: str = _choice(
-        "arithmetic of the towers in training; auto is bf16 on a GPU and fp32 on a CPU", "auto", "fp32", "bf16"
+        "arithmetic of the towers in training, frozen parts among them; auto is bf16 on a GPU and fp32 on a CPU",
+        "auto",
+        "fp32",
+        "bf16",
     )
     depthwise: int = _knob(
         1, "train the depthwise kernels; 0 holds them, with which a CPU that has bf16 trains in about half the time"

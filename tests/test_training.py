@@ -243,6 +243,8 @@ def test_openvino_computes_what_is_frozen(weights: Path, recipe: Recipe) -> None
     pixels = torch.randint(0, 256, (5, 3, tower.preprocessing.size, tower.preprocessing.size), dtype=torch.uint8)
     torch.testing.assert_close(compute(pixels), tower.stem(pixels), atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(compute(pixels[2:3]), compute(pixels)[2:3], atol=0, rtol=0)
+    in_bf16 = stem_of(tower, bf16=True)(pixels)  # 8 bits of mantissa; fp32 on a CPU without it
+    assert (in_bf16 - tower.stem(pixels)).norm() < 0.05 * tower.stem(pixels).norm()
     hidden = tower.stem(pixels).half()  # as it is cached
     trunk = trunk_of(tower, hidden)
     assert trunk != tower.trunk

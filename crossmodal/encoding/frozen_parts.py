@@ -14,18 +14,19 @@ from crossmodal.recipe import WHOLE
 from crossmodal.towers.image import ImageTower
 
 
-def stem_of(tower: ImageTower) -> Callable[[Tensor], Tensor]:
+def stem_of(tower: ImageTower, bf16: bool = False) -> Callable[[Tensor], Tensor]:
     """Return what computes the stem's output of pixels, uint8 [N, 3, size, size], without a gradient.
 
-    It is the tower's own `stem` on a GPU and where OpenVINO cannot hold the tower; both compute in fp32.
+    It is the tower's own `stem` on a GPU and where OpenVINO cannot hold the tower; both compute in fp32, and OpenVINO
+    in bf16 where that is asked for.
     """
     size = tower.preprocessing.size
     if not tower.frozen_stages:
         return tower.stem
-    return _in_openvino(tower, tower.stem, tower.stem_at_once, torch.zeros(1, 3, size, size, dtype=torch.uint8))
+    return _in_openvino(tower, tower.stem, tower.stem_at_once, torch.zeros(1, 3, size, size, dtype=torch.uint8), bf16)
 
 
-def trunk_of(tower: ImageTower, hidden: Tensor) -> Callable[[Tensor], Tensor]:
+def trunk_of(tower: ImageTower, hidden: Tensor, bf16: bool = False) -> Callable[[Tensor], Tensor]:
     """Return what computes the features of the stem's output, fp32 [N, F], with the current weights and without a gradient.
 
     `hidden` is such an output. It is the tower's own `trunk` where `stem_of` gives the own stem, and of a tower that is
@@ -33,22 +34,24 @@ def trunk_of(tower: ImageTower, hidden: Tensor) -> Callable[[Tensor], Tensor]:
     """
     if tower.frozen_stages == WHOLE:
         return tower.trunk
-    return _in_openvino(tower, tower.trunk, tower.trunk, hidden[:1].float().contiguous())
+    return _in_openvino(tower, tower.trunk, tower.trunk, hidden[:1].float().contiguous(), bf16)
 
 
 def _in_openvino(
-    tower: ImageTower, own: Callable[[Tensor], Tensor], traced: Callable[[Tensor], Tensor], example: Tensor
+    tower: ImageTower, own: Callable[[Tensor], Tensor], traced: Callable[[Tensor], Tensor], example: Tensor, bf16: bool
 ) -> Callable[[Tensor], Tensor]:
     """Return `traced`, a method of the tower for batches like `example` [1, ...], or `own` where OpenVINO cannot hold it."""
     if tower.mean.device.type != "cpu":
         return own
     try:
-        return _compiled(tower, traced, example)
+        return _compiled(tower, traced, example, bf16)
     except Exception:  # no OpenVINO, or its converter raised, as it may, anything at all
         return own
 
 
-def _compiled(tower: ImageTower, traced: Callable[[Tensor], Tensor], example: Tensor) -> Callable[[Tensor], Tensor]:
+def _compiled(
+    tower: ImageTower, traced: Callable[[Tensor], Tensor], example: Tensor, bf16: bool
+) -> Callable[[Tensor], Tensor]:
     import openvino as ov
 
     # The tracer warns of every condition in the tower's code, and the converter prints its arguments.
@@ -59,7 +62,7 @@ def _compiled(tower: ImageTower, traced: Callable[[Tensor], Tensor], example: Te
             example_input=example.repeat(2, 1, 1, 1),
             input=[ov.PartialShape(list(example.shape))],
         )
-    part = compiled(converted, {"INFERENCE_PRECISION_HINT": "f32"})
+    part = compiled(converted, {"INFERENCE_PRECISION_HINT": "bf16" if bf16 else "f32"})
 
     def compute(inputs: Tensor) -> Tensor:
         # One image at a time is no slower, and its output does not depend on the batch.

@@ -9,6 +9,7 @@ import psutil
 from crossmodal.data.dataset import Dataset
 from crossmodal.dual_encoder import DualEncoder
 from crossmodal.encoding.decoding_ahead import DecodedPhotos, Photos
+from crossmodal.encoding.devices import trains_in_bf16
 from crossmodal.errors import CrossmodalError
 from crossmodal.progress import Bars
 from crossmodal.recipe import WHOLE
@@ -35,6 +36,7 @@ def choose_photos(
     if not frozen or (recipe.augment and not recipe.views):  # new views in each epoch leave nothing to cache
         return decoded if recipe.cache == "none" else _cached(model, dataset, decoded, folder, processes, bars, say)
     views = recipe.views if recipe.augment else 0
+    bf16 = trains_in_bf16(recipe.precision, model.device)
     what = "The whole image tower is" if frozen == WHOLE else f"The first {frozen} stages of the image tower are"
     needed, free = CachedStemPhotos.bytes_needed(dataset, tower, views), psutil.virtual_memory().available
     fits = needed * processes < CACHE_SHARE * free
@@ -46,9 +48,9 @@ def choose_photos(
         + ("" if fits else f" That is more than {CACHE_SHARE:.0%} of what is free, so it is computed in each step.")
     )
     if not fits:
-        return StemPhotos(tower, decoded, views)
+        return StemPhotos(tower, decoded, views, bf16)
     drawn = [asdict(augmentation), recipe.seed, [*map(may_flip, dataset.images)]] if augmentation else []
-    return CachedStemPhotos(tower, decoded, views, dataset, bars, folder, drawn)
+    return CachedStemPhotos(tower, decoded, views, dataset, bars, folder, drawn, bf16)
 
 
 def _cached(

@@ -13,6 +13,7 @@ from crossmodal.data.dataset import Dataset
 from crossmodal.dual_encoder import DualEncoder
 from crossmodal.encoding.collection import IMAGES_AT_ONCE, image_features
 from crossmodal.encoding.decoding_ahead import Photos, slices
+from crossmodal.encoding.devices import trains_in_bf16
 from crossmodal.encoding.frozen_parts import trunk_of
 from crossmodal.progress import Bars
 from crossmodal.projection import Standardise
@@ -32,7 +33,8 @@ def features_of_views(model: DualEncoder, photos: Photos, rows: Sequence[int], b
     views = VIEWS if model.recipe.augment else 0
     clean = photos.clean(rows, IMAGES_AT_ONCE)
     tower = model.image_tower
-    compute = trunk_of(tower, next(photos.clean(rows[:1], 1))) if photos.hidden else tower
+    bf16 = trains_in_bf16(model.recipe.precision, model.device)
+    compute = trunk_of(tower, next(photos.clean(rows[:1], 1)), bf16) if photos.hidden else tower
     parts = [image_features(model, clean, compute, len(rows), bars, "Features of photos")]
     for view in range(1, views + 1):
         batches = photos.epoch(slices(rows, IMAGES_AT_ONCE), view)

@@ -30,10 +30,10 @@ class StemPhotos:
 
     hidden = True
 
-    def __init__(self, tower: ImageTower, source: Photos, views: int) -> None:
-        """`views` is 0 where the source has no views."""
+    def __init__(self, tower: ImageTower, source: Photos, views: int, bf16: bool = False) -> None:
+        """`views` is 0 where the source has no views; on a CPU, `bf16` is the arithmetic of the stem."""
         self._tower, self._source, self._views = tower, source, views
-        self._compute = stem_of(tower)
+        self._compute = stem_of(tower, bf16)
 
     def epoch(self, batches: Sequence[Sequence[int]], epoch: int) -> Iterator[Tensor]:
         """Yield the stem's output of a batch's views."""
@@ -59,13 +59,21 @@ class CachedStemPhotos(StemPhotos):
     """The same, computed once and kept in memory, for the photos and for each of their views."""
 
     def __init__(
-        self, tower: ImageTower, source: Photos, views: int, dataset: Dataset, bars: Bars, features: Path, drawn: Any
+        self,
+        tower: ImageTower,
+        source: Photos,
+        views: int,
+        dataset: Dataset,
+        bars: Bars,
+        features: Path,
+        drawn: Any,
+        bf16: bool = False,
     ) -> None:
         """What a tower that is frozen whole gives is kept in the folder `features` too.
 
         `drawn` are the plain values that decide how views are drawn.
         """
-        super().__init__(tower, source, views)
+        super().__init__(tower, source, views, bf16)
         trained = [index for index, image in enumerate(dataset.images) if image.split == "train"]
         self._row = {index: row for row, index in enumerate(trained)}
         files = files_of(dataset.images) if tower.frozen_stages == WHOLE else []
@@ -79,7 +87,7 @@ class CachedStemPhotos(StemPhotos):
         def cached(view: int) -> Tensor:
             if not files:
                 return collected(view)
-            inputs = [files, [view, drawn, trained] if view else "as they are"]
+            inputs = [files, [view, drawn, trained] if view else "as they are", "bf16" if bf16 else "fp32"]
             return kept(features, tower, inputs, partial(collected, view))
 
         self._clean = cached(0)
