@@ -27,7 +27,7 @@ DROPOUT = "--image-dropout 0.5 --text-dropout 0.2 --head-start-epochs 40"
 VIEWS = "--views 3 --crop-area 0.5"
 LAYERS = f"--text-layers 0,3,6 --image-dropout 0.5 --text-dropout 0.3 --head-start-epochs 80 {VIEWS}"
 SIDE_BY_SIDE = f"--image-tower {LITE0}+{LITE2} --image-size 260 {LAYERS}"
-RESIDUAL = f"{SIDE_BY_SIDE} --projection residual --hidden-size 2048 --dropout 0.6 --mixup 1"
+RESIDUAL = f"{SIDE_BY_SIDE} --projection residual --hidden-size 2048 --dropout 0.6 --mixup 1 --captions-per-image 1"
 BEST = f"{RESIDUAL} --image-stages 5,7"
 ROWS = {
     "Lite0, the last text layer, linear": "--augment 0",

@@ -93,7 +93,7 @@ class Recipe:
     )
     mixup: float = _knob(
         0.0,
-        "in the head start, mixes pairs of images and of their captions by one share from Beta(mixup, mixup); 0 is none",
+        "mixes features of pairs of images, and of their captions, by one share from Beta(mixup, mixup); 0 is none",
         most=100,
     )
     structure: float = _knob(

@@ -79,10 +79,10 @@ def _check_projection(recipe: Recipe) -> None:
             "--projection residual takes its statistics of the features in the head start; set --head-start-epochs "
             "to 1 or more."
         )
-    if recipe.mixup and (not recipe.head_start_epochs or recipe.soft_targets != "none"):
+    if recipe.mixup and (recipe.captions_per_image != 1 or recipe.soft_targets != "none"):
         raise CrossmodalError(
-            "--mixup mixes pairs in the head start, without soft targets; set --head-start-epochs to 1 or more and "
-            "--soft-targets to none."
+            "--mixup mixes an image and one caption with another such pair, without soft targets; set "
+            "--captions-per-image to 1 and --soft-targets to none."
         )
 
 

@@ -193,7 +193,7 @@ def test_the_towers_packages_hold_their_weights() -> None:
 OPTIONS = (
     "--image-tower", f"{TINY_IMAGE}+{TINY_IMAGE}", "--image-size", "128", "--image-stages", "2,5", "--text-layers", "0,2",
     "--projection", "residual", "--hidden-size", "64", "--dropout", "0.5", "--image-dropout", "0.3",
-    "--text-dropout", "0.2", "--mixup", "1", "--epochs", "1",
+    "--text-dropout", "0.2", "--mixup", "1", "--captions-per-image", "1", "--epochs", "1",
 )  # fmt: skip
 
 
@@ -232,8 +232,8 @@ def test_what_cannot_be_trained_is_said(recipe: Recipe) -> None:
         ({"image_size": 8}, "--image-size 8 is too small"),
         ({"dropout": 0.1}, "--image-dropout and --text-dropout"),
         ({"projection": "residual", "head_start_epochs": 0}, "set --head-start-epochs to 1 or more"),
-        ({"mixup": 1.0, "head_start_epochs": 0}, "--mixup mixes pairs in the head start"),
-        ({"mixup": 1.0, "soft_targets": "captions"}, "--soft-targets to none"),
+        ({"mixup": 1.0, "captions_per_image": 2}, "set --captions-per-image to 1"),
+        ({"mixup": 1.0, "captions_per_image": 1, "soft_targets": "captions"}, "--soft-targets to none"),
     ):
         with pytest.raises(CrossmodalError, match=words):
             check_recipe(replace(recipe, **changed))

@@ -17,7 +17,8 @@ from crossmodal.recipe import WHOLE, Recipe, Stage
 from crossmodal.towers.freezing import hold_depthwise
 from crossmodal.training.augmentation import Augmentation
 from crossmodal.training.batches import plan_epoch
-from crossmodal.training.head_start import mixed, train_projections
+from crossmodal.training.head_start import train_projections
+from crossmodal.training.mixup import mixed
 from crossmodal.training.optimizer import learning_rate, make_optimizer
 from crossmodal.training.stem_photos import CachedStemPhotos, StemPhotos
 from crossmodal.training.step import StepPlan, compute_gradient
@@ -134,6 +135,25 @@ def test_mixup_mixes_an_image_and_its_caption_by_the_same_share() -> None:
     shares, _ = mixed(torch.eye(6), torch.eye(6), 1.0)
     torch.testing.assert_close(shares.sum(1), torch.ones(6))
     assert ((shares > 0).sum(1) <= 2).all()
+
+
+def test_a_step_mixes_pairs_too(weights: Path, recipe: Recipe) -> None:
+    losses = {}
+    for mixup in (0.0, 1.0):
+        model = DualEncoder.from_recipe(replace(recipe, mixup=mixup, captions_per_image=1), weights)
+        without_dropout(model)
+        batch = plan_epoch(made_up(8), 8, 1, 0, 1)[0]
+        size = model.image_tower.preprocessing.size
+        pixels = torch.randint(
+            0, 256, (8, 3, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+        )
+        losses[mixup] = [
+            compute_gradient(model, StepPlan.of(batch, 0, 1), pixels, False, 0, False, seed).item()
+            for seed in (1, 1, 2)
+        ]
+    first, again, other = losses[1.0]
+    assert first == again != other  # drawn from the seed of the step
+    assert len({*losses[0.0]}) == 1 and losses[0.0][0] not in losses[1.0]
 
 
 def test_features_are_dropped_in_the_head_start(weights: Path, recipe: Recipe) -> None:

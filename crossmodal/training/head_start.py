@@ -19,6 +19,7 @@ from crossmodal.progress import Bars
 from crossmodal.projection import Standardise
 from crossmodal.training.batches import plan_epoch
 from crossmodal.training.losses import batch_loss
+from crossmodal.training.mixup import mixed
 from crossmodal.training.soft_targets import SoftTargets
 from crossmodal.training.structure import structure_penalty
 
@@ -99,13 +100,6 @@ def train_projections(
             advance(1)
     if isinstance(model.image_projection, torch.nn.Linear):
         _fold_in(model.image_projection, mean.to(model.device), std.to(model.device))
-
-
-def mixed(images: Tensor, texts: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
-    """Mix the pairs of a batch, one caption an image, in random twos (mixup, Zhang et al. 2018)."""
-    share = torch.distributions.Beta(alpha, alpha).sample((len(images), 1))
-    partner = torch.randperm(len(images))
-    return torch.lerp(images[partner], images, share), torch.lerp(texts[partner], texts, share)
 
 
 @torch.no_grad()

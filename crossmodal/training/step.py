@@ -10,6 +10,7 @@ from crossmodal.dual_encoder import DualEncoder
 from crossmodal.training.batches import Batch
 from crossmodal.training.distributed import add_gradients, gather_rows
 from crossmodal.training.losses import batch_loss
+from crossmodal.training.mixup import mixed
 from crossmodal.training.soft_targets import SoftTargets
 
 
@@ -104,7 +105,10 @@ def _embed(
     with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
         inputs = inputs.to(device, non_blocking=True)
         features = model.image_tower.trunk(inputs.to(model.logit_scale.dtype)) if hidden else model.image_tower(inputs)
-        return model.project_image(features), model.encode_text(captions)
+        sentences = model.text_tower(captions)
+        if model.recipe.mixup:
+            features, sentences = mixed(features, sentences, model.recipe.mixup)
+        return model.project_image(features), model.project_text(sentences)
 
 
 def _loss(model: DualEncoder, plan: StepPlan, images: Tensor, texts: Tensor, soft: SoftTargets | None) -> Tensor:
