@@ -47,27 +47,30 @@ def image_features(
 
 
 @torch.inference_mode()
-def text_features(tower: TextTower, captions: Sequence[str], bars: Bars) -> Tensor:
-    """Return a text tower's features [len(captions), F], fp32 on the CPU."""
+def text_features(tower: TextTower, captions: Sequence[str], bars: Bars, bf16: bool = False) -> Tensor:
+    """Return a text tower's features [len(captions), F], fp32 on the CPU; `bf16` is the arithmetic of the tower."""
     tower.eval()
     parts = []
+    device = next(tower.parameters()).device.type
     with bars("Features of captions", len(captions), "caption") as advance:
         for start in range(0, len(captions), 512):
-            parts.append(tower(captions[start : start + 512]).float().cpu())
+            with torch.autocast(device, torch.bfloat16, enabled=bf16):
+                parts.append(tower(captions[start : start + 512]).float().cpu())
             advance(len(parts[-1]))
     return torch.cat(parts)
 
 
 @torch.inference_mode()
-def encode_captions(
-    model: Encoder, captions: Sequence[str], bars: Bars = silent, title: str = "Encoding captions"
-) -> Tensor:
-    """Return unit vectors [len(captions), D]; equal captions are encoded once."""
+def encode_captions(model: Encoder, captions: Sequence[str], bars: Bars = silent, bf16: bool = False) -> Tensor:
+    """Return unit vectors [len(captions), D]; equal captions are encoded once. `bf16` is the arithmetic of the model."""
     model.eval()
     distinct = dict.fromkeys(captions)
     row = {caption: number for number, caption in enumerate(distinct)}
     parts = []
-    with bars(title, len(distinct), "caption") as advance:
+    with (
+        bars("Encoding captions", len(distinct), "caption") as advance,
+        torch.autocast(model.device.type, torch.bfloat16, enabled=bf16),
+    ):
         for part in model.encode_sentences(list(distinct)):
             parts.append(part)
             advance(len(part))

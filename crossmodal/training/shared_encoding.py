@@ -9,6 +9,7 @@ from crossmodal.data.dataset import Dataset
 from crossmodal.dual_encoder import DualEncoder
 from crossmodal.encoding.collection import as_embeddings, encode_captions, encode_photos
 from crossmodal.encoding.decoding_ahead import Photos
+from crossmodal.encoding.devices import trains_in_bf16
 from crossmodal.encoding.embeddings import Embeddings
 from crossmodal.training.batches import share_bounds
 from crossmodal.training.distributed import gather_rows, sizes_of_shares
@@ -25,7 +26,7 @@ def encode_shared(
         own = encode(low, high).to(model.device if setting.processes > 1 else "cpu")
         return gather_rows(own, sizes_of_shares(count, setting.processes)).cpu()
 
-    captions, bars = dataset.captions, setting.bars
+    captions, bars, bf16 = dataset.captions, setting.bars, trains_in_bf16(model.recipe.precision, model.device)
     images = in_shares(len(dataset), lambda low, high: encode_photos(model, photos, range(low, high), bars))
-    texts = in_shares(len(captions), lambda low, high: encode_captions(model, captions[low:high], bars))
+    texts = in_shares(len(captions), lambda low, high: encode_captions(model, captions[low:high], bars, bf16))
     return as_embeddings(dataset, images, texts, data)

@@ -124,7 +124,7 @@ class Trainer:
 
     def _head_start(self) -> None:
         images = features_of_views(self.model, self.photos, self.train_rows, self.setting.bars)
-        texts = text_features(self.model.text_tower, self.train_set.captions, self.setting.bars)
+        texts = text_features(self.model.text_tower, self.train_set.captions, self.setting.bars, self.bf16)
         train_projections(self.model, self.train_set, images, texts.clone(), self.soft, self.setting.bars)
         share_weights(self.model)
         if self._average:
