@@ -34,6 +34,7 @@ QUERIES: list[tuple[str, dict[str, Any]]] = [
     ("a house", {"filters": {"orientation": "square"}}), ("dog", {"filters": {"megapixels": 0.001}}),
     ("street", {"filters": {"after": "2020-01-01", "before": "2020-12-31"}, "by_date": True}),
     ("a dog", {"more": [1, 4], "less": [7]}), ("a boat", {"image": 6, "image_weight": 5.0, "less": [2]}),
+    ("orientation:square", {}), ("orientation:square a dog", {"image": 1}), ("folder:summer", {"more": [3]}),
     ("a house", {"filters": {"folder": "SUMMER"}}), ("a house", {"filters": {"folder": "summer", "camera": "Kodak"}}),
 ]  # fmt: skip
 Door = Callable[[str, dict[str, Any]], list[tuple[str, float]]]

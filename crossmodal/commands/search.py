@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,7 +70,7 @@ def _search(options: argparse.Namespace) -> None:
         from crossmodal.search.hit import as_json
 
         print(as_json([hit.plain() for hit in answer.hits]), end="")
-    for note in answer.notes:
+    for note in answer.all_notes:
         print(note, file=sys.stderr)
     if not options.json:
         for hit in answer.hits:
@@ -85,18 +84,15 @@ def _asks_by_photos(options: argparse.Namespace) -> bool:
 
 
 def _answer(search: "Search", options: argparse.Namespace, texts: list[str]) -> "Answer":
-    understood = search.understood(*texts)
-    filters = understood.within(filters_of(options))
-    if not understood.terms and not _asks_by_photos(options):
-        return replace(search.listed(options.top_k, filters), understood=understood.pieces)
-    photo = search.encode_photo(options.image) if options.image else None
-    like = search.gallery.id_at(options.like) if options.like else None
-    more, less = ([search.gallery.id_at(path) for path in paths] for paths in (options.more, options.less))
-    query = search.query(understood.terms, photo, options.image_weight, like, more, less)
-    answer = search.photos(
-        query, options.top_k, filters, options.by_date, not options.no_cut_off, not options.no_groups
+    understood, query = search.understood(*texts), None
+    if _asks_by_photos(options):
+        photo = search.encode_photo(options.image) if options.image else None
+        like = search.gallery.id_at(options.like) if options.like else None
+        more, less = ([search.gallery.id_at(path) for path in paths] for paths in (options.more, options.less))
+        query = search.query(understood.terms, photo, options.image_weight, like, more, less)
+    return search.answer(
+        understood, query, options.top_k, filters_of(options), options.by_date, not options.no_cut_off, not options.no_groups
     )  # fmt: skip
-    return replace(answer, understood=understood.pieces)
 
 
 def _line(hit: "Hit") -> str:
@@ -135,7 +131,7 @@ def _answer_queries(options: argparse.Namespace) -> None:
             print(f"{options.queries}, line {number}, is left out: {error}", file=sys.stderr)
             continue
         answered += 1
-        notes |= dict.fromkeys(answer.notes)
+        notes |= dict.fromkeys(answer.all_notes)
         records += [{"query": line, "rank": rank, **hit.plain()} for rank, hit in enumerate(answer.hits, start=1)]
     write_text(options.output, as_file(records, options.output.suffix))
     for note in notes:

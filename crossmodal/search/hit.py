@@ -11,6 +11,7 @@ from typing import Any
 from crossmodal.errors import CrossmodalError
 from crossmodal.files import shown
 from crossmodal.search.language import HINT
+from crossmodal.search.query import Query
 from crossmodal.search.record import Photo, facts
 from crossmodal.search.typed import Piece
 
@@ -80,7 +81,8 @@ class Answer:
     alike: int | None = None  # photos that look like the query, where others were left out because they do not
     not_applied: tuple[str, ...] = ()  # filters of fields that this gallery does not know
     unknown_words: bool = False  # whether most words of the query are unknown to the model
-    understood: tuple[Piece, ...] = ()  # filters that stood in the words, where a door has no other way to show them
+    understood: tuple[Piece, ...] = ()  # filters that stood in the words
+    query: Query | None = None  # what was looked for; None where only filters were asked
 
     @property
     def cut_off(self) -> bool:
@@ -90,16 +92,17 @@ class Answer:
     @property
     def notes(self) -> list[str]:
         """What a user has to be told, in sentences."""
-        said = (
-            [f"Understood: {'; '.join(f'{one.text} ({one.meaning})' for one in self.understood)}."]
-            if self.understood
-            else []
-        )
-        said += [HINT] if self.unknown_words else []
+        said = [HINT] if self.unknown_words else []
         if self.not_applied:
             names = ", ".join(name.replace("_", " ") for name in self.not_applied)
             said.append(f"Ignored, because this gallery has no such data: {names}.")
         return said
+
+    @property
+    def all_notes(self) -> list[str]:
+        """The notes after what was understood of the words, for a door that has no other way to show it."""
+        pieces = "; ".join(f"{one.text} ({one.meaning})" for one in self.understood)
+        return [*([f"Understood: {pieces}."] if pieces else []), *self.notes]
 
 
 def as_json(records: Sequence[Mapping[str, Any]]) -> str:

@@ -4,6 +4,7 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -136,6 +137,24 @@ class Search:
 
     # --- answers ---
 
+    def answer(
+        self, understood: Understood, query: Query | None = None, count: int = 10, filters: Filters = NO_FILTERS,
+        by_date: bool = False, cut_off: bool = True, group: bool = True,
+    ) -> Answer:  # fmt: skip
+        """Answer what was understood of some words; the rest is as in `photos`, and `filters` count beside those in the words.
+
+        `query` is what is asked where photos stand beside the words, or where the words are encoded already; without it the words
+        alone are asked. Words that are nothing but filters list the newest photos that pass.
+        """
+        filters = understood.within(filters)
+        query = self.query(understood.terms) if query is None and understood.terms else query
+        if query:
+            found = self.photos(query, count, filters, by_date, cut_off, group)
+        else:
+            applied, others = self._applied(filters)
+            found = Answer(tuple(self.newest(count, applied)), self.gallery.count(applied), not_applied=others)
+        return replace(found, query=query, understood=understood.pieces)
+
     def photos(
         self,
         query: Query,
@@ -196,11 +215,6 @@ class Search:
         """Return how many of some scores, best first, are of photos that look like the query; all without a cut-off."""
         limits = self.gallery.about.cutoff if cut_off else None
         return len(scores) if limits is None else limits.worth_showing(scores, passing, query.calibration)
-
-    def listed(self, count: int, filters: Filters) -> Answer:
-        """Answer a query that asks for nothing but filters: by the newest photos that pass, without scores."""
-        filters, not_applied = self._applied(filters)
-        return Answer(tuple(self.newest(count, filters)), self.gallery.count(filters), not_applied=not_applied)
 
     def newest(self, count: int, filters: Filters = NO_FILTERS) -> list[Hit]:
         """Return photos to show before anything is asked, without scores."""

@@ -46,8 +46,7 @@ async def beginning(serving: Held) -> schema.Beginning:
 async def search_text(request: Request, serving: Held, asked: schema.TextQuery) -> schema.Photos:
     """Find photos for a sentence, or for terms with signs and weights."""
     understood, judged = await _understood(request, serving, asked.query), await _judged(serving, asked)
-    asks_for_nothing = not understood.terms and not judged
-    query = None if asks_for_nothing else await serving.query(understood.terms, judged)
+    query = await serving.query(understood.terms, judged) if understood.terms or judged else None
     return schema.Photos(**await _photos(serving, query, asked, understood, asked.filters.plain()))
 
 
@@ -143,15 +142,12 @@ async def _photos(
     understood: Understood,
     others: Filters,
 ) -> dict[str, Any]:
-    """Return the photos that answer a query, by the newest where it asks for nothing but filters."""
-    search, filters = serving.search, understood.within(others)
-    if query is None:
-        answer = await run_in_threadpool(search.listed, asked.top_k, filters)
-    else:
-        answer = await run_in_threadpool(search.photos, query, asked.top_k, filters, asked.by_date, asked.cut_off)
+    answer = await run_in_threadpool(
+        serving.search.answer, understood, query, asked.top_k, others, asked.by_date, asked.cut_off
+    )
     return {
         "photos": [_photo(hit) for hit in answer.hits], "passing": answer.passing, "cut_off": answer.cut_off, "alike": answer.alike,
-        "notes": answer.notes, "understood": [vars(piece) for piece in understood.pieces],
+        "notes": answer.notes, "understood": [vars(piece) for piece in answer.understood],
     }  # fmt: skip
 
 
