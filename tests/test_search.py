@@ -275,8 +275,8 @@ def test_answers_to_a_file_of_queries(run: Path, tmp_path: Path, capsys: pytest.
 
 
 def test_cells_that_a_spreadsheet_would_compute_are_text() -> None:
-    written = as_csv([{"path": "=1+1.jpg", "captions": ["-a", "b"], "score": -0.5}])
-    assert written == "path,captions,score\n'=1+1.jpg,'-a; b,-0.5\n"
+    written = as_csv([{"path": "=1+1.jpg", "captions": ["-a", "b"], "why": [{"word": "a", "weight": -0.5}] * 2}])
+    assert written == "path,captions,why\n'=1+1.jpg,'-a; b,a -0.5; a -0.5\n"
     assert as_file([], ".json") == "[]\n"
 
 

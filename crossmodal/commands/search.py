@@ -48,6 +48,9 @@ def add_search_commands(commands: Any) -> None:
         add_gallery_options(command)
     for command in (search, caption):
         command.add_argument("--json", action="store_true", help="print JSON")
+    search.add_argument(
+        "--explain", action="store_true", help="also how much the similarity of each photo falls without each word"
+    )
     add_filter_options(search)
 
 
@@ -91,7 +94,8 @@ def _answer(search: "Search", options: argparse.Namespace, texts: list[str]) -> 
         more, less = ([search.gallery.id_at(path) for path in paths] for paths in (options.more, options.less))
         query = search.query(understood.terms, photo, options.image_weight, like, more, less)
     return search.answer(
-        understood, query, options.top_k, filters_of(options), options.by_date, not options.no_cut_off, not options.no_groups
+        understood, query, options.top_k, filters_of(options), options.by_date, not options.no_cut_off, not options.no_groups,
+        options.explain,
     )  # fmt: skip
 
 
@@ -100,7 +104,8 @@ def _line(hit: "Hit") -> str:
 
     copies = f"  ({len(hit.copies)} {'copy' if len(hit.copies) == 1 else 'copies'})" if hit.copies else ""
     caption = f"  {hit.photo.captions[0]}" if hit.photo.captions else ""
-    return f"{hit.score:.3f}  {shown(str(hit.path))}{copies}{caption}"
+    weights = "".join(f"  {one['word']} {one['weight']:+.3f}" for one in hit.weights())
+    return f"{hit.score:.3f}  {shown(str(hit.path))}{copies}{caption}" + (f"\n     {weights}" if weights else "")
 
 
 def _nothing(search: "Search", answer: "Answer") -> str:

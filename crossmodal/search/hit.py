@@ -14,6 +14,7 @@ from crossmodal.search.language import HINT
 from crossmodal.search.query import Query
 from crossmodal.search.record import Photo, facts
 from crossmodal.search.typed import Piece
+from crossmodal.search.word_weights import WordWeights
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Hit:
     copies: tuple[Copy, ...] = ()
     known: frozenset[str] = frozenset()  # the fields of the record that its gallery knows
     words: tuple[str, ...] = ()  # what is written of it that the query's words match
+    word_weights: WordWeights | None = None  # how much each word of the query counts, where that was asked for
 
     @property
     def name(self) -> str:
@@ -47,6 +49,10 @@ class Hit:
         """What is known of the photo beside its captions, as plain values."""
         return facts(self.photo, self.known)
 
+    def weights(self) -> list[dict[str, Any]]:
+        """Return how much each word counts as plain values, rounded; none where that was not asked for."""
+        return [{"word": word, "weight": round(weight, 4)} for word, weight in self.word_weights or ()]
+
     def plain(self) -> dict[str, Any]:
         """Return the hit as plain values."""
         copies = {
@@ -56,6 +62,7 @@ class Hit:
         return {
             "id": self.id, "image": self.name, "path": shown(str(self.path)), "score": round(self.score, 4),
             "captions": list(self.photo.captions), **({"words": list(self.words)} if "keywords" in self.known else {}), **self.facts, **(copies if "look" in self.known else {}),
+            **({} if self.word_weights is None else {"word_weights": self.weights()}),
         }  # fmt: skip
 
 
@@ -81,6 +88,7 @@ class Answer:
     alike: int | None = None  # photos that look like the query, where others were left out because they do not
     not_applied: tuple[str, ...] = ()  # filters of fields that this gallery does not know
     unknown_words: bool = False  # whether most words of the query are unknown to the model
+    unexplained: bool = False  # whether the weights of words were asked for where there are no words
     understood: tuple[Piece, ...] = ()  # filters that stood in the words
     query: Query | None = None  # what was looked for; None where only filters were asked
 
@@ -93,6 +101,7 @@ class Answer:
     def notes(self) -> list[str]:
         """What a user has to be told, in sentences."""
         said = [HINT] if self.unknown_words else []
+        said += ["There is nothing to explain: the query has no words to look for."] if self.unexplained else []
         if self.not_applied:
             names = ", ".join(name.replace("_", " ") for name in self.not_applied)
             said.append(f"Ignored, because this gallery has no such data: {names}.")
@@ -122,7 +131,7 @@ def as_csv(records: Sequence[Mapping[str, Any]]) -> str:
 
 def _cell(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
-        value = "; ".join(map(str, value))
+        value = "; ".join(" ".join(map(str, one.values())) if isinstance(one, dict) else str(one) for one in value)
     # A spreadsheet would compute what begins so; an apostrophe has it shown as text.
     return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
 

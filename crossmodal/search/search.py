@@ -27,6 +27,7 @@ from crossmodal.search.query import LIGHTEST_PHOTO, Query, Term, checked_weight,
 from crossmodal.search.record import Photo
 from crossmodal.search.typed import Understood, understood
 from crossmodal.search.word_file import WordFile
+from crossmodal.search.word_weights import WordWeights, word_weights
 from crossmodal.search.wording import PLACES, fused
 from crossmodal.search.words import expanded
 
@@ -139,12 +140,13 @@ class Search:
 
     def answer(
         self, understood: Understood, query: Query | None = None, count: int = 10, filters: Filters = NO_FILTERS,
-        by_date: bool = False, cut_off: bool = True, group: bool = True,
+        by_date: bool = False, cut_off: bool = True, group: bool = True, explain: bool = False,
     ) -> Answer:  # fmt: skip
         """Answer what was understood of some words; the rest is as in `photos`, and `filters` count beside those in the words.
 
         `query` is what is asked where photos stand beside the words, or where the words are encoded already; without it the words
-        alone are asked. Words that are nothing but filters list the newest photos that pass.
+        alone are asked. Words that are nothing but filters list the newest photos that pass. With `explain` the hits have the
+        weights of the words.
         """
         filters = understood.within(filters)
         query = self.query(understood.terms) if query is None and understood.terms else query
@@ -153,7 +155,12 @@ class Search:
         else:
             applied, others = self._applied(filters)
             found = Answer(tuple(self.newest(count, applied)), self.gallery.count(applied), not_applied=others)
-        return replace(found, query=query, understood=understood.pieces)
+        if explain and query:
+            weights = self.word_weights(query, [hit.id for hit in found.hits])
+            hits = (replace(hit, word_weights=one) for hit, one in zip(found.hits, weights, strict=True))
+            found = replace(found, hits=tuple(hits))
+        unexplained = explain and not (query and query.terms)
+        return replace(found, query=query, understood=understood.pieces, unexplained=unexplained)
 
     def photos(
         self,
@@ -238,19 +245,15 @@ class Search:
             gallery.id_of(group.best), group.score, group.best, self.path(group.best), copies, about.fields, words
         )  # fmt: skip
 
-    def words_that_count(self, query: Query, photo_id: str) -> list[tuple[str, float]]:
-        """Return each word of a query with how much a photo's similarity falls without it, times its term's weight.
+    def word_weights(self, query: Query, photo_ids: Sequence[str]) -> list[WordWeights]:
+        """Return for each photo how much each word of a query counts; a taught word stands as its kind.
 
-        A word that the gallery was taught stands as its kind. Raises UnknownPhotoError.
+        Raises UnknownPhotoError.
         """
-        from crossmodal.search.explain import word_weights  # brings torch, which a search does without
-
-        vector, encode = self.gallery.vector(photo_id), self.runtime.encode_sentences
-        return [
-            (word, weight * term.weight)
-            for term in query.terms
-            for word, weight in word_weights(encode, term.text, vector)
-        ]
+        if not photo_ids or not query.terms:
+            return [() for _ in photo_ids]
+        vectors = np.stack([self.gallery.vector(one) for one in photo_ids])
+        return word_weights(self.runtime.encode_sentences, query.terms, vectors)
 
     def path(self, photo: Photo) -> Path:
         """Return the file of a photo.

@@ -45,7 +45,7 @@ async def beginning(serving: Held) -> schema.Beginning:
 @ROUTES.post("/api/search/text", responses={**FAILURES, **ABSENT})
 async def search_text(request: Request, serving: Held, asked: schema.TextQuery) -> schema.Photos:
     """Find photos for a sentence, or for terms with signs and weights."""
-    understood, judged = await _understood(request, serving, asked.query), await _judged(serving, asked)
+    understood, judged = await _understood(request, serving, asked), await _judged(serving, asked)
     query = await serving.query(understood.terms, judged) if understood.terms or judged else None
     return schema.Photos(**await _photos(serving, query, asked, understood, asked.filters.plain()))
 
@@ -55,7 +55,7 @@ async def search_image(request: Request, serving: Held, asked: schema.ImageQuery
     """Find photos like one of the gallery, alone or beside words, and captions that fit."""
     vector = await run_in_threadpool(serving.search.gallery.vector, asked.image_id)
     photos = [(vector, asked.image_weight), *await _judged(serving, asked)]
-    understood = await _words(request, serving, asked.query)
+    understood = await _words(request, serving, asked)
     query = await serving.query(understood.terms, photos)
     return schema.PhotosAndCaptions(
         **await _photos_and_captions(serving, query, asked, understood, asked.filters.plain())
@@ -74,7 +74,7 @@ async def search_upload(
     names = [name for name, _ in (await request.form()).multi_items() if name not in ("more", "less")]
     if len(names) > len(set(names)):
         raise HTTPException(422, "Each field of the form but more and less is given once.")
-    understood = await _words(request, serving, asked.query)
+    understood = await _words(request, serving, asked)
     pixels, preview, notes = await _decoded(request, serving.search, asked.file)
     photo = (await serving.pixels(pixels), asked.image_weight)
     query = await serving.query(understood.terms, [photo, *await _judged(serving, asked)])
@@ -83,12 +83,15 @@ async def search_upload(
     return schema.PhotosAndCaptions(**found, preview=preview)
 
 
-async def _understood(request: Request, serving: Serving, text: str) -> Understood:
-    """Return a query as it is understood; each term costs as much as a request, since each is encoded."""
+async def _understood(
+    request: Request, serving: Serving, asked: schema.TextQuery | schema.ImageQuery | schema.Upload
+) -> Understood:
+    """Return a query as it is understood; each sentence that is encoded for it costs as much as a request."""
     if request.app.state.log_queries:
-        LOG.info("query %r", text)
-    understood = await run_in_threadpool(serving.search.understood, text)
-    request.state.charge(max(0, len(understood.terms) - 1))
+        LOG.info("query %r", asked.query)
+    understood = await run_in_threadpool(serving.search.understood, asked.query)
+    words = sum(len(term.text.split()) for term in understood.terms) if asked.explain else 0
+    request.state.charge(max(0, len(understood.terms) - 1) + words)
     return understood
 
 
@@ -99,8 +102,8 @@ async def _judged(serving: Serving, asked: schema.Question | schema.Upload) -> l
     )
 
 
-async def _words(request: Request, serving: Serving, text: str) -> Understood:
-    return await _understood(request, serving, text) if text.strip() else Understood()
+async def _words(request: Request, serving: Serving, asked: schema.ImageQuery | schema.Upload) -> Understood:
+    return await _understood(request, serving, asked) if asked.query.strip() else Understood()
 
 
 async def _decoded(request: Request, search: Search, file: UploadFile) -> tuple[np.ndarray, str | None, list[str]]:
@@ -143,8 +146,9 @@ async def _photos(
     others: Filters,
 ) -> dict[str, Any]:
     answer = await run_in_threadpool(
-        serving.search.answer, understood, query, asked.top_k, others, asked.by_date, asked.cut_off
-    )
+        serving.search.answer, understood, query, asked.top_k, others, asked.by_date, asked.cut_off,
+        explain=asked.explain,
+    )  # fmt: skip
     return {
         "photos": [_photo(hit) for hit in answer.hits], "passing": answer.passing, "cut_off": answer.cut_off, "alike": answer.alike,
         "notes": answer.notes, "understood": [vars(piece) for piece in answer.understood],
@@ -164,5 +168,5 @@ def _photo(hit: Hit) -> schema.Photo:
     url = f"/api/image/{hit.id}"
     return schema.Photo(
         id=hit.id, name=hit.name.rpartition("/")[2], score=round(hit.score, 4), url=url, thumbnail=f"{url}/thumbnail", original=f"{url}/original",
-        captions=list(hit.photo.captions), words=list(hit.words), copies=[copy.id for copy in hit.copies], **hit.facts,
+        captions=list(hit.photo.captions), words=list(hit.words), copies=[copy.id for copy in hit.copies], word_weights=hit.weights(), **hit.facts,
     )  # fmt: skip
