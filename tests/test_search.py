@@ -225,6 +225,7 @@ def test_embed_makes_the_tensors_anew(run: Path, capsys: pytest.CaptureFixture[s
         (["evaluate", "--checkpoint", "{run}", "--captions", "{none}"], "both --captions and --images"),
         (["evaluate", "--checkpoint", "{run}", "--split-file", "{none}"], "cannot be read"),
         (["search", "x", "--checkpoint", "{run}", "--image", "{broken}"], "not a photo"),
+        (["search", "x", "--checkpoint", "{run}", "--image-weight", "1e400"], "The weight of 'the photo' is inf"),
     ],
 )
 def test_bad_input_is_one_sentence(

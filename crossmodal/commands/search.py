@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from crossmodal.commands.galleries import add_filter_options, add_gallery_options, filters_of, opened
 from crossmodal.errors import CrossmodalError
-from crossmodal.search.query import EMPTY, texts_of
+from crossmodal.search.query import EMPTY, LIGHTEST_PHOTO, checked_weight, texts_of
 
 if TYPE_CHECKING:
-    from crossmodal.search.hit import Answer, Hit
+    from crossmodal.search.hit import Answer
     from crossmodal.search.search import Search
 
 
@@ -56,6 +56,7 @@ def add_search_commands(commands: Any) -> None:
 
 def _search(options: argparse.Namespace) -> None:
     _check_top_k(options)
+    checked_weight(options.image_weight, "the photo", LIGHTEST_PHOTO)  # also where no photo is given
     if options.queries:
         if options.text or _asks_by_photos(options):
             raise CrossmodalError(
@@ -77,7 +78,7 @@ def _search(options: argparse.Namespace) -> None:
         print(note, file=sys.stderr)
     if not options.json:
         for hit in answer.hits:
-            print(_line(hit))
+            print(hit.line)
         if not answer.hits:
             print(_nothing(search, answer), file=sys.stderr)
 
@@ -97,15 +98,6 @@ def _answer(search: "Search", options: argparse.Namespace, texts: list[str]) -> 
         understood, query, options.top_k, filters_of(options), options.by_date, not options.no_cut_off, not options.no_groups,
         options.explain,
     )  # fmt: skip
-
-
-def _line(hit: "Hit") -> str:
-    from crossmodal.files import shown
-
-    copies = f"  ({len(hit.copies)} {'copy' if len(hit.copies) == 1 else 'copies'})" if hit.copies else ""
-    caption = f"  {hit.photo.captions[0]}" if hit.photo.captions else ""
-    weights = "".join(f"  {one['word']} {one['weight']:+.3f}" for one in hit.weights())
-    return f"{hit.score:.3f}  {shown(str(hit.path))}{copies}{caption}" + (f"\n     {weights}" if weights else "")
 
 
 def _nothing(search: "Search", answer: "Answer") -> str:
@@ -170,7 +162,7 @@ def _caption(options: argparse.Namespace) -> None:
 
         return print(as_json([hit.plain() for hit in hits]), end="")
     for hit in hits:
-        print(f"{hit.score:.3f}  {hit.caption}")
+        print(hit.line)
 
 
 def _check_top_k(options: argparse.Namespace) -> None:

@@ -3,12 +3,13 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from crossmodal.errors import CrossmodalError
+from crossmodal.errors import CrossmodalError, printable
 from crossmodal.files import shown
 from crossmodal.search.language import HINT
 from crossmodal.search.query import Query
@@ -49,6 +50,14 @@ class Hit:
         """What is known of the photo beside its captions, as plain values."""
         return facts(self.photo, self.known)
 
+    @property
+    def line(self) -> str:
+        """The hit as a terminal shows it; with the weights of words, these stand on a line of their own."""
+        copies = f"  ({len(self.copies)} {'copy' if len(self.copies) == 1 else 'copies'})" if self.copies else ""
+        caption = f"  {printable(self.photo.captions[0])}" if self.photo.captions else ""
+        weights = "".join(f"  {printable(one['word'])} {one['weight']:+.3f}" for one in self.weights())
+        return f"{self.score:.3f}  {shown(str(self.path))}{copies}{caption}" + (f"\n     {weights}" if weights else "")
+
     def weights(self) -> list[dict[str, Any]]:
         """Return how much each word counts as plain values, rounded; none where that was not asked for."""
         return [{"word": word, "weight": round(weight, 4)} for word, weight in self.word_weights or ()]
@@ -73,6 +82,11 @@ class CaptionHit:
     caption: str
     score: float
     photo: str | None = None
+
+    @property
+    def line(self) -> str:
+        """The hit as a terminal shows it."""
+        return f"{self.score:.3f}  {printable(self.caption)}"
 
     def plain(self) -> dict[str, Any]:
         """Return the hit as plain values."""
@@ -110,13 +124,15 @@ class Answer:
     @property
     def all_notes(self) -> list[str]:
         """The notes after what was understood of the words, for a door that has no other way to show it."""
-        pieces = "; ".join(f"{one.text} ({one.meaning})" for one in self.understood)
+        pieces = printable("; ".join(f"{one.text} ({one.meaning})" for one in self.understood))
         return [*([f"Understood: {pieces}."] if pieces else []), *self.notes]
 
 
 def as_json(records: Sequence[Mapping[str, Any]]) -> str:
     """Return records as the text of a JSON file."""
-    return json.dumps(list(records), ensure_ascii=False, indent=2) + "\n"
+    text = json.dumps(list(records), ensure_ascii=False, indent=2) + "\n"
+    # JSON leaves these as they are, and some terminals take them as commands.
+    return re.sub("[\x7f-\x9f]", lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def as_csv(records: Sequence[Mapping[str, Any]]) -> str:

@@ -92,8 +92,7 @@ class Search:
         terms, learned = self.with_taught(typed)
         photos = [] if image is None else [image]
         photos += [] if like is None else [self.gallery.vector(like)]
-        if photos:
-            checked_weight(image_weight, "the photo", LIGHTEST_PHOTO)
+        checked_weight(image_weight, "the photo", LIGHTEST_PHOTO)
         sentences = self.runtime.encode_sentences([term.text for term in terms]) if terms else None
         judged = feedback(*([self.gallery.vector(one) for one in ids] for ids in (more, less)))
         return Query.of(terms, sentences, [*((photo, image_weight) for photo in photos), *learned, *judged], typed)

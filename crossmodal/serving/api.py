@@ -20,7 +20,7 @@ from starlette.concurrency import run_in_threadpool
 from crossmodal.data.decoders import AT_ONCE, PATIENCE
 from crossmodal.data.names import safe_name
 from crossmodal.data.thumbnails import Size, as_jpeg, thumbnail
-from crossmodal.errors import PhotoError
+from crossmodal.errors import PhotoError, printable
 from crossmodal.files import shown
 from crossmodal.search.filters import FilterKind, filters_on
 from crossmodal.search.gallery import Gallery
@@ -82,12 +82,12 @@ async def swap(app: FastAPI) -> None:
         try:
             fresh = await run_in_threadpool(Serving.begin, app.state.open_search, app.state.measures)
         except Exception as failure:  # whatever it is, what is served goes on
-            LOG.error("The swap failed, and the old gallery is still served: %s", " ".join(str(failure).split()))
+            LOG.error("The swap failed, and the old gallery is still served: %s", printable(str(failure)))
             return
         before, app.state.serving = app.state.serving, fresh
         before.let_go()
         about = fresh.search.gallery.about
-        LOG.warning("Serving %s with the model %s, %s", about.title, about.recipe, about.fingerprint)
+        LOG.warning("Serving %s with the model %s, %s", *map(printable, (about.title, about.recipe, about.fingerprint)))
 
 
 ROUTES = APIRouter()
