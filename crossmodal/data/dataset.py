@@ -98,7 +98,7 @@ def read_dataset(
     if not images.is_dir():
         raise CaptionsError(f"The folder of photos {images} is not there; name it with --images.")
     matcher = PhotoMatcher(images)
-    file = matcher.matched(read_captions(captions), names)
+    file = matcher.matched(read_captions(captions, matcher.find), names)
     good, bad, cut = _decoded(file, images, bars) if check else (file.rows, [], [])
     bad = sorted([*file.bad, *bad], key=lambda row: _number(row.where))
     if not good:
