@@ -18,7 +18,7 @@ from crossmodal.photos.changes import Changes
 from crossmodal.photos.store import Store
 from crossmodal.search.hit import CaptionHit, Hit, as_json
 from crossmodal.search.record import Found, Photo
-from crossmodal.serving.keys import add_key
+from crossmodal.serving.keys import add_key, owner_of, read_keys
 from tests.test_photo_index import run, save
 
 
@@ -43,6 +43,17 @@ def test_a_private_file_is_never_readable_by_others(tmp_path: Path, monkeypatch:
     write_text(tmp_path / "open", "for all")
     (tmp_path / "plain").write_text("for all")
     assert mode_of(tmp_path / "open") == mode_of(tmp_path / "plain")
+
+
+def test_a_new_key_leaves_all_other_lines_of_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.write_text("# who has which\n\n")  # no key yet
+    first = add_key(file, "anna")
+    file.write_text(f"{file.read_text()}  # Ben, until May\n")
+    ben, again = add_key(file, "ben"), add_key(file, "anna")
+    lines = file.read_text().splitlines()
+    assert [line.split(":")[0] for line in lines] == ["# who has which", "", "anna", "  # Ben, until May", "ben"]
+    assert [owner_of(key, read_keys(file)) for key in (first, ben, again)] == [None, "ben", "anna"]
 
 
 KILLED = """
