@@ -4,6 +4,7 @@ import asyncio
 import base64
 import logging
 import threading
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from crossmodal.search.query import Query
 from crossmodal.search.search import Search
 from crossmodal.search.typed import Understood
 from crossmodal.serving import schema
+from crossmodal.serving.batching import Overloaded
 from crossmodal.serving.failures import ABSENT, FAILURES
 from crossmodal.serving.state import Held, Serving
 
@@ -30,7 +32,7 @@ SHOWN_BY_BROWSERS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF")
 NEWEST = 30  # photos, before anything is asked
 PREVIEW = 256  # pixels of the longer side of what is shown of an upload that a browser cannot show
 LEFT = "The client has left."
-LOOK = 0.2  # seconds between two looks at whether it has
+LOOK = 0.2  # seconds between two looks at whether it has, or has to make room
 ROUTES = APIRouter()
 
 
@@ -109,18 +111,20 @@ async def _words(request: Request, serving: Serving, asked: schema.ImageQuery | 
 async def _decoded(request: Request, search: Search, file: UploadFile) -> tuple[np.ndarray, str | None, list[str]]:
     """Return what the image tower is given of an upload, a preview where browsers cannot show its format, and notes.
 
-    An upload whose client has left is not decoded, or no longer.
+    An upload whose client has left is not decoded, or no longer; nor is one that takes long while others wait.
     """
     wanted = Wanted(search.runtime.preprocessing, PREVIEW, "The upload", request.app.state.limits.upload_pixels)
-    async with request.app.state.uploading.held(request.state.who):
+    async with request.app.state.uploading.held(request.state.who) as gives_up:
         if await request.is_disconnected():
             raise HTTPException(499, LEFT)
-        left = threading.Event()
-        watching = asyncio.create_task(_set_when_left(request, left))
+        unwanted = threading.Event()
+        watching = asyncio.create_task(_watch(request, gives_up, unwanted))
         try:
-            photo = await run_in_threadpool(uploads(), await file.read(), wanted, left)
+            photo = await run_in_threadpool(uploads(), await file.read(), wanted, unwanted)
         except PhotoError as failure:
-            raise HTTPException(*((499, LEFT) if left.is_set() else (415, str(failure)))) from failure
+            if unwanted.is_set() and not await request.is_disconnected():
+                raise Overloaded from failure
+            raise HTTPException(*((499, LEFT) if unwanted.is_set() else (415, str(failure)))) from failure
         finally:
             watching.cancel()
     assert photo.pixels is not None
@@ -128,10 +132,11 @@ async def _decoded(request: Request, search: Search, file: UploadFile) -> tuple[
     return photo.pixels, None if photo.format in SHOWN_BY_BROWSERS else _preview(photo.jpeg), notes
 
 
-async def _set_when_left(request: Request, left: threading.Event) -> None:
-    while not await request.is_disconnected():
+async def _watch(request: Request, gives_up: Callable[[], bool], unwanted: threading.Event) -> None:
+    """Tell when the client of an upload has left, or has to make room."""
+    while not (gives_up() or await request.is_disconnected()):
         await asyncio.sleep(LOOK)
-    left.set()
+    unwanted.set()
 
 
 def _preview(jpeg: bytes) -> str:
