@@ -22,7 +22,7 @@ import torch
 
 from crossmodal.dual_encoder import DualEncoder
 from crossmodal.encoding.devices import choose_device, worker_count
-from crossmodal.errors import CrossmodalError, WeightsError
+from crossmodal.errors import CrossmodalError, WeightsError, printable
 from crossmodal.files import remove_leftovers
 from crossmodal.places import PAGE, TRAINING, WORKPLACE
 from crossmodal.progress import print_anywhere, silent, terminal
@@ -182,7 +182,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
     except OSError as error:
-        print(f"{error.filename or 'The disk'} cannot be used ({error.strerror or error}).", file=sys.stderr)
+        print(printable(f"{error.filename or 'The disk'} cannot be used ({error.strerror or error})."), file=sys.stderr)
     return 1
 
 

@@ -14,6 +14,7 @@ import io
 import itertools
 import math
 import os
+import socket
 import statistics
 import subprocess
 import sys
@@ -29,7 +30,6 @@ from PIL import Image
 
 CLIENTS = (1, 10, 50, 200)
 HONEST, HOSTILE = 10, 40
-ELSEWHERE = "127.0.0.2"  # where the hostile clients are; all of 127.0.0.0/8 is this machine on Linux
 THINGS = "dog cat child man woman bicycle boat horse ball car tree street beach mountain river kitchen".split()
 COLOURS = "red blue green yellow black white brown grey orange purple".split()
 Ask = Callable[[httpx.AsyncClient, int], Awaitable[int]]
@@ -42,10 +42,11 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--requests", type=int, default=50_000)
     parser.add_argument("--hostile", action="store_true")
+    parser.add_argument("--before", type=float, default=0, help="seconds of --hostile that are not counted")
     options = parser.parse_args()
     with server() as (process, url):
         if options.hostile:
-            print("\n".join(map(str, asyncio.run(beside_hostile(url, options.seconds)))))
+            print("\n".join(map(str, asyncio.run(beside_hostile(url, options.seconds, options.before)))))
             return
         print("clients  requests/s     p50     p95     p99 ms  errors  statuses")
         for clients in CLIENTS:
@@ -123,9 +124,13 @@ class Answers:
         return f"{self.kind}: {len(self.taken)} answers, p99 {self.p99:.0f} ms, {dict(self.statuses)}"
 
 
-async def beside_hostile(url: str, seconds: float) -> list[Answers]:
-    """Let honest clients search, look at photos and upload some beside hostile uploads; return how each kind went."""
-    numbers, end = itertools.count(), time.perf_counter() + seconds
+async def beside_hostile(url: str, seconds: float, before: float = 0.0) -> list[Answers]:
+    """Let honest clients search, look at photos and upload some beside hostile uploads; return how each kind went.
+
+    Each has an address of its own. What began in the first `before` seconds, in which the server comes to know them, is not counted.
+    """
+    counted = time.perf_counter() + before
+    numbers, end = itertools.count(), counted + seconds
     searches, looks, uploads, hostile = map(Answers, ("searches", "photos", "uploads", "hostile uploads"))
     endless, fine = endless_picture(), saved(Image.effect_noise((640, 480), 60))
     async with _client(url) as client:
@@ -135,13 +140,15 @@ async def beside_hostile(url: str, seconds: float) -> list[Answers]:
     async def timed_one(answers: Answers, asking: Awaitable[httpx.Response]) -> None:
         started = time.perf_counter()
         try:
-            answers.statuses[(await asking).status_code] += 1
+            status = (await asking).status_code
         except httpx.HTTPError:
-            answers.statuses[0] += 1
-        answers.taken.append(1000 * (time.perf_counter() - started))
+            status = 0
+        if started >= counted:
+            answers.statuses[status] += 1
+            answers.taken.append(1000 * (time.perf_counter() - started))
 
-    async def honest() -> None:
-        async with _client(url) as client:
+    async def honest(number: int) -> None:
+        async with _client(url, own_address(number)) as client:
             while time.perf_counter() < end:
                 number = next(numbers)
                 if number % 20 == 19:
@@ -152,13 +159,25 @@ async def beside_hostile(url: str, seconds: float) -> list[Answers]:
                     words = {"query": f"a {COLOURS[number % 10]} {THINGS[number % 16]} beside {number} others"}
                     await timed_one(searches, client.post("/api/search/text", json=words))
 
-    async def uploading() -> None:
-        async with _client(url, address=ELSEWHERE) as client:
+    async def uploading(number: int) -> None:
+        async with _client(url, own_address(number)) as client:
             while time.perf_counter() < end:
                 await timed_one(hostile, client.post("/api/search/upload", files={"file": endless}))
 
-    await asyncio.gather(*(honest() for _ in range(HONEST)), *(uploading() for _ in range(HOSTILE)))
+    attackers = (uploading(HONEST + number) for number in range(HOSTILE))
+    await asyncio.gather(*map(honest, range(HONEST)), *attackers)
     return [searches, looks, uploads, hostile]
+
+
+def own_address(number: int) -> str | None:
+    """Return an address of this machine that no other client has; None where loopback has but one, as on a Mac."""
+    address = f"127.0.1.{number + 1}"  # all of 127.0.0.0/8 is this machine on Linux
+    with socket.socket() as tried:
+        try:
+            tried.bind((address, 0))
+        except OSError:
+            return None
+    return address
 
 
 def saved(photo: Image.Image, **options: bool) -> bytes:

@@ -13,7 +13,7 @@ from crossmodal.commands.scripts import add_script_commands
 from crossmodal.commands.search import add_search_commands
 from crossmodal.commands.serving import add_serving_commands
 from crossmodal.commands.teaching import add_teach_command
-from crossmodal.errors import CrossmodalError
+from crossmodal.errors import CrossmodalError, printable
 from crossmodal.progress import print_anywhere
 
 
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.close()
         return 0
     except OSError as error:
-        print(f"{error.filename or 'The disk'} cannot be used ({error.strerror or error}).", file=sys.stderr)
+        print(printable(f"{error.filename or 'The disk'} cannot be used ({error.strerror or error})."), file=sys.stderr)
         return 1
     return 0
 

@@ -1,8 +1,19 @@
-"""The exceptions of the package; each message is one sentence a user can act on."""
+"""The exceptions of the package, each message one sentence that a user can act on; what makes text printable."""
+
+
+def printable(text: str) -> str:
+    """Return a text on one line in which what cannot be printed, such as what commands a terminal, stands as an escape.
+
+    What comes out of a file may hold anything; it goes through here before it is shown.
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 class CrossmodalError(Exception):
-    """Something the user can mend; the message says what is wrong, where, and what to do."""
+    """Something the user can mend; the message says what is wrong, where, and what to do, and can be printed."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class PhotoError(CrossmodalError):

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from crossmodal.errors import CheckpointError, CrossmodalError
+from crossmodal.errors import CheckpointError, CrossmodalError, printable
 
 SHARED, PRIVATE = 0o666, 0o600  # modes of new files: as the umask allows, or for their owner alone
 PART = re.compile(r"(?s)\..+\.[0-9a-f]{12}\.part")
@@ -26,13 +26,12 @@ def cache_folder() -> Path:
 
 def shown(path: str) -> str:
     """Return a path as it can be printed on one line: bytes that are no UTF-8 and line breaks made visible."""
-    text = os.fsencode(path).decode("utf-8", "backslashreplace")
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return printable(os.fsencode(path).decode("utf-8", "backslashreplace"))
 
 
 def listed(names: Iterable[str], most: int = 5) -> str:
-    """Return the first names in a line, and how many more there are."""
-    names = list(names)
+    """Return the first names in a line, as they can be printed, and how many more there are."""
+    names = list(map(printable, names))
     return ", ".join(names[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")
 
 

@@ -119,6 +119,14 @@ def test_nothing_stays_behind(tmp_path: Path) -> None:
     assert (len(this.children()), this.num_fds()) == (children, files)
 
 
+def test_who_takes_too_long_waits_for_the_new_process_and_not_the_next_one() -> None:
+    with Decoders(1, seconds=1) as decoders:
+        before = {child.pid for child in psutil.Process().children()}
+        with pytest.raises(PhotoError, match="cannot be decoded in 1 seconds"):
+            decoders(scans(), INPUT)
+        assert [child.status() for child in psutil.Process().children() if child.pid not in before] != []
+
+
 def test_a_process_that_was_killed_is_replaced() -> None:
     photo = saved(Image.new("RGB", (40, 40)), "PNG")
     with Decoders(1) as decoders:

@@ -34,6 +34,7 @@ QUERIES: list[tuple[str, dict[str, Any]]] = [
     ("a house", {"filters": {"orientation": "square"}}), ("dog", {"filters": {"megapixels": 0.001}}),
     ("street", {"filters": {"after": "2020-01-01", "before": "2020-12-31"}, "by_date": True}),
     ("a dog", {"more": [1, 4], "less": [7]}), ("a boat", {"image": 6, "image_weight": 5.0, "less": [2]}),
+    ("orientation:square", {}), ("orientation:square a dog", {"image": 1}), ("folder:summer", {"more": [3]}),
     ("a house", {"filters": {"folder": "SUMMER"}}), ("a house", {"filters": {"folder": "summer", "camera": "Kodak"}}),
 ]  # fmt: skip
 Door = Callable[[str, dict[str, Any]], list[tuple[str, float]]]
@@ -77,16 +78,29 @@ def places(
     }
 
 
+def named(place: Place) -> list[str]:
+    """Return the options that name a gallery on the command line."""
+    where = {"checkpoint": place.checkpoint, "photos": place.photos, "milvus": place.milvus}
+    return [part for name, value in where.items() if value for part in (f"--{name}", str(value))]
+
+
+def started(place: Place) -> tuple[list[str], dict[str, str]]:
+    """Return the options that the page is started with for a gallery, and what names it in the address."""
+    if place.checkpoint:
+        return ["--checkpoints", str(place.checkpoint)], {"gallery": "all"}
+    if place.milvus:
+        return ["--milvus", str(place.milvus)], {}
+    return [], {"gallery": "folder", "folder": str(place.photos)}
+
+
 def by_command(place: Place, files: list[Path], capsys: pytest.CaptureFixture[str]) -> Door:
     """Ask `python -m crossmodal search`."""
-    where = {"checkpoint": place.checkpoint, "photos": place.photos, "milvus": place.milvus}
-    named = [part for name, value in where.items() if value for part in (f"--{name}", str(value))]
     search = open_search(place)
     paths = [photo.path for photo in search.gallery.newest(30)]
     search.close()
 
     def ask(text: str, options: dict[str, Any]) -> list[tuple[str, float]]:
-        asked = ["search", *([text] if text else []), "--top-k", str(COUNT), "--json", *named]
+        asked = ["search", *([text] if text else []), "--top-k", str(COUNT), "--json", *named(place)]
         for name, value in options.get("filters", {}).items():
             asked += [f"--{name}", str(value)]
         asked += ["--by-date"] if options.get("by_date") else []
@@ -132,11 +146,7 @@ def by_page(place: Place, files: list[Path], monkeypatch: pytest.MonkeyPatch) ->
     search = open_search(place)
     ids = {photo.path: search.gallery.id_of(photo) for photo in search.gallery.newest(30)}
     search.close()
-    started, folder = ["--milvus", str(place.milvus)] if place.milvus else [], {}
-    if place.checkpoint:
-        started, folder = ["--checkpoints", str(place.checkpoint)], {"gallery": "all"}
-    elif place.photos:
-        folder = {"gallery": "folder", "folder": str(place.photos)}
+    arguments, folder = started(place)
 
     def ask(text: str, options: dict[str, Any]) -> list[tuple[str, float]]:
         address = {"words": text, "count": str(COUNT), **folder}
@@ -149,7 +159,7 @@ def by_page(place: Place, files: list[Path], monkeypatch: pytest.MonkeyPatch) ->
         if "image" in options:
             token = keep_picture(files[options["image"]].read_bytes())
             address |= {"picture": token, "weight": str(options.get("image_weight", 1.0))}
-        page = Page(monkeypatch, *started, **{name: value for name, value in address.items() if value})
+        page = Page(monkeypatch, *arguments, **{name: value for name, value in address.items() if value})
         return [(hit.id, hit.score) for hit in page.hits]
 
     return ask
@@ -172,3 +182,36 @@ def test_every_door_ranks_alike(
                 assert [score for _, score in found] == pytest.approx([score for _, score in first], abs=1e-4)
         assert len(QUERIES) >= 20
         assert 0 < shown["two dogs in the snow"] <= 3 and not shown["a car + a house"]  # the cut-off acted
+
+
+@pytest.mark.parametrize("gallery", ["run", "folder", "milvus"])
+def test_every_door_says_alike_how_much_each_word_counts(
+    places: dict[str, Place], gallery: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, shown = places[gallery], []
+    monkeypatch.setattr("crossmodal.page.large_view.bars", lambda rows, most=None: shown.append(rows) if most else None)
+    monkeypatch.setattr("crossmodal.page.large_view.grid", lambda *arguments, **options: None)
+    monkeypatch.setattr("crossmodal.page.large_view._heat", lambda *arguments: None)
+    arguments, folder = started(place)
+    with TestClient(create_app(lambda: open_search(place))) as client:
+        for text, words in (("a red car", ["a", "red", "car"]), ("2:dog - two boats", ["dog", "two", "boats"])):
+            capsys.readouterr()
+            assert cli.main(["search", text, "--explain", "--no-cut-off", "--json", *named(place)]) == 0
+            said = {hit["id"]: hit["word_weights"] for hit in json.loads(capsys.readouterr().out)}
+            assert cli.main(["search", text, "--explain", "--no-cut-off", *named(place)]) == 0
+            first = next(iter(said.values()))
+            assert "  ".join(f"{one['word']} {one['weight']:+.3f}" for one in first) in capsys.readouterr().out
+            body = {"query": text, "cut_off": False, "explain": True}
+            answered = client.post("/api/search/text", json=body).json()["photos"]
+            page = Page(monkeypatch, *arguments, words=text, weaker="1", **folder)
+            page.opened = answered[0]["id"]
+            page.run().test.toggle(key="why").set_value(True)
+            page.run()
+            assert list(said) == [photo["id"] for photo in answered]
+            for photo, weights in zip(answered, said.values(), strict=True):
+                assert [one["word"] for one in weights] == [one["word"] for one in photo["word_weights"]] == words
+                expected = pytest.approx([one["weight"] for one in weights], abs=2e-4)
+                assert [one["weight"] for one in photo["word_weights"]] == expected
+            assert [word for word, _ in shown[-1]] == words
+            assert [weight for _, weight in shown[-1]] == pytest.approx([one["weight"] for one in first], abs=2e-4)
+            assert any(abs(one["weight"]) > 1e-3 for one in first)

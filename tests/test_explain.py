@@ -2,14 +2,22 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from limits import parse
 from PIL import Image
 
 from crossmodal.dual_encoder import DualEncoder
-from crossmodal.search.explain import heat_map, overlaid, word_weights
+from crossmodal.search.heat_map import heat_map, overlaid
+from crossmodal.search.query import Term
+from crossmodal.search.word_weights import word_weights
+from crossmodal.serving.guards import Limits
+from tests.test_api import Client, found, uploaded
+from tests.test_api import client as client  # a fixture
+from tests.test_api import search as search  # a fixture
 
 
 def test_the_heat_is_what_each_place_adds(model: DualEncoder, photo: Image.Image) -> None:
@@ -46,10 +54,11 @@ def test_words_by_hand() -> None:
         sums = [np.sum([meaning.get(word, [0, 0]) for word in text.split()], axis=0) for text in sentences]
         return np.stack([vector / max(np.linalg.norm(vector), 1e-9) for vector in sums])
 
-    weights = dict(word_weights(encode, "a dog snow", np.array([1.0, 0.0])))
-    half = 0.5**0.5
-    assert weights == {"a": pytest.approx(0), "dog": pytest.approx(half), "snow": pytest.approx(half - 1)}
-    assert word_weights(encode, "dog", np.array([1.0, 0.0])) == [("dog", 1.0)]
+    photos, half = np.eye(2), 0.5**0.5
+    of_dog, of_snow = word_weights(encode, [Term("a dog snow"), Term("dog", -2.0)], photos)
+    assert [word for word, _ in of_dog] == [word for word, _ in of_snow] == ["a", "dog", "snow", "dog"]
+    assert [weight for _, weight in of_dog] == pytest.approx([0, half, half - 1, -2])
+    assert [weight for _, weight in of_snow] == pytest.approx([0, half - 1, half, 0])
 
 
 def test_nothing_is_left_in_the_shared_model(model: DualEncoder, photo: Image.Image) -> None:
@@ -60,3 +69,28 @@ def test_nothing_is_left_in_the_shared_model(model: DualEncoder, photo: Image.Im
         found = list(threads.map(lambda query: heat_map(model, photo, query.numpy()), queries))
     np.testing.assert_allclose(found, expected, atol=1e-5)
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_every_route_that_searches_explains_where_it_is_asked_to(client: Client) -> None:
+    api = client()
+    photo_id = found(api)["photos"][0]["id"]
+    beside = {"image_id": photo_id, "query": "a dog", "explain": True}
+    ways = (
+        found(api, explain=True),
+        api.post("/api/search/image", json=beside).json(),
+        uploaded(api, query="a dog", explain=True),
+    )
+    for answer in ways:
+        assert len(answer["photos"]) == 4 and not answer["notes"]
+        for one in answer["photos"]:
+            assert [weight["word"] for weight in one["word_weights"]] == ["a", "dog"]
+    assert not any(one["word_weights"] for one in found(api)["photos"])
+    alone = api.post("/api/search/image", json={"image_id": photo_id, "explain": True}).json()
+    assert alone["notes"] == ["There is nothing to explain: the query has no words to look for."]
+    assert not any(one["word_weights"] for one in alone["photos"])
+
+
+def test_each_word_that_is_explained_costs_a_request(client: Client) -> None:
+    api = client(limits=replace(Limits(), rate=parse("20/minute")))
+    asked = {"query": "one two three four five six seven eight", "explain": True}
+    assert [api.post("/api/search/text", json=asked).status_code for _ in range(3)] == [200, 200, 429]

@@ -1,5 +1,6 @@
-"""Files that are whole or not there, their permissions, and what killed writers leave."""
+"""Files that are whole or not there, their permissions, what killed writers leave, and what of them is printed."""
 
+import json
 import os
 import signal
 import subprocess
@@ -8,11 +9,17 @@ from pathlib import Path
 
 import pytest
 
+from crossmodal import cli
+from crossmodal.data.captions import BadRow
 from crossmodal.data.thumbnails import Size, thumbnail
 from crossmodal.errors import CrossmodalError
 from crossmodal.files import PRIVATE, checked_fingerprint, remove_leftovers, stays_below, whole_file, write_text
-from crossmodal.serving.keys import add_key
-from tests.test_photo_index import save
+from crossmodal.photos.changes import Changes
+from crossmodal.photos.store import Store
+from crossmodal.search.hit import CaptionHit, Hit, as_json
+from crossmodal.search.record import Found, Photo
+from crossmodal.serving.keys import add_key, owner_of, read_keys
+from tests.test_photo_index import run, save
 
 
 def mode_of(path: Path) -> int:
@@ -36,6 +43,17 @@ def test_a_private_file_is_never_readable_by_others(tmp_path: Path, monkeypatch:
     write_text(tmp_path / "open", "for all")
     (tmp_path / "plain").write_text("for all")
     assert mode_of(tmp_path / "open") == mode_of(tmp_path / "plain")
+
+
+def test_a_new_key_leaves_all_other_lines_of_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.write_text("# who has which\n\n")  # no key yet
+    first = add_key(file, "anna")
+    file.write_text(f"{file.read_text()}  # Ben, until May\n")
+    ben, again = add_key(file, "ben"), add_key(file, "anna")
+    lines = file.read_text().splitlines()
+    assert [line.split(":")[0] for line in lines] == ["# who has which", "", "anna", "  # Ben, until May", "ben"]
+    assert [owner_of(key, read_keys(file)) for key in (first, ben, again)] == [None, "ben", "anna"]
 
 
 KILLED = """
@@ -83,3 +101,34 @@ def test_what_a_file_states_is_believed_only_in_part() -> None:
             checked_fingerprint(wrong, "a.pt")
     assert stays_below("a/b.jpg") and stays_below("a..b/c...jpg")
     assert not any(map(stays_below, ("", "/etc/hostname", "../a.jpg", "a/../../b.jpg", "a/..", "a\0.jpg")))
+
+
+HOSTILE = "\x1b]0;owned\x07\x9b2J"
+
+
+def test_what_a_file_says_is_printed_without_commands_to_the_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("crossmodal.photos.index.update", lambda *arguments, **options: Changes())
+    root = tmp_path / "photos"
+    photo = save(root / "a.png")
+    run(root)
+    with Store(root / ".crossmodal", writable=True) as store:
+        store.set_meta("checkpoint", f"/{HOSTILE}.pt")
+        with store.change():
+            store.skip(Found(photo.name, 1, 2), f"it is {HOSTILE}")
+    assert cli.main(["search", "red", "--photos", str(root)]) == 1
+    assert cli.main(["index", str(root), "--verbose"]) == 0
+    caption = Hit("0" * 24, 0.5, Photo(Found("a.png", 1, 0), captions=(HOSTILE,)), photo)
+    shown = [
+        caption.line,
+        CaptionHit(HOSTILE, 0.5).line,
+        as_json([caption.plain()]),
+        str(BadRow("line 1", HOSTILE, "bad")),
+    ]
+    out, err = capsys.readouterr()
+    assert r"no longer at /\x1b]0;owned\x07\x9b2J.pt" in err and r"it is \x1b]0;owned" in out
+    assert json.loads(shown[2])[0]["captions"] == [HOSTILE]
+    for text in (out, err, *shown):
+        assert all(c.isprintable() for c in text.replace("\n", ""))

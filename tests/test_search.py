@@ -225,6 +225,7 @@ def test_embed_makes_the_tensors_anew(run: Path, capsys: pytest.CaptureFixture[s
         (["evaluate", "--checkpoint", "{run}", "--captions", "{none}"], "both --captions and --images"),
         (["evaluate", "--checkpoint", "{run}", "--split-file", "{none}"], "cannot be read"),
         (["search", "x", "--checkpoint", "{run}", "--image", "{broken}"], "not a photo"),
+        (["search", "x", "--checkpoint", "{run}", "--image-weight", "1e400"], "The weight of 'the photo' is inf"),
     ],
 )
 def test_bad_input_is_one_sentence(
@@ -275,8 +276,8 @@ def test_answers_to_a_file_of_queries(run: Path, tmp_path: Path, capsys: pytest.
 
 
 def test_cells_that_a_spreadsheet_would_compute_are_text() -> None:
-    written = as_csv([{"path": "=1+1.jpg", "captions": ["-a", "b"], "score": -0.5}])
-    assert written == "path,captions,score\n'=1+1.jpg,'-a; b,-0.5\n"
+    written = as_csv([{"path": "=1+1.jpg", "captions": ["-a", "b"], "why": [{"word": "a", "weight": -0.5}] * 2}])
+    assert written == "path,captions,why\n'=1+1.jpg,'-a; b,a -0.5; a -0.5\n"
     assert as_file([], ".json") == "[]\n"
 
 

@@ -108,7 +108,22 @@ def test_what_is_understood(read: Callable[[str], Understood], text: str, words:
 )  # fmt: skip
 def test_what_cannot_be_read_is_said(search: Search, text: str, said: str) -> None:
     with pytest.raises(CrossmodalError, match=said):
-        search.listed(9, search.understood(text).filters)
+        search.answer(search.understood(text))
+
+
+def test_one_answer_lists_what_only_filters_ask_for_and_searches_for_the_rest(search: Search) -> None:
+    listed = search.answer(search.understood("2021"), filters=Filters(folder="2021"))
+    assert [hit.photo.name for hit in listed.hits] == [
+        photo.name for photo in search.gallery.newest(9, Filters(folder="2021"))
+    ]
+    assert listed.query is None and listed.passing == len(listed.hits) and listed.alike is None
+    searched = search.answer(search.understood("red 2021"), count=1, cut_off=False)
+    assert searched.query and [term.text for term in searched.query.terms] == ["red"] and len(searched.hits) == 1
+    for answer in (listed, searched):
+        assert [piece.text for piece in answer.understood] == ["2021"]
+        assert answer.all_notes[0].startswith("Understood: 2021 (") and not answer.notes
+    like = search.query(image=search.gallery.vector(listed.hits[0].id))
+    assert search.answer(search.understood("2021"), like).hits[0].id == listed.hits[0].id
 
 
 def test_filters_in_the_words_and_others_narrow_together() -> None:

@@ -5,7 +5,6 @@ import io
 import os
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from crossmodal.data.decoding import load_photo
@@ -45,19 +44,14 @@ def answer(search: Search, asked: str, top_k: int) -> list[str]:
         is_file = False
     if is_file:
         hits = search.captions(search.query(image=search.encode_photo(path)), top_k)
-        return [f"{hit.score:.3f}  {hit.caption}" for hit in hits]
+        return [hit.line for hit in hits]
     lines = []
-    understood = search.understood(asked)
-    if understood.terms:
-        answer = search.photos(search.query(understood.terms), top_k, understood.filters)
-    else:
-        answer = search.listed(top_k, understood.filters)
-    answer = replace(answer, understood=understood.pieces)
+    answer = search.answer(search.understood(asked), count=top_k)
     for found in answer.hits:
-        lines.append(f"{found.score:.3f}  {found.path}  {found.photo.captions[0] if found.photo.captions else ''}")
+        lines.append(found.line)
         photo = inline_photo(found.path, os.environ) if sys.stdout.isatty() else None
         lines += [photo] if photo else []
-    return [*answer.notes, *(lines or ["Nothing here looks like that."])]
+    return [*answer.all_notes, *(lines or ["Nothing here looks like that."])]
 
 
 def inline_photo(path: Path, environment: Mapping[str, str]) -> str | None:

@@ -2,16 +2,15 @@
 
 import argparse
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crossmodal.commands.galleries import add_filter_options, add_gallery_options, filters_of, opened
 from crossmodal.errors import CrossmodalError
-from crossmodal.search.query import EMPTY, texts_of
+from crossmodal.search.query import EMPTY, LIGHTEST_PHOTO, checked_weight, texts_of
 
 if TYPE_CHECKING:
-    from crossmodal.search.hit import Answer, Hit
+    from crossmodal.search.hit import Answer
     from crossmodal.search.search import Search
 
 
@@ -49,11 +48,15 @@ def add_search_commands(commands: Any) -> None:
         add_gallery_options(command)
     for command in (search, caption):
         command.add_argument("--json", action="store_true", help="print JSON")
+    search.add_argument(
+        "--explain", action="store_true", help="also how much the similarity of each photo falls without each word"
+    )
     add_filter_options(search)
 
 
 def _search(options: argparse.Namespace) -> None:
     _check_top_k(options)
+    checked_weight(options.image_weight, "the photo", LIGHTEST_PHOTO)  # also where no photo is given
     if options.queries:
         if options.text or _asks_by_photos(options):
             raise CrossmodalError(
@@ -71,11 +74,11 @@ def _search(options: argparse.Namespace) -> None:
         from crossmodal.search.hit import as_json
 
         print(as_json([hit.plain() for hit in answer.hits]), end="")
-    for note in answer.notes:
+    for note in answer.all_notes:
         print(note, file=sys.stderr)
     if not options.json:
         for hit in answer.hits:
-            print(_line(hit))
+            print(hit.line)
         if not answer.hits:
             print(_nothing(search, answer), file=sys.stderr)
 
@@ -85,26 +88,16 @@ def _asks_by_photos(options: argparse.Namespace) -> bool:
 
 
 def _answer(search: "Search", options: argparse.Namespace, texts: list[str]) -> "Answer":
-    understood = search.understood(*texts)
-    filters = understood.within(filters_of(options))
-    if not understood.terms and not _asks_by_photos(options):
-        return replace(search.listed(options.top_k, filters), understood=understood.pieces)
-    photo = search.encode_photo(options.image) if options.image else None
-    like = search.gallery.id_at(options.like) if options.like else None
-    more, less = ([search.gallery.id_at(path) for path in paths] for paths in (options.more, options.less))
-    query = search.query(understood.terms, photo, options.image_weight, like, more, less)
-    answer = search.photos(
-        query, options.top_k, filters, options.by_date, not options.no_cut_off, not options.no_groups
+    understood, query = search.understood(*texts), None
+    if _asks_by_photos(options):
+        photo = search.encode_photo(options.image) if options.image else None
+        like = search.gallery.id_at(options.like) if options.like else None
+        more, less = ([search.gallery.id_at(path) for path in paths] for paths in (options.more, options.less))
+        query = search.query(understood.terms, photo, options.image_weight, like, more, less)
+    return search.answer(
+        understood, query, options.top_k, filters_of(options), options.by_date, not options.no_cut_off, not options.no_groups,
+        options.explain,
     )  # fmt: skip
-    return replace(answer, understood=understood.pieces)
-
-
-def _line(hit: "Hit") -> str:
-    from crossmodal.files import shown
-
-    copies = f"  ({len(hit.copies)} {'copy' if len(hit.copies) == 1 else 'copies'})" if hit.copies else ""
-    caption = f"  {hit.photo.captions[0]}" if hit.photo.captions else ""
-    return f"{hit.score:.3f}  {shown(str(hit.path))}{copies}{caption}"
 
 
 def _nothing(search: "Search", answer: "Answer") -> str:
@@ -135,7 +128,7 @@ def _answer_queries(options: argparse.Namespace) -> None:
             print(f"{options.queries}, line {number}, is left out: {error}", file=sys.stderr)
             continue
         answered += 1
-        notes |= dict.fromkeys(answer.notes)
+        notes |= dict.fromkeys(answer.all_notes)
         records += [{"query": line, "rank": rank, **hit.plain()} for rank, hit in enumerate(answer.hits, start=1)]
     write_text(options.output, as_file(records, options.output.suffix))
     for note in notes:
@@ -169,7 +162,7 @@ def _caption(options: argparse.Namespace) -> None:
 
         return print(as_json([hit.plain() for hit in hits]), end="")
     for hit in hits:
-        print(f"{hit.score:.3f}  {hit.caption}")
+        print(hit.line)
 
 
 def _check_top_k(options: argparse.Namespace) -> None:

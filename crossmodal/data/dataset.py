@@ -11,7 +11,7 @@ from crossmodal.data.captions import BadRow, CaptionFile, CaptionRow, read_capti
 from crossmodal.data.decoding import CUT_SHORT, load_photo
 from crossmodal.data.matching import PhotoMatcher
 from crossmodal.data.splits import draw_splits, splits_beside, splits_in
-from crossmodal.errors import CaptionsError, CrossmodalError, PhotoError
+from crossmodal.errors import CaptionsError, CrossmodalError, PhotoError, printable
 from crossmodal.files import listed
 from crossmodal.progress import Bars, silent
 from crossmodal.recipe import DRAWN_RATIOS
@@ -98,7 +98,7 @@ def read_dataset(
     if not images.is_dir():
         raise CaptionsError(f"The folder of photos {images} is not there; name it with --images.")
     matcher = PhotoMatcher(images)
-    file = matcher.matched(read_captions(captions), names)
+    file = matcher.matched(read_captions(captions, matcher.find), names)
     good, bad, cut = _decoded(file, images, bars) if check else (file.rows, [], [])
     bad = sorted([*file.bad, *bad], key=lambda row: _number(row.where))
     if not good:
@@ -122,7 +122,7 @@ def read_dataset(
         left_out = len(grouped) - len(dataset)
         more = f" Images without a split, which are left out: {left_out:,}." if left_out else ""
         notes += [f"The splits are those of {source}.{more}"] if source else []
-    return Checked(dataset, tuple(bad), total, tuple(notes))
+    return Checked(dataset, tuple(bad), total, tuple(map(printable, notes)))
 
 
 def _with_splits(dataset: Dataset, splits: Mapping[str, str]) -> Dataset:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache
 from multiprocessing import Pipe
 from pathlib import Path
@@ -27,6 +28,7 @@ LOOK = 100  # milliseconds between two looks at whether a photo is still wanted
 WALL = 3  # times as many seconds by the clock, since processors are shared
 AT_ONCE = 2  # uploads, and photos that are shown, that are decoded at a time
 PATIENCE = 3.0  # seconds that one of them waits for its turn
+LONG = 1.0  # seconds by the clock after which an upload makes room for others that wait
 NICE = 10  # so that searches go before uploads
 
 
@@ -55,6 +57,10 @@ class Decoders:
                 process = _Process(self._seconds, self._nice)
             return process.decode(source, wanted, unwanted or Event())
         except PhotoError:
+            # Started again by the one who needed too much, rather than by the next.
+            if process and not process.alive:
+                with suppress(CrossmodalError):
+                    process = _Process(self._seconds, self._nice)
             raise
         except BaseException:  # an interrupt: what it would answer is not for the next photo
             if process:

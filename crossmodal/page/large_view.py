@@ -85,7 +85,7 @@ def _shown(search: Search, maker: Maker, gallery: str, hit: Hit, among: tuple[st
             url = _heat(maker, hit, query) or url
             if hit.words:
                 st.markdown(f"**Words that match:** {as_text(', '.join(hit.words))}")
-            _words_that_count(search, hit, query)
+            _word_weights(search, hit, query)
         if st.button("Search like this", key="search like this", width="stretch", icon=":material/image_search:"):
             change(like=hit.id, words="", picture="", weaker=False, filters={}, gallery=gallery, tab="")
             st.rerun()
@@ -166,9 +166,9 @@ def _captions(search: Search, hit: Hit) -> None:
         bars([(scene.caption, scene.score) for scene in scenes])
 
 
-def _words_that_count(search: Search, hit: Hit, query: Query) -> None:
+def _word_weights(search: Search, hit: Hit, query: Query) -> None:
     """Show how much each word of the query counts."""
-    weights = search.words_that_count(query, hit.id)
+    (weights,) = search.word_weights(query, [hit.id])
     if weights:
         st.markdown("**How much the similarity falls without each word**")
         bars(weights, most=max(0.05, *(abs(weight) for _, weight in weights)))
@@ -181,7 +181,7 @@ def _heat(maker: Maker, hit: Hit, query: Query) -> str | None:
     try:
         if key not in known:
             with st.spinner("Looking where the photo is like the query ..."):
-                from crossmodal.search.explain import (  # brings the towers, which take seconds to import
+                from crossmodal.search.heat_map import (  # brings the towers, which take seconds to import
                     heat_map,
                     overlaid,
                 )

@@ -91,27 +91,22 @@ def show(opened: Opened, search: Search, asked: Asked, absent: str) -> Results:
 
 
 def _found(opened: Opened, search: Search, asked: Asked, absent: str) -> Results:
-    filters = asked.as_filters()
     if asked.nothing or (asked.picture and not (asked.words or asked.like or PICTURES.get(asked.picture))):
-        hits = search.newest(asked.count, filters)
+        hits = search.newest(asked.count, asked.as_filters())
         _before_asking(opened, search, asked, hits)
         return Results(hits)
     understood = search.understood(asked.words) if asked.words.strip() else Understood()
-    filters = understood.within(filters)
     _chips(asked, understood)
-    query = query_of(opened, search, asked, understood)
-    if query is None:
-        answer = search.listed(asked.count, filters)
-    else:
-        answer = search.photos(query, asked.count, filters, asked.by_date, cut_off=not asked.weaker)
+    query = _with_photos(opened, search, asked, understood)
+    answer = search.answer(understood, query, asked.count, asked.as_filters(), asked.by_date, not asked.weaker)
     if asked.like:
         _like(search, asked)
     if any(asked.judged):
         _judged(search, asked)
-    _summary(search, asked, answer, "most similar first" if query else "the newest first")
+    _summary(search, asked, answer, "most similar first" if answer.query else "the newest first")
     for said in answer.notes:
         st.info(said, icon=":material/info:")
-    return Results(answer.hits, query)
+    return Results(answer.hits, answer.query)
 
 
 def _chips(asked: Asked, understood: Understood) -> None:
@@ -124,10 +119,10 @@ def _chips(asked: Asked, understood: Understood) -> None:
             )  # fmt: skip
 
 
-def query_of(opened: Opened, search: Search, asked: Asked, understood: Understood) -> Query | None:
-    """Return the query that is asked, None where that is nothing but filters."""
+def _with_photos(opened: Opened, search: Search, asked: Asked, understood: Understood) -> Query | None:
+    """Return the query that is asked with photos beside the words, None where words are all of it."""
     picture = _picture_vector(opened, search, asked.picture) if PICTURES.get(asked.picture) else None
-    if not (understood.terms or picture is not None or asked.like or any(asked.judged)):
+    if not (picture is not None or asked.like or any(asked.judged)):
         return None
     return search.query(understood.terms, picture, asked.weight, asked.like or None, *asked.judged)
 

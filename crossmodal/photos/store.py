@@ -18,7 +18,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from crossmodal.errors import CrossmodalError
+from crossmodal.errors import CrossmodalError, printable
 from crossmodal.files import shown, stays_below
 from crossmodal.photos.database import DATABASE, broken, connect, explained, make_database
 from crossmodal.photos.meta import FORMAT, SOUND_RECORD, VERSION, checked_meta
@@ -186,7 +186,7 @@ class Store:
         """Return the files that could not be used, each with the reason."""
         with explained(self.folder):
             rows = self._db.execute(f"SELECT reason, {FOUND} FROM skipped {SOUND_SKIP} ORDER BY path").fetchall()
-            return {os.fsdecode(path): (Found(os.fsdecode(path), *state), why) for why, path, *state in rows}
+            return {os.fsdecode(path): (Found(os.fsdecode(path), *state), printable(why)) for why, path, *state in rows}
 
     def vectors(self) -> np.ndarray:
         """Return the slots as they lie on the disk, fp32 [slots, size], read-only; they outlive the store."""

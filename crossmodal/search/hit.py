@@ -3,16 +3,19 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from crossmodal.errors import CrossmodalError
+from crossmodal.errors import CrossmodalError, printable
 from crossmodal.files import shown
 from crossmodal.search.language import HINT
+from crossmodal.search.query import Query
 from crossmodal.search.record import Photo, facts
 from crossmodal.search.typed import Piece
+from crossmodal.search.word_weights import WordWeights
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class Hit:
     copies: tuple[Copy, ...] = ()
     known: frozenset[str] = frozenset()  # the fields of the record that its gallery knows
     words: tuple[str, ...] = ()  # what is written of it that the query's words match
+    word_weights: WordWeights | None = None  # how much each word of the query counts, where that was asked for
 
     @property
     def name(self) -> str:
@@ -46,6 +50,18 @@ class Hit:
         """What is known of the photo beside its captions, as plain values."""
         return facts(self.photo, self.known)
 
+    @property
+    def line(self) -> str:
+        """The hit as a terminal shows it; with the weights of words, these stand on a line of their own."""
+        copies = f"  ({len(self.copies)} {'copy' if len(self.copies) == 1 else 'copies'})" if self.copies else ""
+        caption = f"  {printable(self.photo.captions[0])}" if self.photo.captions else ""
+        weights = "".join(f"  {printable(one['word'])} {one['weight']:+.3f}" for one in self.weights())
+        return f"{self.score:.3f}  {shown(str(self.path))}{copies}{caption}" + (f"\n     {weights}" if weights else "")
+
+    def weights(self) -> list[dict[str, Any]]:
+        """Return how much each word counts as plain values, rounded; none where that was not asked for."""
+        return [{"word": word, "weight": round(weight, 4)} for word, weight in self.word_weights or ()]
+
     def plain(self) -> dict[str, Any]:
         """Return the hit as plain values."""
         copies = {
@@ -55,6 +71,7 @@ class Hit:
         return {
             "id": self.id, "image": self.name, "path": shown(str(self.path)), "score": round(self.score, 4),
             "captions": list(self.photo.captions), **({"words": list(self.words)} if "keywords" in self.known else {}), **self.facts, **(copies if "look" in self.known else {}),
+            **({} if self.word_weights is None else {"word_weights": self.weights()}),
         }  # fmt: skip
 
 
@@ -65,6 +82,11 @@ class CaptionHit:
     caption: str
     score: float
     photo: str | None = None
+
+    @property
+    def line(self) -> str:
+        """The hit as a terminal shows it."""
+        return f"{self.score:.3f}  {printable(self.caption)}"
 
     def plain(self) -> dict[str, Any]:
         """Return the hit as plain values."""
@@ -80,7 +102,9 @@ class Answer:
     alike: int | None = None  # photos that look like the query, where others were left out because they do not
     not_applied: tuple[str, ...] = ()  # filters of fields that this gallery does not know
     unknown_words: bool = False  # whether most words of the query are unknown to the model
-    understood: tuple[Piece, ...] = ()  # filters that stood in the words, where a door has no other way to show them
+    unexplained: bool = False  # whether the weights of words were asked for where there are no words
+    understood: tuple[Piece, ...] = ()  # filters that stood in the words
+    query: Query | None = None  # what was looked for; None where only filters were asked
 
     @property
     def cut_off(self) -> bool:
@@ -90,21 +114,25 @@ class Answer:
     @property
     def notes(self) -> list[str]:
         """What a user has to be told, in sentences."""
-        said = (
-            [f"Understood: {'; '.join(f'{one.text} ({one.meaning})' for one in self.understood)}."]
-            if self.understood
-            else []
-        )
-        said += [HINT] if self.unknown_words else []
+        said = [HINT] if self.unknown_words else []
+        said += ["There is nothing to explain: the query has no words to look for."] if self.unexplained else []
         if self.not_applied:
             names = ", ".join(name.replace("_", " ") for name in self.not_applied)
             said.append(f"Ignored, because this gallery has no such data: {names}.")
         return said
 
+    @property
+    def all_notes(self) -> list[str]:
+        """The notes after what was understood of the words, for a door that has no other way to show it."""
+        pieces = printable("; ".join(f"{one.text} ({one.meaning})" for one in self.understood))
+        return [*([f"Understood: {pieces}."] if pieces else []), *self.notes]
+
 
 def as_json(records: Sequence[Mapping[str, Any]]) -> str:
     """Return records as the text of a JSON file."""
-    return json.dumps(list(records), ensure_ascii=False, indent=2) + "\n"
+    text = json.dumps(list(records), ensure_ascii=False, indent=2) + "\n"
+    # JSON leaves these as they are, and some terminals take them as commands.
+    return re.sub("[\x7f-\x9f]", lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def as_csv(records: Sequence[Mapping[str, Any]]) -> str:
@@ -119,7 +147,7 @@ def as_csv(records: Sequence[Mapping[str, Any]]) -> str:
 
 def _cell(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
-        value = "; ".join(map(str, value))
+        value = "; ".join(" ".join(map(str, one.values())) if isinstance(one, dict) else str(one) for one in value)
     # A spreadsheet would compute what begins so; an apostrophe has it shown as text.
     return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
 

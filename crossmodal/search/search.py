@@ -4,6 +4,7 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +27,7 @@ from crossmodal.search.query import LIGHTEST_PHOTO, Query, Term, checked_weight,
 from crossmodal.search.record import Photo
 from crossmodal.search.typed import Understood, understood
 from crossmodal.search.word_file import WordFile
+from crossmodal.search.word_weights import WordWeights, word_weights
 from crossmodal.search.wording import PLACES, fused
 from crossmodal.search.words import expanded
 
@@ -90,8 +92,7 @@ class Search:
         terms, learned = self.with_taught(typed)
         photos = [] if image is None else [image]
         photos += [] if like is None else [self.gallery.vector(like)]
-        if photos:
-            checked_weight(image_weight, "the photo", LIGHTEST_PHOTO)
+        checked_weight(image_weight, "the photo", LIGHTEST_PHOTO)
         sentences = self.runtime.encode_sentences([term.text for term in terms]) if terms else None
         judged = feedback(*([self.gallery.vector(one) for one in ids] for ids in (more, less)))
         return Query.of(terms, sentences, [*((photo, image_weight) for photo in photos), *learned, *judged], typed)
@@ -135,6 +136,30 @@ class Search:
         return self.runtime.encode_pixels(pixels[None])[0]
 
     # --- answers ---
+
+    def answer(
+        self, understood: Understood, query: Query | None = None, count: int = 10, filters: Filters = NO_FILTERS,
+        by_date: bool = False, cut_off: bool = True, group: bool = True, explain: bool = False,
+    ) -> Answer:  # fmt: skip
+        """Answer what was understood of some words; the rest is as in `photos`, and `filters` count beside those in the words.
+
+        `query` is what is asked where photos stand beside the words, or where the words are encoded already; without it the words
+        alone are asked. Words that are nothing but filters list the newest photos that pass. With `explain` the hits have the
+        weights of the words.
+        """
+        filters = understood.within(filters)
+        query = self.query(understood.terms) if query is None and understood.terms else query
+        if query:
+            found = self.photos(query, count, filters, by_date, cut_off, group)
+        else:
+            applied, others = self._applied(filters)
+            found = Answer(tuple(self.newest(count, applied)), self.gallery.count(applied), not_applied=others)
+        if explain and query:
+            weights = self.word_weights(query, [hit.id for hit in found.hits])
+            hits = (replace(hit, word_weights=one) for hit, one in zip(found.hits, weights, strict=True))
+            found = replace(found, hits=tuple(hits))
+        unexplained = explain and not (query and query.terms)
+        return replace(found, query=query, understood=understood.pieces, unexplained=unexplained)
 
     def photos(
         self,
@@ -197,11 +222,6 @@ class Search:
         limits = self.gallery.about.cutoff if cut_off else None
         return len(scores) if limits is None else limits.worth_showing(scores, passing, query.calibration)
 
-    def listed(self, count: int, filters: Filters) -> Answer:
-        """Answer a query that asks for nothing but filters: by the newest photos that pass, without scores."""
-        filters, not_applied = self._applied(filters)
-        return Answer(tuple(self.newest(count, filters)), self.gallery.count(filters), not_applied=not_applied)
-
     def newest(self, count: int, filters: Filters = NO_FILTERS) -> list[Hit]:
         """Return photos to show before anything is asked, without scores."""
         filters, _ = self._applied(filters)
@@ -224,19 +244,15 @@ class Search:
             gallery.id_of(group.best), group.score, group.best, self.path(group.best), copies, about.fields, words
         )  # fmt: skip
 
-    def words_that_count(self, query: Query, photo_id: str) -> list[tuple[str, float]]:
-        """Return each word of a query with how much a photo's similarity falls without it, times its term's weight.
+    def word_weights(self, query: Query, photo_ids: Sequence[str]) -> list[WordWeights]:
+        """Return for each photo how much each word of a query counts; a taught word stands as its kind.
 
-        A word that the gallery was taught stands as its kind. Raises UnknownPhotoError.
+        Raises UnknownPhotoError.
         """
-        from crossmodal.search.explain import word_weights  # brings torch, which a search does without
-
-        vector, encode = self.gallery.vector(photo_id), self.runtime.encode_sentences
-        return [
-            (word, weight * term.weight)
-            for term in query.terms
-            for word, weight in word_weights(encode, term.text, vector)
-        ]
+        if not photo_ids or not query.terms:
+            return [() for _ in photo_ids]
+        vectors = np.stack([self.gallery.vector(one) for one in photo_ids])
+        return word_weights(self.runtime.encode_sentences, query.terms, vectors)
 
     def path(self, photo: Photo) -> Path:
         """Return the file of a photo.

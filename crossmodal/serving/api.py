@@ -17,10 +17,10 @@ from fastapi_offline import FastAPIOffline
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.concurrency import run_in_threadpool
 
-from crossmodal.data.decoders import AT_ONCE, PATIENCE
+from crossmodal.data.decoders import AT_ONCE, LONG, PATIENCE
 from crossmodal.data.names import safe_name
 from crossmodal.data.thumbnails import Size, as_jpeg, thumbnail
-from crossmodal.errors import PhotoError
+from crossmodal.errors import PhotoError, printable
 from crossmodal.files import shown
 from crossmodal.search.filters import FilterKind, filters_on
 from crossmodal.search.gallery import Gallery
@@ -61,7 +61,7 @@ def create_app(
     app.state.measures, app.state.limits, app.state.log_queries = measures, limits, log_queries
     app.state.open_search, app.state.swapping = open_search, asyncio.Lock()
     # They wait here rather than in the threads, which searches need too.
-    app.state.uploading = Places(AT_ONCE, each=1, patience=PATIENCE)
+    app.state.uploading = Places(AT_ONCE, each=1, patience=PATIENCE, long=LONG)
     app.state.showing = Places(AT_ONCE, each=AT_ONCE, patience=10 * PATIENCE)
     app.include_router(ROUTES)
     app.include_router(searching.ROUTES)
@@ -82,12 +82,12 @@ async def swap(app: FastAPI) -> None:
         try:
             fresh = await run_in_threadpool(Serving.begin, app.state.open_search, app.state.measures)
         except Exception as failure:  # whatever it is, what is served goes on
-            LOG.error("The swap failed, and the old gallery is still served: %s", " ".join(str(failure).split()))
+            LOG.error("The swap failed, and the old gallery is still served: %s", printable(str(failure)))
             return
         before, app.state.serving = app.state.serving, fresh
         before.let_go()
         about = fresh.search.gallery.about
-        LOG.warning("Serving %s with the model %s, %s", about.title, about.recipe, about.fingerprint)
+        LOG.warning("Serving %s with the model %s, %s", *map(printable, (about.title, about.recipe, about.fingerprint)))
 
 
 ROUTES = APIRouter()

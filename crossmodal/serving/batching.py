@@ -1,6 +1,8 @@
 """Queries that come at the same time go through a tower together, off the event loop."""
 
 import asyncio
+import math
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -8,11 +10,15 @@ from typing import Generic, TypeVar
 from weakref import WeakValueDictionary
 
 import numpy as np
+from cachetools import TTLCache
 
 In = TypeVar("In")
 WINDOW = 0.003  # seconds that the first of a batch waits for others
 MOST = 32
 WAITING = 1024  # queries; more are turned away rather than kept waiting for ever
+
+CLIENTS = 10_000  # that are remembered because their work took long
+SLOW_FOR = 300  # seconds
 
 
 class Overloaded(Exception):
@@ -20,26 +26,44 @@ class Overloaded(Exception):
 
 
 class Places:
-    """Places for work that only few may do at a time; Overloaded is raised where none gets free in time."""
+    """Places for work that only few may do at a time; Overloaded is raised where none gets free in time.
 
-    def __init__(self, count: int, each: int, patience: float) -> None:
-        """There are `count` places, of which one client may have `each`; `patience` is in seconds."""
-        self._all, self._each, self._patience = asyncio.Semaphore(count), each, patience
+    Clients whose work took long and came to nothing share one of the places for some minutes, so that the others find
+    another one free.
+    """
+
+    def __init__(self, count: int, each: int, patience: float, long: float = math.inf) -> None:
+        """There are `count` places, of which one client may have `each`; `patience`, and what is `long`, are in seconds."""
+        self._all, self._each, self._patience, self._long = asyncio.Semaphore(count), each, patience, long
         self._own: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        self._slow, self._waiting = asyncio.Semaphore(1), 0
+        self._took_long: TTLCache[str, bool] = TTLCache(CLIENTS, SLOW_FOR)
 
     @asynccontextmanager
-    async def held(self, who: str) -> AsyncIterator[None]:
-        """Hold a place for a client for the length of a block."""
+    async def held(self, who: str) -> AsyncIterator[Callable[[], bool]]:
+        """Hold a place for a client for the length of a block; yield what says whether to give it up to one who waits."""
         own = self._own.get(who) or asyncio.Semaphore(self._each)
         self._own[who] = own
+        is_slow = who in self._took_long
         async with AsyncExitStack() as places:
             try:
                 async with asyncio.timeout(self._patience):
-                    await places.enter_async_context(own)
-                    await places.enter_async_context(self._all)
+                    for place in (own, self._slow) if is_slow else (own,):
+                        await places.enter_async_context(place)
+                    self._waiting += not is_slow
+                    try:
+                        await places.enter_async_context(self._all)
+                    finally:
+                        self._waiting -= not is_slow
             except TimeoutError as error:
                 raise Overloaded from error
-            yield
+            began = time.monotonic()
+            try:
+                yield lambda: not is_slow and self._waiting > 0 and time.monotonic() - began > self._long
+            except BaseException:
+                if time.monotonic() - began > self._long:
+                    self._took_long[who] = True
+                raise
 
 
 class Batcher(Generic[In]):

@@ -67,7 +67,10 @@ class Rate:
             reset = self._limiter.get_window_stats(self._rate, who).reset_time
             wait = {"retry-after": str(max(1, round(reset - time.time())))}
             raise HTTPException(
-                429, f"This is more than {self._rate}, where each term of a query counts; wait a while.", wait
+                429,
+                f"This is more than {self._rate}, where each term of a query counts, and each word that is explained; "
+                "wait a while.",
+                wait,
             )
 
 

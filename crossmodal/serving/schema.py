@@ -42,6 +42,7 @@ BY_DATE = Field(False, description="the newest of the best first, where dates ar
 CUT_OFF = Field(
     True, description="leave out photos that do not look like the query, where the model is calibrated for it"
 )
+EXPLAIN = Field(False, description="tell how much each word counts for each photo; a word costs as much as a request")
 TOP_K = Field(10, ge=1, le=MOST, description="how many photos, and how many captions")
 MORE: list[str] = Field([], description="ids of photos of the gallery: find more like these")
 LESS: list[str] = Field([], description="ids of photos of the gallery: find fewer like these")
@@ -92,8 +93,16 @@ class UploadFields(WithFilters):
     top_k: int = TOP_K
     by_date: bool = BY_DATE
     cut_off: bool = CUT_OFF
+    explain: bool = EXPLAIN
     more: Judged = MORE
     less: Judged = LESS
+
+
+class WordWeight(BaseModel):
+    """A word of the query, and how much it counts for a photo."""
+
+    word: str
+    weight: float = Field(description="how much the similarity falls without the word, times the weight of its term")
 
 
 class PhotoFields(BaseModel):
@@ -108,6 +117,7 @@ class PhotoFields(BaseModel):
     captions: list[str] = Field(description="its own captions")
     words: list[str] = Field(description="what is written of it, or in its name, that words of the query match")
     copies: list[Id] = Field(description="copies of it that were found too")
+    word_weights: list[WordWeight] = Field(description="the words of the query, with `explain`; else none")
 
 
 # Classes below are made of what the search declares, which a type checker cannot follow.
@@ -132,6 +142,7 @@ class Question(Asked):
     filters: PhotoFilters = PhotoFilters()
     by_date: StrictBool = BY_DATE
     cut_off: StrictBool = CUT_OFF
+    explain: StrictBool = EXPLAIN
     more: Judged = MORE
     less: Judged = LESS
 

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import logging
 import threading
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from crossmodal.search.query import Query
 from crossmodal.search.search import Search
 from crossmodal.search.typed import Understood
 from crossmodal.serving import schema
+from crossmodal.serving.batching import Overloaded
 from crossmodal.serving.failures import ABSENT, FAILURES
 from crossmodal.serving.state import Held, Serving
 
@@ -30,7 +32,7 @@ SHOWN_BY_BROWSERS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF")
 NEWEST = 30  # photos, before anything is asked
 PREVIEW = 256  # pixels of the longer side of what is shown of an upload that a browser cannot show
 LEFT = "The client has left."
-LOOK = 0.2  # seconds between two looks at whether it has
+LOOK = 0.2  # seconds between two looks at whether it has, or has to make room
 ROUTES = APIRouter()
 
 
@@ -45,9 +47,8 @@ async def beginning(serving: Held) -> schema.Beginning:
 @ROUTES.post("/api/search/text", responses={**FAILURES, **ABSENT})
 async def search_text(request: Request, serving: Held, asked: schema.TextQuery) -> schema.Photos:
     """Find photos for a sentence, or for terms with signs and weights."""
-    understood, judged = await _understood(request, serving, asked.query), await _judged(serving, asked)
-    asks_for_nothing = not understood.terms and not judged
-    query = None if asks_for_nothing else await serving.query(understood.terms, judged)
+    understood, judged = await _understood(request, serving, asked), await _judged(serving, asked)
+    query = await serving.query(understood.terms, judged) if understood.terms or judged else None
     return schema.Photos(**await _photos(serving, query, asked, understood, asked.filters.plain()))
 
 
@@ -56,7 +57,7 @@ async def search_image(request: Request, serving: Held, asked: schema.ImageQuery
     """Find photos like one of the gallery, alone or beside words, and captions that fit."""
     vector = await run_in_threadpool(serving.search.gallery.vector, asked.image_id)
     photos = [(vector, asked.image_weight), *await _judged(serving, asked)]
-    understood = await _words(request, serving, asked.query)
+    understood = await _words(request, serving, asked)
     query = await serving.query(understood.terms, photos)
     return schema.PhotosAndCaptions(
         **await _photos_and_captions(serving, query, asked, understood, asked.filters.plain())
@@ -75,7 +76,7 @@ async def search_upload(
     names = [name for name, _ in (await request.form()).multi_items() if name not in ("more", "less")]
     if len(names) > len(set(names)):
         raise HTTPException(422, "Each field of the form but more and less is given once.")
-    understood = await _words(request, serving, asked.query)
+    understood = await _words(request, serving, asked)
     pixels, preview, notes = await _decoded(request, serving.search, asked.file)
     photo = (await serving.pixels(pixels), asked.image_weight)
     query = await serving.query(understood.terms, [photo, *await _judged(serving, asked)])
@@ -84,12 +85,15 @@ async def search_upload(
     return schema.PhotosAndCaptions(**found, preview=preview)
 
 
-async def _understood(request: Request, serving: Serving, text: str) -> Understood:
-    """Return a query as it is understood; each term costs as much as a request, since each is encoded."""
+async def _understood(
+    request: Request, serving: Serving, asked: schema.TextQuery | schema.ImageQuery | schema.Upload
+) -> Understood:
+    """Return a query as it is understood; each sentence that is encoded for it costs as much as a request."""
     if request.app.state.log_queries:
-        LOG.info("query %r", text)
-    understood = await run_in_threadpool(serving.search.understood, text)
-    request.state.charge(max(0, len(understood.terms) - 1))
+        LOG.info("query %r", asked.query)
+    understood = await run_in_threadpool(serving.search.understood, asked.query)
+    words = sum(len(term.text.split()) for term in understood.terms) if asked.explain else 0
+    request.state.charge(max(0, len(understood.terms) - 1) + words)
     return understood
 
 
@@ -100,25 +104,27 @@ async def _judged(serving: Serving, asked: schema.Question | schema.Upload) -> l
     )
 
 
-async def _words(request: Request, serving: Serving, text: str) -> Understood:
-    return await _understood(request, serving, text) if text.strip() else Understood()
+async def _words(request: Request, serving: Serving, asked: schema.ImageQuery | schema.Upload) -> Understood:
+    return await _understood(request, serving, asked) if asked.query.strip() else Understood()
 
 
 async def _decoded(request: Request, search: Search, file: UploadFile) -> tuple[np.ndarray, str | None, list[str]]:
     """Return what the image tower is given of an upload, a preview where browsers cannot show its format, and notes.
 
-    An upload whose client has left is not decoded, or no longer.
+    An upload whose client has left is not decoded, or no longer; nor is one that takes long while others wait.
     """
     wanted = Wanted(search.runtime.preprocessing, PREVIEW, "The upload", request.app.state.limits.upload_pixels)
-    async with request.app.state.uploading.held(request.state.who):
+    async with request.app.state.uploading.held(request.state.who) as gives_up:
         if await request.is_disconnected():
             raise HTTPException(499, LEFT)
-        left = threading.Event()
-        watching = asyncio.create_task(_set_when_left(request, left))
+        unwanted = threading.Event()
+        watching = asyncio.create_task(_watch(request, gives_up, unwanted))
         try:
-            photo = await run_in_threadpool(uploads(), await file.read(), wanted, left)
+            photo = await run_in_threadpool(uploads(), await file.read(), wanted, unwanted)
         except PhotoError as failure:
-            raise HTTPException(*((499, LEFT) if left.is_set() else (415, str(failure)))) from failure
+            if unwanted.is_set() and not await request.is_disconnected():
+                raise Overloaded from failure
+            raise HTTPException(*((499, LEFT) if unwanted.is_set() else (415, str(failure)))) from failure
         finally:
             watching.cancel()
     assert photo.pixels is not None
@@ -126,10 +132,11 @@ async def _decoded(request: Request, search: Search, file: UploadFile) -> tuple[
     return photo.pixels, None if photo.format in SHOWN_BY_BROWSERS else _preview(photo.jpeg), notes
 
 
-async def _set_when_left(request: Request, left: threading.Event) -> None:
-    while not await request.is_disconnected():
+async def _watch(request: Request, gives_up: Callable[[], bool], unwanted: threading.Event) -> None:
+    """Tell when the client of an upload has left, or has to make room."""
+    while not (gives_up() or await request.is_disconnected()):
         await asyncio.sleep(LOOK)
-    left.set()
+    unwanted.set()
 
 
 def _preview(jpeg: bytes) -> str:
@@ -143,15 +150,13 @@ async def _photos(
     understood: Understood,
     others: Filters,
 ) -> dict[str, Any]:
-    """Return the photos that answer a query, by the newest where it asks for nothing but filters."""
-    search, filters = serving.search, understood.within(others)
-    if query is None:
-        answer = await run_in_threadpool(search.listed, asked.top_k, filters)
-    else:
-        answer = await run_in_threadpool(search.photos, query, asked.top_k, filters, asked.by_date, asked.cut_off)
+    answer = await run_in_threadpool(
+        serving.search.answer, understood, query, asked.top_k, others, asked.by_date, asked.cut_off,
+        explain=asked.explain,
+    )  # fmt: skip
     return {
         "photos": [_photo(hit) for hit in answer.hits], "passing": answer.passing, "cut_off": answer.cut_off, "alike": answer.alike,
-        "notes": answer.notes, "understood": [vars(piece) for piece in understood.pieces],
+        "notes": answer.notes, "understood": [vars(piece) for piece in answer.understood],
     }  # fmt: skip
 
 
@@ -168,5 +173,5 @@ def _photo(hit: Hit) -> schema.Photo:
     url = f"/api/image/{hit.id}"
     return schema.Photo(
         id=hit.id, name=hit.name.rpartition("/")[2], score=round(hit.score, 4), url=url, thumbnail=f"{url}/thumbnail", original=f"{url}/original",
-        captions=list(hit.photo.captions), words=list(hit.words), copies=[copy.id for copy in hit.copies], **hit.facts,
+        captions=list(hit.photo.captions), words=list(hit.words), copies=[copy.id for copy in hit.copies], word_weights=hit.weights(), **hit.facts,
     )  # fmt: skip

@@ -5,6 +5,7 @@ import io
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,6 +22,7 @@ from crossmodal.data.names import is_photo
 from crossmodal.errors import CaptionsError
 
 T = TypeVar("T")
+Find = Callable[[str], str | None]  # gives the file that a name of an image means, None where there is none
 DELIMITERS = {"\t": "tabs", ";": "semicolons", "|": "bars", ",": "commas"}
 CAPTION_COLUMN = re.compile(rf"({'|'.join(CAPTION_KEYS)})s?([ _-]?\d+)?")
 TOKEN_LINE = re.compile(r"(?P<image>[^\t]+?)#\d+\t(?P<caption>.*)")
@@ -55,8 +57,11 @@ class Layout:
         return f"Read as columns separated by {DELIMITERS[self.delimiter]}: {columns}."
 
 
-def read_lines(path: Path, lines: list[str], known: str) -> tuple[str, Iterator[Row]]:
-    """Return a note that names the format, and the rows; raises CaptionsError for text of another form."""
+def read_lines(path: Path, lines: list[str], known: str, find: Find) -> tuple[str, Iterator[Row]]:
+    """Return a note that names the format, and the rows; raises CaptionsError for text of another form.
+
+    Where there is no header, `find` helps to tell the names of images from captions.
+    """
     first = next((number for number, line in enumerate(lines) if line.strip()), len(lines))
     told = re.fullmatch(r"sep=([\t;|,])\s*", lines[first]) if first < len(lines) else None  # Excel's own first line
     first += told is not None
@@ -73,15 +78,16 @@ def read_lines(path: Path, lines: list[str], known: str) -> tuple[str, Iterator[
         return "Read as Flickr30k's results.csv.", _matches(
             lines, start, RESULTS_LINE, "not image_name| comment_number| comment"
         )
-    if any(TOKEN_LINE.fullmatch(line) for line in sample):
+    # Before the token file, whose lines begin as a caption that ends with #1 does.
+    layout = _first_layout(partial(_without_header, find), sample, delimiters)
+    if layout is not None:
+        return str(layout), _records(lines, first, layout)
+    if sum(map(bool, map(TOKEN_LINE.fullmatch, sample))) * 2 > len(sample):
         return "Read as Flickr's token file.", _matches(lines, first, TOKEN_LINE, "not name.jpg#0<TAB>caption")
-    layout = _first_layout(_without_header, sample, delimiters)
-    if layout is None:
-        raise CaptionsError(
-            f"{path} has no columns for images and captions, such as 'image' and 'caption', in its first line "
-            f"({sample[0][:60]!r}); it should be one of: {known}."
-        )
-    return str(layout), _records(lines, first, layout)
+    raise CaptionsError(
+        f"{path} has no columns for images and captions that can be told apart ({sample[0][:60]!r}); name them in a first line, "
+        f"such as 'image' and 'caption'. It should be one of: {known}."
+    )
 
 
 def _first_layout(tell: Callable[[T, str], Layout | None], given: T, delimiters: Sequence[str]) -> Layout | None:
@@ -101,11 +107,13 @@ def _with_header(line: str, delimiter: str) -> Layout | None:
     return Layout(delimiter, tuple(names), image, captions, names.index("split") if "split" in names else None)
 
 
-def _without_header(sample: Sequence[str], delimiter: str) -> Layout | None:
+def _without_header(find: Find, sample: Sequence[str], delimiter: str) -> Layout | None:
     rows = [fields for line in sample if len(fields := _fields(line, delimiter)) > 1]
     width = min(map(len, rows), default=0)
     columns = [[row[column].strip() for row in rows] for column in range(width)]
-    named = [column for column, cells in enumerate(columns) if sum(map(_names_a_photo, cells)) * 2 > len(cells)]
+    named = [column for column, cells in enumerate(columns) if _mostly(_names_a_photo, cells)]
+    if len(named) != 1:  # names without a suffix, or captions that end with one
+        named = [column for column, cells in enumerate(columns) if _mostly(find, cells)]
     # Captions are words; numbers and other ids are not.
     words = [
         (sum(map(len, cells)), column)
@@ -117,6 +125,10 @@ def _without_header(sample: Sequence[str], delimiter: str) -> Layout | None:
     splits = [column for column, cells in enumerate(columns) if all(cell.lower() in SPLIT_NAMES for cell in cells)]
     split = splits[0] if len(splits) == 1 else None
     return Layout(delimiter, ("",) * width, named[0], (max(words)[1],), split, has_header=False)
+
+
+def _mostly(holds: Callable[[str], object], cells: Sequence[str]) -> bool:
+    return sum(bool(holds(cell)) for cell in cells) * 2 > len(cells)
 
 
 def _fields(record: str, delimiter: str, strict: bool = False) -> list[str]:

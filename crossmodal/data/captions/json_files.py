@@ -103,6 +103,9 @@ def _karpathy(images: list[Any]) -> Iterator[Row]:
         folder = image.get("filepath")  # COCO's file keeps train2014/ and val2014/ apart
         name = f"{folder}/{name}" if isinstance(folder, str) and folder else name
         sentences = image.get("sentences")
-        for sentence_number, sentence in enumerate(sentences if isinstance(sentences, list) else [], start=1):
+        if not isinstance(sentences, list) or not sentences:
+            yield from rows_of_entry(name, [], f"image {number}", image.get("split"))
+            continue
+        for sentence_number, sentence in enumerate(sentences, start=1):
             where = f"image {number}, sentence {sentence_number}"
             yield from rows_of_entry(name, [sentence], where, image.get("split"))

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from crossmodal.data.captions.delimited import read_lines
+from crossmodal.data.captions.delimited import Find, read_lines
 from crossmodal.data.captions.json_files import read_json
 from crossmodal.data.captions.rows import BadRow, CaptionFile, CaptionRow, Row
 from crossmodal.data.captions.text import read_text, without_surrogates
@@ -18,13 +18,17 @@ KNOWN_FORMATS = (
 )
 
 
-def read_captions(path: Path) -> CaptionFile:
+def _unknown(name: str) -> None:
+    """Know no file, where there is no folder of photos."""
+
+
+def read_captions(path: Path, find: Find = _unknown) -> CaptionFile:
     """Read a file in any of KNOWN_FORMATS, or a folder of `photo.txt` files.
 
-    Raises CaptionsError when the file is absent, is not text, or is in none of the formats.
+    `find` gives the photo that a name means, so that a column of names is recognised without a header and without suffixes. Raises CaptionsError when the file is absent, is not text, or is in none of the formats.
     """
     path = Path(path)
-    rows, notes = _rows_of(path)
+    rows, notes = _rows_of(path, find)
     good, bad = _sorted_out(rows)
     distinct = len({(row.image, row.caption) for row in good})
     if distinct < len(good):
@@ -45,7 +49,7 @@ def captions_by_number(path: Path) -> dict[str, list[str]]:
     return found
 
 
-def _rows_of(path: Path) -> tuple[Iterator[Row], list[str]]:
+def _rows_of(path: Path, find: Find = _unknown) -> tuple[Iterator[Row], list[str]]:
     if path.is_dir():
         return _sidecars(path)
     text, notes = read_text(path)
@@ -53,7 +57,7 @@ def _rows_of(path: Path) -> tuple[Iterator[Row], list[str]]:
         note, rows = read_json(path, text, KNOWN_FORMATS)
     else:
         # Not splitlines, which would also cut a caption at U+2028 and its like.
-        note, rows = read_lines(path, text.split("\n"), KNOWN_FORMATS)
+        note, rows = read_lines(path, text.split("\n"), KNOWN_FORMATS, find)
     return rows, [*notes, note]
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from crossmodal.errors import printable
+
 SPLIT_NAMES = {
     "train": "train", "training": "train", "restval": "train", "val": "val", "valid": "val", "validation": "val",
     "dev": "val", "test": "test", "testing": "test",
@@ -37,7 +39,7 @@ class BadRow:
 
     def __str__(self) -> str:
         name = f" ({self.image})" if self.image else ""
-        return f"{self.where}{name}: {self.reason}"
+        return printable(f"{self.where}{name}: {self.reason}")
 
 
 Row: TypeAlias = CaptionRow | BadRow

@@ -20,7 +20,7 @@ MARKS = (
 
 
 def read_text(path: Path) -> tuple[str, list[str]]:
-    """Return a file's text, and a note where it is not UTF-8.
+    """Return a file's text with lines that end in a newline, and a note where it is not UTF-8.
 
     The encoding is told by a byte-order mark, else it is UTF-8, else it is detected. Raises CaptionsError when
     the file is absent, cannot be read, or is not text.
@@ -47,6 +47,8 @@ def read_text(path: Path) -> tuple[str, list[str]]:
         if encoding != "utf-8" or not (encoding := _detected(content) or ""):
             raise CaptionsError(f"{path} is not text: it has zero bytes; save it as UTF-8.")
         text = content.decode(encoding)
+    if "\n" not in text.rstrip("\n"):  # old Macs, and some of their programs still, end lines with a carriage return
+        text = text.replace("\r", "\n")
     utf8 = encoding in ("utf-8", "utf-8-sig", "ascii")
     return text, [] if utf8 else [f"Decoded as {encoding}, since it is not UTF-8."]
 

@@ -1,6 +1,4 @@
-"""Why a photo matched: where the query looked, and which words counted."""
-
-from collections.abc import Callable, Sequence
+"""Where a query looked in a photo: a heat map of the image tower's last grid."""
 
 import numpy as np
 import torch
@@ -53,18 +51,3 @@ def overlaid(image: Image.Image, heat: np.ndarray, resize: str = "squash", crop_
     # Dimmed where nothing was looked at, so that a light photo shows the heat too.
     mixed = pixels * (0.45 + 0.3 * share) + HOT * 0.45 * share
     return Image.fromarray(mixed.clip(0, 255).astype(np.uint8))
-
-
-def word_weights(
-    encode: Callable[[Sequence[str]], np.ndarray], sentence: str, photo: np.ndarray
-) -> list[tuple[str, float]]:
-    """Return each word of a sentence with how much the similarity falls without it (leave one out).
-
-    `encode` gives unit vectors; `photo` [D] is the photo's. A single word has all of it.
-    """
-    words = sentence.split()
-    without = [" ".join(words[:left] + words[left + 1 :]) for left in range(len(words))]
-    whole = float(encode([sentence])[0] @ photo)
-    if len(words) < 2:
-        return [(word, whole) for word in words]
-    return [(word, whole - float(score)) for word, score in zip(words, encode(without) @ photo, strict=True)]

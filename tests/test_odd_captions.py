@@ -1,0 +1,65 @@
+"""Caption files in other orders and with other line ends than usual, and entries that say nothing."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from crossmodal.data.captions import read_captions
+from crossmodal.data.dataset import read_dataset
+from crossmodal.errors import CaptionsError
+from tests.test_captions import FORMATS, write
+from tests.test_photo_index import save
+
+ROWS = [("a.jpg", "a dog runs"), ("b.jpg", "two cats asleep")]
+
+
+@pytest.mark.parametrize("end", ["", "\r", "\n"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "image,caption\ra.jpg,a dog runs\rb.jpg,two cats asleep", "a.jpg#0\ta dog runs\rb.jpg#0\ttwo cats asleep",
+        "image_name| comment_number| comment\ra.jpg| 0| a dog runs\rb.jpg| 0| two cats asleep",
+        '{"image": "a.jpg", "text": "a dog runs"}\r{"image": "b.jpg", "text": "two cats asleep"}',
+        'image,caption\ra.jpg,"a dog\rruns"\rb.jpg,two cats asleep',
+    ],
+)  # fmt: skip
+def test_lines_that_end_with_a_carriage_return_alone(tmp_path: Path, text: str, end: str) -> None:
+    read = read_captions(write(tmp_path, text + end))
+    assert [(row.image, row.caption) for row in read.rows] == ROWS and not read.bad
+
+
+def test_an_entry_of_karpathys_file_without_sentences_is_a_bad_row(tmp_path: Path) -> None:
+    content = json.loads(FORMATS["karpathy"])
+    content["images"] += [{"filename": "c.jpg", "split": "val", "sentences": []}, {"filename": "d.jpg", "split": "val"}]
+    read = read_captions(write(tmp_path, json.dumps(content)))
+    assert [str(row) for row in read.bad] == ["image 3 (c.jpg): no caption", "image 4 (d.jpg): no caption"]
+    assert len(read.rows) == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a dog runs\ta.jpg\ntwo cats asleep\tb.jpg\n", "a dog runs\ta\ntwo cats asleep\tb\n",
+        "a dog runs like c.jpg\ta.jpg\ntwo cats asleep by d.jpg\tb.jpg\n", "a dog runs #1\ta.jpg\ntwo cats asleep #2\tb.jpg\n",
+        "a dog runs\ta.jpg\ntwo cats asleep #2\tb.jpg\n", "a\ta dog runs\nb\ttwo cats asleep\n",
+    ],
+)  # fmt: skip
+def test_names_in_any_column_are_recognised_by_the_photos(tmp_path: Path, text: str) -> None:
+    for name in ("a.jpg", "b.jpg"):
+        save(tmp_path / "photos" / name)
+    checked = read_dataset(write(tmp_path, text, "captions.tsv"), tmp_path / "photos", ratios=(1, 0, 0))
+    assert not checked.bad
+    found = {image.name: image.captions for image in checked.dataset.images}
+    assert list(found) == ["a.jpg", "b.jpg"]
+    assert found["a.jpg"][0].startswith("a dog runs") and found["b.jpg"][0].startswith("two cats asleep")
+
+
+def test_columns_that_nothing_tells_apart_are_one_sentence(tmp_path: Path) -> None:
+    save(tmp_path / "photos" / "a.jpg")
+    for text in (
+        "a dog runs\t1000\ntwo cats asleep\t1001\n",
+        "a dog #1\t1000\ntwo cats asleep\t1001\nthree men\t1002\n",
+    ):
+        with pytest.raises(CaptionsError, match="name them in a first line"):
+            read_dataset(write(tmp_path, text, "captions.tsv"), tmp_path / "photos")
