@@ -1,14 +1,14 @@
 """How often 'nothing here looks like that' is right: the cut-off, calibrated on one half and measured on the other.
 
-    python -m benchmarks.cutoff --captions captions.txt --images DIR --split-file val.txt [--write]
+    python -m benchmarks.cutoff --captions captions.txt --images DIR --split-file val.txt
 
 Half of the images, drawn with a seed, calibrate; the others ask: by a sentence, a word, a sum of two, a difference. A
 query about a photo that is there may be told wrongly that there is nothing; sentences about what such photos do
-not show (ABSENT, written for Flickr8k: people and dogs, mostly outdoors) should be told so. `--write` puts the cut-off of all images beside the checkpoint.
+not show (ABSENT, written for Flickr8k: people and dogs, mostly outdoors) should be told so. What is kept is calibrated on all images, by
+`python -m crossmodal calibrate`.
 """
 
 import argparse
-import json
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,13 +20,11 @@ from crossmodal.data.decoding import load_photo
 from crossmodal.encoding.openvino_export import fastest_runtime
 from crossmodal.encoding.runtime import Runtime
 from crossmodal.evaluation.evaluate import ImageChoice, choose_images
-from crossmodal.files import write_text
 from crossmodal.hubs import Banks
 from crossmodal.progress import terminal
 from crossmodal.runs.opening import checkpoint_of, default_run, load_model
-from crossmodal.search.calibration import Pairs, calibrate, sentence_queries, word_queries
-from crossmodal.search.cutoff import FILE, Thresholds
-from crossmodal.search.query import Calibration
+from crossmodal.search.calibration import Pairs, calibrate, queries_about
+from crossmodal.search.cutoff import Thresholds
 
 GALLERIES = (50, 200, 500)
 ABSENT = """
@@ -94,11 +92,10 @@ a traffic light showing red
 
 
 def main() -> None:
-    """Print the rates, and write the cut-off if asked."""
+    """Print the rates."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("checkpoint", "captions", "images", "split-file"):
         parser.add_argument(f"--{name}", type=Path)
-    parser.add_argument("--write", action="store_true", help=f"write {FILE} beside the checkpoint")
     options = parser.parse_args()
     path = checkpoint_of(options.checkpoint or default_run())
     model, content = load_model(path)
@@ -113,7 +110,8 @@ def main() -> None:
     banks = Banks.of(content)
     bias = banks.captions.bias(images) if banks else np.zeros(len(images), np.float32)
     calibrating, asking = (
-        queries_about(images[half], [captions[row] for row in half], runtime, bias[half]) for half in halves
+        queries_about(images[half], [captions[row] for row in half], runtime.encode_sentences, bias[half])
+        for half in halves
     )
     cutoff = calibrate(calibrating, "one half")
     absent = runtime.encode_sentences(ABSENT.strip().split("\n"))
@@ -123,12 +121,6 @@ def main() -> None:
             print(
                 f"  {size} photos: {rates(limits, asking[kind].of_images(np.arange(size)), absent if kind == 'sentence' else None)}"
             )
-    if options.write:
-        whole = calibrate(
-            queries_about(images, captions, runtime, bias), f"Flickr8k's development split, {len(images):,} photos"
-        )
-        write_text(path.parent / FILE, json.dumps(whole.plain(), indent=2) + "\n")
-        print(f"Wrote {path.parent / FILE}")
 
 
 def encode_all(runtime: Runtime, paths: Sequence[Path]) -> np.ndarray:
@@ -136,16 +128,6 @@ def encode_all(runtime: Runtime, paths: Sequence[Path]) -> np.ndarray:
     prepare = runtime.preprocessing
     decoded = (np.stack([prepare.array(load_photo(path)) for path in batch]) for batch in batched(paths, 32))
     return np.concatenate([runtime.encode_pixels(pixels) for pixels in decoded])
-
-
-def queries_about(
-    images: np.ndarray, captions: Sequence[Sequence[str]], runtime: Runtime, bias: np.ndarray
-) -> dict[Calibration, Pairs]:
-    """Return the queries of all kinds about some images, whose biases are taken from their scores."""
-    owner = np.array([row for row, texts in enumerate(captions) for _ in texts])
-    vectors = runtime.encode_sentences([caption for texts in captions for caption in texts])
-    encode = runtime.encode_sentences
-    return {**sentence_queries(Pairs(images, vectors, owner, bias)), **word_queries(images, captions, encode, bias)}
 
 
 def rates(limits: Thresholds, there: Pairs, absent: np.ndarray | None) -> str:

@@ -20,7 +20,8 @@ from crossmodal.hubs import Banks
 from crossmodal.projection import projection
 from crossmodal.recipe import Recipe
 from crossmodal.towers.image import ImageTower, image_from_plain, image_tower
-from crossmodal.towers.text import TextTower, text_from_plain, text_tower
+from crossmodal.towers.portable_tokenizer import PortableTokenizer
+from crossmodal.towers.text import PretrainedTextTower, TextTower, text_from_plain, text_tower
 
 FIRST_LOGIT_BIAS = -10.0  # most questions of the sigmoid loss are answered no (SigLIP, Zhai et al. 2023)
 MAX_LOGIT_SCALE = math.log(100)
@@ -78,6 +79,11 @@ class DualEncoder(Encoder):
         return self.image_tower.preprocessing
 
     @property
+    def joint_size(self) -> int:
+        """Dimensions of its unit vectors."""
+        return self.recipe.joint_size
+
+    @property
     def temperature(self) -> float:  # type: ignore[override]
         """By which similarities are divided."""
         return 1 / self.logit_scale.exp().item()
@@ -95,6 +101,10 @@ class DualEncoder(Encoder):
         """uint8 [N, 3, size, size] -> unit vectors [N, joint_size]."""
         return self.project_image(self.image_tower(pixels))
 
+    def encode_at_once(self, pixels: Tensor) -> Tensor:
+        """As `encode_image`, in one piece whatever the number of images: for tracing."""
+        return self.project_image(self.image_tower.at_once(pixels))
+
     def project_image(self, features: Tensor) -> Tensor:
         """Image features [N, F] -> unit vectors [N, joint_size]."""
         return F.normalize(self.image_projection(features).float(), dim=-1)
@@ -106,6 +116,17 @@ class DualEncoder(Encoder):
     def encode_text(self, sentences: Sequence[str]) -> Tensor:
         """Return unit vectors [len(sentences), joint_size]."""
         return self.project_text(self.text_tower(sentences))
+
+    def encode_tokens(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Token ids [N, T] of the portable tokenizer, and where they are no padding -> unit vectors [N, joint_size]."""
+        assert isinstance(self.text_tower, PretrainedTextTower)
+        return self.project_text(self.text_tower.pooled(ids, mask))
+
+    @property
+    def portable_tokenizer(self) -> PortableTokenizer | None:
+        """The tokenizer for a runtime without torch, None where the vocabulary is the model's own."""
+        tower = self.text_tower
+        return PortableTokenizer(tower.tokenizer, tower.padding) if isinstance(tower, PretrainedTextTower) else None
 
     def plain(self) -> dict[str, Any]:
         """Return what rebuilds both towers without their weights, as plain values."""

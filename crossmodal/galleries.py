@@ -1,6 +1,6 @@
 """Opening a gallery to be searched, wherever it lies: what page, serving and commands have in common."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,11 +20,14 @@ class Place:
 
     photos: Path | None = None  # an indexed folder; with `milvus`, where the photos lie on this machine
     index: Path | None = None  # where its index lies, if not in the folder
-    checkpoint: Path | None = None  # a checkpoint, or a folder of runs; with `milvus`, the model on this machine
+    checkpoint: Path | None = (
+        None  # a checkpoint, or a folder of runs; with `milvus`, the model on this machine, by name too
+    )
     split: str = "all"
     images: Path | None = None  # where a run's photos lie, if they were moved
     milvus: str | None = None
     collection: str = "crossmodal"
+    weights: Path | None = None  # where those of a published model lie on this machine, if elsewhere
 
 
 def open_gallery(place: Place, bars: Bars = silent, to_stay: bool = False) -> "tuple[Gallery, Maker]":
@@ -38,14 +41,14 @@ def open_gallery(place: Place, bars: Bars = silent, to_stay: bool = False) -> "t
         from crossmodal.scale.milvus.gallery import MilvusGallery
 
         checkpoint = checkpoint_of(place.checkpoint) if place.checkpoint else None
-        loaded = MilvusGallery(Milvus(place.milvus, place.collection), checkpoint, place.photos)
+        loaded = MilvusGallery(Milvus(place.milvus, place.collection), checkpoint, place.photos, place.weights)
         return loaded, loaded.maker
     if place.photos:
         from crossmodal.photos.gallery import FolderGallery
         from crossmodal.photos.store import index_folder
 
         folder = FolderGallery(index_folder(place.photos, place.index), to_stay)
-        return folder, folder.maker
+        return folder, replace(folder.maker, weights=place.weights) if place.weights else folder.maker
     run = open_run(place.checkpoint, place.images, bars).only(place.split)
     return run, maker_of_run(run.about.fingerprint, run.about.checkpoint)
 

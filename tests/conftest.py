@@ -57,6 +57,23 @@ def collection(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return draw_sample(tmp_path_factory.mktemp("collection") / "drawn", scenes=30, seed=3)
 
 
+@pytest.fixture(scope="session")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder as --weights takes it, with published models of the real classes that are tiny and random."""
+    import open_clip
+
+    from tests import tiny_clips
+
+    folder = tmp_path_factory.mktemp("clips")
+    with pytest.MonkeyPatch.context() as patch:
+        for name, published in tiny_clips.register(tmp_path_factory.mktemp("configs")).items():
+            patch.setitem(open_clip.pretrained._PRETRAINED, name, published)
+            tiny_clips.write_open_clip(name, folder)
+        tiny_clips.write_words(folder)
+        tiny_clips.write_sentence_transformers(folder)
+        yield folder
+
+
 @pytest.fixture
 def photo() -> Image.Image:
     """A photo that is no square and no single colour."""

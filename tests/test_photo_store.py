@@ -443,7 +443,9 @@ def test_what_a_photo_says_of_itself_is_bounded(tmp_path: Path) -> None:
 
 
 def test_patterns_are_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(index, "_create", lambda folder, photos, checkpoint, quality: Store.create(folder, META))
+    monkeypatch.setattr(
+        index, "_create", lambda folder, photos, checkpoint, quality, weights: Store.create(folder, META)
+    )
     monkeypatch.setattr(Maker, "runtime", lambda maker, to_stay=False: ColourRuntime())
     for name in ("@eaDir/a.png", "private/b.png", "c.png"):
         save(tmp_path / name)

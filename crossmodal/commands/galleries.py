@@ -20,7 +20,7 @@ def add_gallery_options(command: argparse.ArgumentParser) -> None:
     which = command.add_argument_group("gallery (default: that of the newest run's best epoch)")
     which.add_argument("--photos", type=Path, metavar="DIR", help="an indexed folder of photos")
     which.add_argument("--index", type=Path, metavar="DIR", help="where its index lies, if not in the folder")
-    which.add_argument("--checkpoint", type=Path, metavar="FILE", help="a checkpoint, a run, or a folder of runs")
+    add_model_options(which, "a checkpoint, a run, or a folder of runs")
     which.add_argument("--split", choices=("train", "val", "test", "all"), help="photos of a run (default: all)")
     which.add_argument("--images", type=Path, metavar="DIR", help="where a run's photos lie, if they were moved")
     which.add_argument(
@@ -32,6 +32,25 @@ def add_gallery_options(command: argparse.ArgumentParser) -> None:
     )
 
 
+def add_model_options(command: Any, meaning: str) -> None:
+    """Add --checkpoint and --weights; `meaning` says what the first takes beside the names of published models.
+
+    It is --model too, as such models are called; `command` is a parser, or a group of one.
+    """
+    command.add_argument(
+        "--checkpoint", "--model", type=Path, metavar="MODEL",
+        help=f"{meaning}; or a published model: open_clip:MODEL/WEIGHTS, clip-ViT-B-32",
+    )  # fmt: skip
+    add_weights_option(command)
+
+
+def add_weights_option(command: Any) -> None:
+    """Add --weights to a parser, or to a group of one."""
+    command.add_argument(
+        "--weights", type=Path, metavar="DIR", help="folder with weights of published models, which is searched first"
+    )
+
+
 def place_of(options: argparse.Namespace) -> Place:
     """Return the gallery that the options mean; raises CrossmodalError for options that contradict each other."""
     if (options.photos or options.milvus) and (options.split or options.images):
@@ -39,13 +58,13 @@ def place_of(options: argparse.Namespace) -> Place:
     if options.photos and options.checkpoint and not options.milvus:
         raise CrossmodalError(
             "A folder of photos is searched with the model that indexed it; leave out --checkpoint, or index the folder "
-            "again with it: python -m crossmodal index DIR --rebuild --checkpoint FILE"
+            "again with it: python -m crossmodal index DIR --rebuild --checkpoint MODEL"
         )
     if options.index and not options.photos:
         raise CrossmodalError("--index says where the index of --photos DIR lies; give --photos too.")
     return Place(
         options.photos, options.index, options.checkpoint, options.split or "all", options.images, options.milvus,
-        options.collection,
+        options.collection, options.weights,
     )  # fmt: skip
 
 

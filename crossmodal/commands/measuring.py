@@ -1,4 +1,4 @@
-"""The commands that measure a model (evaluate, compare, report, agreement), and embed, which writes its embeddings."""
+"""The commands that measure a model (evaluate, compare, report, agreement, calibrate), and embed, which writes its embeddings."""
 
 import argparse
 import json
@@ -6,6 +6,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from crossmodal.commands.galleries import add_model_options, add_weights_option
+from crossmodal.errors import CrossmodalError
 from crossmodal.progress import terminal
 from crossmodal.recipe import NORMAL, QUALITIES
 
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def add_measuring_commands(commands: Any) -> None:
-    """Add the commands evaluate, compare, report, agreement and embed."""
+    """Add the commands evaluate, compare, report, agreement, calibrate and embed."""
     evaluate = commands.add_parser("evaluate", help="recall and ranks of a checkpoint, in both directions")
     evaluate.add_argument(
         "--average-captions", action="store_true", help="also rank with the mean vector of each image's captions"
@@ -38,21 +40,25 @@ def add_measuring_commands(commands: Any) -> None:
     agreement = commands.add_parser("agreement", help="Kendall's tau-c with human judgements of captions")
     agreement.add_argument("ratings", type=Path, help="image,caption,rating, or Flickr8k's expert or crowd annotations")
     agreement.set_defaults(run=_agreement)
+    calibrate = commands.add_parser(
+        "calibrate", help="find out, on any captions, below which scores nothing looks like a query"
+    )
+    calibrate.set_defaults(run=_calibrate)
     for command in (evaluate, compare, report):
         _choice_of_images(command)
+    _choice_of_images(calibrate, "val")
     for command in (evaluate, compare, agreement):
         command.add_argument("--json", type=Path, metavar="FILE", help="also save the figures here")
-    for command in (evaluate, compare, report, agreement):
-        command.add_argument(
-            "--weights", type=Path, help="folder with weights of published models, which is searched first"
-        )
+    for command in (compare, report):
+        add_weights_option(command)
+    for command in (evaluate, agreement, calibrate):
+        add_model_options(command, "checkpoint, or a run's folder (default: the best epoch of the newest run)")
     embed = commands.add_parser("embed", help="write a checkpoint's embeddings again")
     embed.set_defaults(run=_embed)
-    for command in (evaluate, agreement, embed):
-        command.add_argument(
-            "--checkpoint", type=Path, help="checkpoint, or a run's folder (default: the best epoch of the newest run)"
-        )
-    for command in (evaluate, compare, report, agreement, embed):
+    embed.add_argument(
+        "--checkpoint", type=Path, help="checkpoint, or a run's folder (default: the best epoch of the newest run)"
+    )
+    for command in (evaluate, compare, report, agreement, calibrate, embed):
         command.add_argument(
             "--captions", type=Path, help="caption file, or folder of captions (default: that of the run)"
         )
@@ -74,12 +80,13 @@ def add_quality_option(command: argparse.ArgumentParser, default: str | None = N
     )
 
 
-def _choice_of_images(command: argparse.ArgumentParser) -> None:
+def _choice_of_images(command: argparse.ArgumentParser, split: str | None = None) -> None:
     command.add_argument("--split-file", type=Path, help="evaluate the images named in this file, one per line")
     command.add_argument(
         "--split",
         choices=("train", "val", "test", "all"),
-        help="evaluate this split (default: test, else val, else all)",
+        default=split,
+        help=f"evaluate this split (default: {split or 'test, else val, else all'})",
     )
 
 
@@ -142,6 +149,33 @@ def _agreement(options: argparse.Namespace) -> None:
         )
     if options.json:
         write_text(options.json, json.dumps(figures, indent=2) + "\n")
+
+
+def _calibrate(options: argparse.Namespace) -> None:
+    from crossmodal.encoding.collection import encode_captions, encode_files
+    from crossmodal.encoding.devices import worker_count
+    from crossmodal.evaluation.evaluate import choose_images, data_paths
+    from crossmodal.files import write_text
+    from crossmodal.hubs import Banks
+    from crossmodal.runs.opening import checkpoint_of, default_run, open_encoder
+    from crossmodal.search.calibration import LEAST, calibrate, queries_about
+    from crossmodal.search.cutoff import FILE, cutoff_folder
+
+    path = checkpoint_of(options.checkpoint or default_run())
+    model, content, _ = open_encoder(path, options.weights)
+    chosen, of = choose_images(content, _image_choice(options), terminal, print)
+    if len(chosen) < LEAST:
+        raise CrossmodalError(f"{of}: fewer than {LEAST} tell too little; name more, for example with --split all.")
+    images, banks = encode_files(model, chosen, worker_count(), terminal).numpy(), Banks.of(content)
+    captions, _ = data_paths(options.captions, options.images, content["data"])
+    queries = queries_about(
+        images, [image.captions for image in chosen.images], lambda texts: encode_captions(model, texts, terminal).numpy(),
+        banks.captions.bias(images) if banks else None,
+    )  # fmt: skip
+    cutoff = calibrate(queries, f"{len(chosen):,} photos of {captions.name}")
+    place = cutoff_folder(path, content["fingerprint"]) / FILE
+    write_text(place, json.dumps(cutoff.plain(), indent=2) + "\n")
+    print(f"Wrote {place}, calibrated on {of}")
 
 
 def _embed(options: argparse.Namespace) -> None:

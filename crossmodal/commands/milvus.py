@@ -17,8 +17,9 @@ def add_load_command(commands: Any) -> None:
     what.add_argument("--photos", type=Path, metavar="DIR", help="an indexed folder of photos")
     what.add_argument(
         "--checkpoint",
+        "--model",
         type=Path,
-        metavar="FILE",
+        metavar="MODEL",
         help="a checkpoint, a run, or a folder of runs (default: the newest run)",
     )
     load.add_argument("--split", choices=("train", "val", "test", "all"), help="photos of a run (default: all)")
@@ -40,7 +41,7 @@ def _load(options: argparse.Namespace) -> None:
     from crossmodal.scale.milvus.loading import Source, load
     from crossmodal.search.in_memory import PhotosInMemory
 
-    place = place_of(argparse.Namespace(**vars(options) | {"milvus": None}))
+    place = place_of(argparse.Namespace(**vars(options) | {"milvus": None, "weights": None}))
     milvus = Milvus(options.milvus, options.collection)
     gallery, _ = open_gallery(place, terminal)
     assert isinstance(gallery, PhotosInMemory)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from crossmodal.commands.cluster import add_spreading_options, check_spreading, cluster_of, write_parquet
+from crossmodal.commands.galleries import add_model_options
 from crossmodal.commands.measuring import add_quality_option
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ def add_index_command(commands: Any) -> None:
     index.add_argument(
         "--index", type=Path, metavar="DIR", help="where the index lies (default: .crossmodal in the folder)"
     )
-    index.add_argument("--checkpoint", type=Path, help="model that makes it (default: the newest run's best)")
+    add_model_options(index, "model that makes it (default: the newest run's best)")
     index.add_argument(
         "--exclude",
         action="append",
@@ -45,6 +46,7 @@ def add_index_command(commands: Any) -> None:
 
 
 def _index(options: argparse.Namespace) -> None:
+    from crossmodal.encoding.runtime import TORCH
     from crossmodal.files import shown
     from crossmodal.photos.index import index_photos
     from crossmodal.photos.store import Store, index_folder
@@ -59,14 +61,17 @@ def _index(options: argparse.Namespace) -> None:
         changes = index_photos(
             options.photos, options.index, options.checkpoint, options.exclude, options.rebuild, _shown_on(bar),
             cluster=cluster_of(options), included=options.include, forget_missing=options.forget_missing,
-            quality=options.quality,
+            quality=options.quality, weights=options.weights,
         )  # fmt: skip
     finally:
         bar.close()
     with Store(index_folder(options.photos, options.index), writable=False) as store:
         skipped = {path: reason for path, (_, reason) in store.skipped().items()}
         photos = sum(1 for _ in store.photos())
+        maker, runtime = store.maker, store.meta["runtime"]
     print(summary(changes, photos, list(skipped.values())))
+    if maker.published and runtime == TORCH:
+        print(f"{maker.checkpoint} runs in torch here: on a GPU, or where OpenVINO cannot hold it, or is slower.")
     if skipped and not options.verbose:
         print("--verbose lists the files that cannot be used.")
     if options.verbose:

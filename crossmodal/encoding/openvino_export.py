@@ -16,7 +16,6 @@ from typing import Any
 import filelock
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from crossmodal.data.preprocessing import Preprocessing
@@ -24,8 +23,10 @@ from crossmodal.dual_encoder import DualEncoder
 from crossmodal.encoder import Encoder
 from crossmodal.encoding.runtime import TORCH, Exported, OpenVinoRuntime, Runtime, exported_folder
 from crossmodal.errors import CrossmodalError
-from crossmodal.towers.text import PretrainedTextTower
+from crossmodal.towers.published_clip import PublishedClip
 
+Model = DualEncoder | PublishedClip
+PROBE_SENTENCES = ("two dogs in the snow", "a red car on a street, by night")
 PROBE = 32  # images that both runtimes are timed on
 CLOSE_ENOUGH = 0.98  # least cosine between an exported tower's vector and torch's
 
@@ -35,7 +36,7 @@ class TorchRuntime:
 
     name = TORCH
 
-    def __init__(self, model: DualEncoder) -> None:
+    def __init__(self, model: Model) -> None:
         self._model = model.eval()
         self.preprocessing: Preprocessing = model.preparation
 
@@ -55,7 +56,7 @@ class TorchRuntime:
 class FastEncoder(Encoder):
     """A model by its fastest runtime, for evaluation: its photos and sentences go through the exported towers."""
 
-    def __init__(self, model: DualEncoder, fingerprint: str) -> None:
+    def __init__(self, model: Model, fingerprint: str) -> None:
         super().__init__()
         self.label, self.temperature, self._model = model.label, model.temperature, model
         self.photo_views = model.photo_views
@@ -79,10 +80,10 @@ class FastEncoder(Encoder):
         return self._model.plain()
 
 
-def fastest_runtime(model: DualEncoder, fingerprint: str) -> Runtime:
+def fastest_runtime(model: Model, fingerprint: str) -> Runtime:
     """Return OpenVINO's towers where they are faster on this machine and agree with torch, else torch's."""
     torch_runtime = TorchRuntime(model)
-    if model.device.type != "cpu" or not isinstance(model.text_tower, PretrainedTextTower):
+    if model.device.type != "cpu" or model.portable_tokenizer is None:
         return torch_runtime
     if exported := Exported.of(fingerprint):
         return OpenVinoRuntime(exported)
@@ -103,9 +104,12 @@ def _faster(torch_runtime: TorchRuntime, place: Path) -> Runtime:
     openvino_runtime = OpenVinoRuntime(Exported(place))
     size = torch_runtime.preprocessing.size
     pixels = np.random.default_rng(0).integers(0, 256, (PROBE, size, size, 3), dtype=np.uint8)
-    cosines = (torch_runtime.encode_pixels(pixels) * openvino_runtime.encode_pixels(pixels)).sum(1)
+    vectors = (
+        (one.encode_pixels(pixels), one.encode_sentences(PROBE_SENTENCES)) for one in (torch_runtime, openvino_runtime)
+    )
+    cosines = [(one * other).sum(1).min() for one, other in zip(*vectors, strict=True)]
     ours, theirs = (_seconds(partial(one.encode_pixels, pixels)) for one in (openvino_runtime, torch_runtime))
-    if ours > theirs or cosines.min() < CLOSE_ENOUGH:
+    if ours > theirs or min(cosines) < CLOSE_ENOUGH:
         openvino_runtime.close()
         shutil.rmtree(place, ignore_errors=True)
         return torch_runtime
@@ -123,38 +127,39 @@ def _seconds(run: Callable[[], object]) -> float:
 
 
 class _Images(nn.Module):
-    def __init__(self, model: DualEncoder) -> None:
+    def __init__(self, model: Model) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, pixels: Tensor) -> Tensor:
-        return self.model.project_image(self.model.image_tower.at_once(pixels.permute(0, 3, 1, 2)))
+        return self.model.encode_at_once(pixels.permute(0, 3, 1, 2))
 
 
 class _Texts(nn.Module):
-    def __init__(self, model: DualEncoder) -> None:
+    def __init__(self, model: Model) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
-        tower = self.model.text_tower
-        assert isinstance(tower, PretrainedTextTower)
-        return F.normalize(self.model.text_projection(tower.pooled(ids, mask)).float(), dim=-1)
+        return self.model.encode_tokens(ids, mask)
 
 
 @contextlib.contextmanager
-def _quiet_transformers() -> Iterator[None]:
+def _traceable() -> Iterator[None]:
+    """Keep transformers quiet, and attention out of torch's fast path, whose operations OpenVINO does not know."""
     from transformers.utils import logging
 
-    before = logging.get_verbosity()
+    before, fast = logging.get_verbosity(), torch.backends.mha.get_fastpath_enabled()
     logging.set_verbosity_error()
+    torch.backends.mha.set_fastpath_enabled(False)
     try:
         yield
     finally:
         logging.set_verbosity(before)
+        torch.backends.mha.set_fastpath_enabled(fast)
 
 
-def _export(model: DualEncoder, place: Path) -> None:
+def _export(model: Model, place: Path) -> None:
     """Write both towers into a folder, whole or not at all; for the holder of its lock."""
     temporary = place.with_name(f".{place.name}.part")
     shutil.rmtree(temporary, ignore_errors=True)  # of an export that was killed
@@ -167,18 +172,18 @@ def _export(model: DualEncoder, place: Path) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def export_towers(model: DualEncoder, folder: Path) -> None:
+def export_towers(model: Model, folder: Path) -> None:
     """Write both towers, the tokenizer and the preprocessing into a folder; raises CrossmodalError for what cannot be exported."""
     import openvino as ov
 
-    tower, size = model.text_tower, model.preparation.size
-    assert isinstance(tower, PretrainedTextTower)
+    portable, size = model.portable_tokenizer, model.preparation.size
+    assert portable
     try:
         # The tracer warns of every condition in the towers' code, and the converter prints its arguments.
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), _quiet_transformers():
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), _traceable():
             warnings.simplefilter("ignore")
-            tokens = torch.ones(2, 9, dtype=torch.long)
-            any_tokens = ov.PartialShape([-1, -1])
+            tokens = torch.ones(2, portable.length or 9, dtype=torch.long)
+            any_tokens = ov.PartialShape([-1, portable.length or -1])
             images = torch.zeros(2, size, size, 3, dtype=torch.uint8)
             parts = {
                 "image": (_Images(model), images, [ov.PartialShape([-1, size, size, 3])]),
@@ -187,8 +192,8 @@ def export_towers(model: DualEncoder, folder: Path) -> None:
             for name, (module, example, shapes) in parts.items():
                 converted = ov.convert_model(module.eval(), example_input=example, input=shapes)
                 ov.save_model(converted, folder / f"{name}.xml", compress_to_fp16=True)
-        (folder / "tokenizer.json").write_text(tower.tokenizer.to_str())
-        about = {"preprocessing": asdict(model.preparation), "padding": tower.padding}
+        (folder / "tokenizer.json").write_text(portable.tokenizer.to_str(), encoding="utf-8")
+        about = {"preprocessing": asdict(model.preparation), "padding": portable.padding}
         (folder / "about.json").write_text(json.dumps(about))
     except Exception as error:  # the converter raises anything at all on a tower that it cannot hold
         raise CrossmodalError(f"The towers cannot be exported ({error}).") from error

@@ -11,13 +11,13 @@ from crossmodal.photos.summary import counted, summary
 SEEN = "indexing seen"  # the folder whose indexing this session has watched
 
 
-def index_button(photos: Path, place: Path, checkpoint: Path | None) -> None:
-    """Let the user index a folder, or bring its index, which lies in `place`, up to date; `checkpoint` makes a new one."""
+def index_button(photos: Path, place: Path, checkpoint: Path | None, weights: Path | None = None) -> None:
+    """Let the user index a folder, or bring its index, which lies in `place`, up to date; the model is as for `index`."""
     work = indexing(photos)
     there = (place / DATABASE).is_file()
     st.button(
         "Look for new photos" if there else "Index this folder", key="index photos", type="secondary" if there else "primary",
-        on_click=index, args=(photos, place, checkpoint), disabled=bool(work and not work.finished),
+        on_click=index, args=(photos, place, checkpoint, weights), disabled=bool(work and not work.finished),
     )  # fmt: skip
 
 

@@ -169,7 +169,9 @@ def opening(choice: Chosen, options: Options) -> Work[Opened] | None:
     if choice.name == "folder":
         return _folder(choice.folder, options.index_of(choice.folder)) if choice.folder else None
     if choice.name == "milvus":
-        place = Place(milvus=options.milvus, collection=options.collection, photos=options.photos)
+        place = Place(
+            milvus=options.milvus, collection=options.collection, photos=options.photos, weights=options.weights
+        )  # fmt: skip
         return GALLERIES.get(
             place,
             _loaded(place),

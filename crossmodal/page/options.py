@@ -27,6 +27,8 @@ class Options:
     index: Path | None = None  # of `photos`, where it is not in the folder
     milvus: str = ""
     collection: str = Place.collection
+    model: Path | None = None  # that makes new indexes, in the place of a run's: a published one by its name
+    weights: Path | None = None  # the folder of those of a published model
     below: Path | None = None  # no other folder, and none that is not below it, is shown
     unknown: str = ""  # what was given beside these, in a sentence
 
@@ -64,7 +66,7 @@ class _Parser(argparse.ArgumentParser):
 def options(arguments: Sequence[str]) -> Options:
     """Read the options, and tell of unknown ones, `--help` among them; raises CrossmodalError for one without its value."""
     parser = _Parser(add_help=False, allow_abbrev=False)
-    for name in ("--checkpoints", "--images", "--photos", "--index", "--below"):
+    for name in ("--checkpoints", "--images", "--photos", "--index", "--model", "--weights", "--below"):
         parser.add_argument(name, type=Path)
     for name in ("--milvus", "--collection"):
         parser.add_argument(name)
@@ -75,5 +77,5 @@ def options(arguments: Sequence[str]) -> Options:
 
 KNOWN = (
     f"It knows: `{' '.join(PAGE)}{'' if INSTALLED else ' --'} [--checkpoints DIR] [--images DIR] [--photos DIR [--index DIR]] "
-    "[--below DIR] [--milvus URL [--collection NAME]]`"
+    "[--model NAME [--weights DIR]] [--below DIR] [--milvus URL [--collection NAME]]`"
 )

@@ -105,7 +105,8 @@ def _search(now: Asked, choice: Chosen, settings: Options) -> Opened | None:
         with st.container(horizontal=True, vertical_alignment="bottom"):
             choose_folder(now, settings)
             if choice.folder and choice.folder.is_dir():
-                index_button(choice.folder, settings.index_of(choice.folder), choice.checkpoint)
+                place, model = settings.index_of(choice.folder), settings.model or choice.checkpoint
+                index_button(choice.folder, place, model, settings.weights)
     ask(now)
     try:
         work = opening(choice, settings)

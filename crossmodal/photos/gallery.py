@@ -9,7 +9,7 @@ from crossmodal.errors import CrossmodalError
 from crossmodal.files import shown
 from crossmodal.photos.store import Store
 from crossmodal.photos.written import find
-from crossmodal.search.cutoff import Cutoff
+from crossmodal.search.cutoff import Cutoff, cutoff_folder
 from crossmodal.search.filters import NO_FILTERS, Filters
 from crossmodal.search.gallery import About, Match, Written
 from crossmodal.search.in_memory import PhotosInMemory
@@ -39,9 +39,12 @@ class FolderGallery(PhotosInMemory):
         if not np.array_equal(slots, np.arange(len(vectors))):
             vectors = np.ascontiguousarray(vectors[slots])
         unit, bias = (vectors[:, :-1], -vectors[:, -1]) if meta["bank"] else (vectors, None)
+        calibrated = (
+            Cutoff.read(cutoff_folder(self.maker.checkpoint, meta["fingerprint"])) if self.maker.published else None
+        )
         about = About(
             shown(str(root)), root, meta["fingerprint"], Path(meta["checkpoint"]), meta["recipe"], DESCRIBED,
-            Cutoff.from_plain(meta.get("cutoff")), words=folder / WORDS,
+            calibrated or Cutoff.from_plain(meta["cutoff"]), words=folder / WORDS,
         )  # fmt: skip
         super().__init__(about, photos, unit, PlainIndex(vectors), bias=bias)
         if to_stay and len(photos) >= WORTH_A_COPY:

@@ -10,6 +10,7 @@ from crossmodal.hubs import Banks
 from crossmodal.photos.store import DATABASE, INDEX_FOLDER, Store, index_folder
 from crossmodal.photos.update import Changes, Watch, Work, here, locked, update
 from crossmodal.recipe import NORMAL
+from crossmodal.runs.models import kept_as
 from crossmodal.search.calibration import cutoff_of
 
 Cluster = Callable[[Path, int], Work]  # is given the model's checkpoint, and how many views of a photo to encode
@@ -18,20 +19,22 @@ Cluster = Callable[[Path, int], Work]  # is given the model's checkpoint, and ho
 def index_photos(
     photos: Path,
     index: Path | None = None,
-    checkpoint: Path | None = None,
+    checkpoint: Path | str | None = None,
     excluded: Sequence[str] | None = None,
     rebuild: bool = False,
     watch: Watch = lambda step: None,
-    default: Path | None = None,
+    default: Path | str | None = None,
     cluster: Cluster | None = None,
     included: Sequence[str] | None = None,
     forget_missing: bool = False,
     quality: str | None = None,
+    weights: Path | None = None,
 ) -> Changes:
     """Make or bring up to date the index of a folder of photos.
 
-    `index` is where it lies, by default beside the photos. A new one is made with `checkpoint`, else with
-    `default`, else with the best of the default run; one that is there keeps its own model. The patterns
+    `index` is where it lies, by default beside the photos. A new one is made with `checkpoint` (a checkpoint, a run, or a
+    published model by its name, whose weights are looked for in `weights` first), else with `default`, else with the best of
+    the default run; one that is there keeps its own model. The patterns
     `excluded` and `included` are remembered until others are given (see Excluded). With `cluster` the work is
     done where it says; `forget_missing` as for `update`. In HIGH `quality` a vector is the mean over as many views of
     its photo as the model says. Raises CrossmodalError when another model, or this one in another quality, made the
@@ -47,13 +50,19 @@ def index_photos(
         )
     with locked(folder):
         if rebuild or not (folder / DATABASE).is_file():
-            _create(folder, photos, checkpoint or default, quality or NORMAL)
+            _create(folder, photos, checkpoint or default, quality or NORMAL, weights)
         with Store(folder, writable=True) as store:
-            _refuse_strangers(store, photos, checkpoint, quality)
+            _refuse_strangers(store, photos, checkpoint, quality, weights)
+            if weights and str(weights.resolve()) != store.meta["weights"]:
+                store.set_meta("weights", str(weights.resolve()))
             for key, patterns in (("excluded", excluded), ("included", included)):
                 if patterns is not None and list(patterns) != store.meta[key]:
                     store.set_meta(key, list(patterns))
             meta, maker = store.meta, store.maker
+            if cluster and maker.published:
+                raise CrossmodalError(
+                    f"A cluster indexes with a checkpoint, not with {maker.checkpoint}; leave out --on."
+                )
             if cluster is None:
                 work = here(lambda: maker.runtime(to_stay=True), meta["views"])
             else:
@@ -61,25 +70,27 @@ def index_photos(
             return update(store, photos.resolve(), meta["excluded"], work, watch, meta["included"], forget_missing)
 
 
-def _create(folder: Path, photos: Path, checkpoint: Path | None, quality: str) -> None:
+def _create(folder: Path, photos: Path, checkpoint: Path | str | None, quality: str, weights: Path | None) -> None:
     from crossmodal.encoding.openvino_export import fastest_runtime
-    from crossmodal.runs.opening import checkpoint_of, default_run, load_model
+    from crossmodal.runs.opening import checkpoint_of, default_run, open_model
 
-    path = checkpoint_of(checkpoint or default_run()).resolve()
-    model, content = load_model(path)
+    path = kept_as(checkpoint_of(checkpoint or default_run()))
+    model, content = open_model(path, weights)
     runtime = fastest_runtime(model, content["fingerprint"])
     inside = folder.resolve().is_relative_to(photos.resolve())
     root = os.path.relpath(photos.resolve(), folder.resolve()) if inside else str(photos.resolve())
     cutoff, banks = cutoff_of(path, content["fingerprint"]), Banks.of(content)
     Store.create(folder, {
         "cutoff": cutoff.plain() if cutoff else None,
-        "fingerprint": content["fingerprint"], "checkpoint": str(path), "recipe": model.recipe.name,
-        "size": model.recipe.joint_size + bool(banks), "bank": banks.captions.plain() if banks else None, "runtime": runtime.name, "root": root, "excluded": [],
-        "included": [], "quality": quality, "views": model.views(quality),
+        "fingerprint": content["fingerprint"], "checkpoint": str(path), "recipe": model.label,
+        "size": model.joint_size + bool(banks), "bank": banks.captions.plain() if banks else None, "runtime": runtime.name, "root": root, "excluded": [],
+        "included": [], "quality": quality, "views": model.views(quality), "weights": str(weights.resolve()) if weights else None,
     })  # fmt: skip
 
 
-def _refuse_strangers(store: Store, photos: Path, checkpoint: Path | None, quality: str | None) -> None:
+def _refuse_strangers(
+    store: Store, photos: Path, checkpoint: Path | str | None, quality: str | None, weights: Path | None
+) -> None:
     """Raise CrossmodalError where the index is of another folder, or another model or quality was asked for."""
     again = f"python -m crossmodal index {shown(str(photos))} --rebuild"
     if store.root.resolve() != photos.resolve():
@@ -93,10 +104,10 @@ def _refuse_strangers(store: Store, photos: Path, checkpoint: Path | None, quali
             f"--quality {quality}"
         )
     if checkpoint is not None:
-        from crossmodal.runs.opening import checkpoint_of, load_model
+        from crossmodal.runs.opening import checkpoint_of, fingerprint_at
 
         path = checkpoint_of(checkpoint)
-        if load_model(path)[1]["fingerprint"] != store.meta["fingerprint"]:
+        if fingerprint_at(path, weights or store.maker.weights) != store.meta["fingerprint"]:
             raise CrossmodalError(
                 f"The index in {store.folder} was made by another model ({store.meta['recipe']}, "
                 f"{store.meta['checkpoint']}) than {path}; make it again with: {again} --checkpoint {path}"

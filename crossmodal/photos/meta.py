@@ -16,7 +16,7 @@ from crossmodal.photos.database import broken
 from crossmodal.recipe import QUALITIES
 from crossmodal.search.cutoff import Cutoff
 
-FORMAT, VERSION = "crossmodal-photo-index", 5
+FORMAT, VERSION = "crossmodal-photo-index", 6
 VECTORS = r"vectors-[0-9a-f]{8}\.f32"  # names of files; none is ever written again
 DIGEST_BYTES = 16
 LONGEST = 4096  # characters of a path or a pattern
@@ -72,7 +72,8 @@ SOUND: dict[str, Callable[[Any], bool]] = {
     "excluded": _patterns,
     "included": _patterns,
     "fingerprint": lambda value: _text(value, FINGERPRINT.pattern),
-    "checkpoint": _text,
+    "checkpoint": _text,  # a path, or the name of a published model
+    "weights": lambda value: value is None or _text(value),  # the folder of a published model's, where it was named
     "recipe": _text,
     "runtime": lambda value: value in ("torch", "OpenVINO"),
     "cutoff": _cutoff,

@@ -71,8 +71,10 @@ class Store:
     @property
     def maker(self) -> Maker:
         """The model that made the index."""
-        again = f"python -m crossmodal index {shown(str(self.root))} --rebuild --checkpoint FILE"
-        return Maker(self.meta["fingerprint"], Path(self.meta["checkpoint"]), f"the index in {self.folder}", again)
+        again = f"python -m crossmodal index {shown(str(self.root))} --rebuild --checkpoint MODEL"
+        weights = Path(self.meta["weights"]) if self.meta["weights"] else None
+        made = f"the index in {self.folder}"
+        return Maker(self.meta["fingerprint"], Path(self.meta["checkpoint"]), made, again, weights)
 
     def __enter__(self) -> Self:
         return self

@@ -14,25 +14,42 @@ from crossmodal.encoding.runtime import TORCH, Exported, OpenVinoRuntime, Runtim
 from crossmodal.errors import CrossmodalError
 from crossmodal.files import checked_fingerprint
 from crossmodal.places import SHIPPED_RUN
+from crossmodal.towers.published_names import is_published
 
 if TYPE_CHECKING:
-    from crossmodal.dual_encoder import DualEncoder
+    from crossmodal.encoding.openvino_export import Model
+
+
+def kept_as(checkpoint: Path) -> Path:
+    """Return how others keep where a model is: a checkpoint's whole path, the name of a published model as it is."""
+    return checkpoint if is_published(checkpoint) else checkpoint.resolve()
 
 
 @dataclass(frozen=True)
 class Maker:
-    """The model that made something: its fingerprint, where its checkpoint was, what was made, how to make it again."""
+    """The model that made something: its fingerprint, where its checkpoint was, what was made, how to make it again.
+
+    A published model has its name in the place of a checkpoint, and its weights perhaps in a folder of the user's.
+    """
 
     fingerprint: str
     checkpoint: Path
     made: str
     again: str
+    weights: Path | None = None
 
-    def model(self) -> "tuple[Path, DualEncoder]":
-        """Load the model from where it was, or from a run here that has it; return its file too.
+    @property
+    def published(self) -> bool:
+        """Whether it is a published model."""
+        return is_published(self.checkpoint)
+
+    def model(self) -> "tuple[Path, Model]":
+        """Load the model from where it was, or from a run here that has it; return its file, or its name, too.
 
         Raises CrossmodalError when it is not here.
         """
+        if self.published:
+            return self.checkpoint, self._published()
         from crossmodal.runs.folder import runs_in
         from crossmodal.runs.opening import CHECKPOINTS, checkpoint_of, load_model
 
@@ -45,6 +62,17 @@ class Maker:
             f"The model that made {self.made} is no longer at {self.checkpoint}; name a checkpoint and make it again: "
             f"{self.again}"
         )
+
+    def _published(self) -> "Model":
+        from crossmodal.runs.opening import open_model
+
+        model, content = open_model(self.checkpoint, self.weights)
+        if content["fingerprint"] != self.fingerprint:
+            raise CrossmodalError(
+                f"The weights of {self.checkpoint} that are here are not those that made {self.made}; name the folder of those "
+                f"with --weights, or make it again: {self.again}"
+            )
+        return model
 
     def runtime(self, to_stay: bool = False) -> Runtime:
         """Return what encodes queries: exported towers where they are, else torch.

@@ -27,10 +27,12 @@ from crossmodal.hubs import Banks
 from crossmodal.places import DRAWN, SHIPPED_RUN, TRAINING
 from crossmodal.progress import Bars, silent
 from crossmodal.runs.folder import best_epoch, epochs_in, runs_in
+from crossmodal.towers.published_names import is_published
 
 if TYPE_CHECKING:
     from crossmodal.dual_encoder import DualEncoder
     from crossmodal.encoder import Encoder
+    from crossmodal.encoding.openvino_export import Model
 
 CHECKPOINTS = Path("model-checkpoints")
 SAMPLE = DRAWN
@@ -52,10 +54,13 @@ def default_run(checkpoints: Path = CHECKPOINTS) -> Path:
     return (own or runs)[0]
 
 
-def checkpoint_of(path: Path) -> Path:
-    """Return the checkpoint that a path means: the file itself, or the best epoch of a run folder."""
+def checkpoint_of(path: Path | str) -> Path:
+    """Return the checkpoint that a path means: the file itself, or the best epoch of a run folder.
+
+    The name of a published model means itself.
+    """
     path = Path(path)
-    if not path.is_dir():
+    if is_published(path) or not path.is_dir():
         return path
     run = path if epochs_in(path) else default_run(path)
     return model_path(run, best_epoch(run) or 0)
@@ -76,6 +81,7 @@ def epoch_of(checkpoint: Path) -> int:
 
 def load_model(checkpoint: Path) -> "tuple[DualEncoder, dict[str, Any]]":
     """Load a checkpoint onto the best device; one at a time, since transformers cannot be imported by two threads at once."""
+    _refuse_published(checkpoint)
     with _LOADING:
         # Here, since the towers take seconds to import, and embeddings are read without them.
         from crossmodal.dual_encoder import DualEncoder
@@ -83,11 +89,43 @@ def load_model(checkpoint: Path) -> "tuple[DualEncoder, dict[str, Any]]":
         return DualEncoder.load(checkpoint, choose_device())
 
 
+def open_model(which: Path, weights: Path | None = None) -> "tuple[Model, dict[str, Any]]":
+    """Load a checkpoint, or a published model by its name, onto the best device; return it and what else is known of it.
+
+    `weights` is a folder looked into first for a published one, of which next to nothing is known but its fingerprint.
+    Raises WeightsError where its weights cannot be had, and as `load_model` does.
+    """
+    if not is_published(which):
+        return load_model(which)
+    with _LOADING:
+        from crossmodal.dual_encoder import fingerprint_of  # here, as above
+        from crossmodal.towers.published_clip import published_clip
+
+        model = published_clip(str(which), weights)
+        fingerprint = fingerprint_of(model.state_dict(), model.plain(), None)
+        return model.to(choose_device()), {"fingerprint": fingerprint, "data": {}, "recipe": {"seed": 0}}
+
+
+def _refuse_published(path: Path) -> None:
+    """Raise CrossmodalError where a run is asked for, and a published model is named."""
+    if is_published(path):
+        raise CrossmodalError(
+            f"{path} is a published model, which has no run and no photos; index a folder with it and search that: "
+            f"python -m crossmodal index DIR --model {path}"
+        )
+
+
 def about_checkpoint(checkpoint: Path) -> dict[str, Any]:
     """Return what a checkpoint says beside its weights, which are not read; raises CheckpointError."""
+    _refuse_published(checkpoint)
     content = load_tensors(checkpoint, advice=ADVICE, mmap=True)
     check_checkpoint(content, checkpoint)
     return {key: value for key, value in content.items() if key != "weights"}
+
+
+def fingerprint_at(which: Path, weights: Path | None = None) -> str:
+    """Return the fingerprint of a checkpoint, or of a published model, which is loaded for that; raises as `open_model`."""
+    return (open_model(which, weights)[1] if is_published(which) else about_checkpoint(which))["fingerprint"]
 
 
 def open_encoder(which: Path | str, weights: Path | None = None) -> "tuple[Encoder, dict[str, Any], str]":
@@ -97,16 +135,14 @@ def open_encoder(which: Path | str, weights: Path | None = None) -> "tuple[Encod
     (of a published model next to nothing), and a line that names it. `weights` is a folder looked into for published ones.
     """
     from crossmodal.encoding.openvino_export import FastEncoder
-    from crossmodal.towers.published_clip import is_published_clip, published_clip
 
-    if is_published_clip(str(which)):
-        published = published_clip(str(which), weights).to(choose_device())
-        return published, {"data": {}, "recipe": {"seed": 0}}, f"{which}, as published"
-    path = checkpoint_of(Path(which))
-    trained, content = load_model(path)
-    recipe = trained.recipe
-    model = FastEncoder(trained, content["fingerprint"]) if trained.device.type == "cpu" else trained
-    return model, content, f"{path}, recipe {recipe.name}, seed {recipe.seed}, epoch {content['epoch']}"
+    path = checkpoint_of(which)
+    loaded, content = open_model(path, weights)
+    model = FastEncoder(loaded, content["fingerprint"]) if loaded.device.type == "cpu" else loaded
+    if is_published(path):
+        return model, content, f"{path}, as published"
+    recipe = content["recipe"]
+    return model, content, f"{path}, recipe {recipe['name']}, seed {recipe['seed']}, epoch {content['epoch']}"
 
 
 def open_embeddings(checkpoint: Path, fingerprint: str, bars: Bars = silent) -> Embeddings:

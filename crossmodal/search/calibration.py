@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from crossmodal.errors import CheckpointError
-from crossmodal.search.cutoff import Cutoff, Thresholds
+from crossmodal.search.cutoff import Cutoff, Thresholds, cutoff_folder
 from crossmodal.search.query import Calibration, Encode, combined
+from crossmodal.towers.published_names import is_published
 
 if TYPE_CHECKING:
     from crossmodal.encoding.embeddings import Embeddings
@@ -113,6 +114,15 @@ def word_queries(
     return {kind: Pairs(images, np.array(vectors), np.array(owner), bias) for kind, (vectors, owner) in found.items()}
 
 
+def queries_about(
+    images: np.ndarray, captions: Sequence[Sequence[str]], encode: Encode, bias: np.ndarray | None = None
+) -> dict[Calibration, Pairs]:
+    """Return the queries of all kinds about images [N, D] with these captions; `bias` as of Pairs."""
+    owner = np.array([row for row, texts in enumerate(captions) for _ in texts])
+    vectors = encode([caption for texts in captions for caption in texts])
+    return {**sentence_queries(Pairs(images, vectors, owner, bias)), **word_queries(images, captions, encode, bias)}
+
+
 def _parts(own: list[str], absent: str, rng: random.Random) -> Iterator[tuple[Calibration, list[tuple[str, float]]]]:
     word = rng.choice(own)
     yield "words", [(word, 1.0)]
@@ -156,7 +166,7 @@ def _percentile(values: np.ndarray, per_cent: float) -> float:
 
 
 def cutoff_of(checkpoint: Path, fingerprint: str, run: "Embeddings | None" = None) -> Cutoff | None:
-    """Return the cut-off that lies beside a checkpoint, else the one that its run's validation pairs give, else None.
+    """Return the cut-off that was calibrated for a model, else the one that its run's validation pairs give, else None.
 
     `run` are the run's embeddings where they are open already.
     """
@@ -164,8 +174,8 @@ def cutoff_of(checkpoint: Path, fingerprint: str, run: "Embeddings | None" = Non
     from crossmodal.encoding.embeddings import load_embeddings
     from crossmodal.runs.opening import epoch_of, rebuild_command
 
-    found = Cutoff.read(checkpoint.parent)
-    if found:
+    found = Cutoff.read(cutoff_folder(checkpoint, fingerprint))
+    if found or is_published(checkpoint):
         return found
     try:
         run = run or load_embeddings(checkpoint.parent, epoch_of(checkpoint), fingerprint, rebuild_command(checkpoint))

@@ -10,9 +10,18 @@ from typing import Any, get_args
 import numpy as np
 
 from crossmodal.errors import CrossmodalError
+from crossmodal.files import cache_folder, checked_fingerprint
 from crossmodal.search.query import Calibration
+from crossmodal.towers.published_names import is_published
 
 FILE = "cutoff.json"
+
+
+def cutoff_folder(checkpoint: Path, fingerprint: str) -> Path:
+    """Return where a model's cut-off lies: beside a checkpoint; of a published model in the user's cache."""
+    if not is_published(checkpoint):
+        return checkpoint.parent
+    return cache_folder() / "cutoffs" / checked_fingerprint(fingerprint, str(checkpoint))
 
 
 @dataclass(frozen=True)

@@ -48,4 +48,8 @@ def _vocabulary(fingerprint: str, checkpoint: str) -> frozenset[str]:
 
 
 def _tokens(tokenizer: str) -> frozenset[str]:
-    return frozenset(json.loads(tokenizer)["model"]["vocab"])
+    """Return the whole words of a vocabulary; none of those that mark the beginning of words, as those of many languages do."""
+    vocabulary = json.loads(tokenizer)["model"]["vocab"]
+    if isinstance(vocabulary, list) or "\u2581the" in vocabulary:
+        return frozenset()
+    return frozenset(token.removesuffix("</w>") for token in vocabulary)

@@ -23,7 +23,9 @@ CLIP_FILES = ["open_clip_model.safetensors", "open_clip_pytorch_model.safetensor
 CLIP_INSIDE = "0_CLIPModel"  # where sentence-transformers keeps the model itself
 HUB_SECONDS = 10.0
 INSTEAD_OF_A_TOWER = "The recipe compact needs no download: --recipe compact."
-INSTEAD_OF_CLIP = "Name a folder that holds them with --weights, or leave this model out."
+INSTEAD_OF_CLIP = "Name a folder that holds them with --weights, or choose another model."
+SMALL_FILES = ["*.json", "*.txt", "*.model"]
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.txt", "vocab.json", "spiece.model")
 
 
 def find_text_weights(name: str, folder: Path | None = None) -> Path:
@@ -70,6 +72,19 @@ def find_clip_weights(name: str, file: str, hub_id: str, folder: Path | None = N
     return _first(name, places, folder, INSTEAD_OF_CLIP)
 
 
+def find_clip_tokenizer(name: str, hub_id: str, folder: Path | None = None) -> Path:
+    """Return the folder of the tokenizer of a model of open_clip that keeps it in a repository of the hub.
+
+    In `folder` it has the repository's name without its owner. Raises WeightsError that says what was tried.
+    """
+    places = {
+        "the folder": lambda: _in_folder(folder, hub_id, ""),
+        "the hub cache": lambda: _snapshot(hub_id, offline=True, patterns=SMALL_FILES, needed=(TOKENIZER_FILES,)),
+        "the hub": lambda: _snapshot(hub_id, offline=False, patterns=SMALL_FILES, needed=(TOKENIZER_FILES,)),
+    }
+    return _first(f"{name} ({hub_id})", places, folder, INSTEAD_OF_CLIP, "tokenizer")
+
+
 def find_clip_folder(name: str, folder: Path | None = None) -> Path:
     """Return the folder of a CLIP model of sentence-transformers: configuration, tokenizer, weights.
 
@@ -109,7 +124,11 @@ def load_image_weights(net: nn.Module, file: Path) -> None:
 
 
 def _first(
-    name: str, places: dict[str, Callable[[], Path]], folder: Path | None, advice: str = INSTEAD_OF_A_TOWER
+    name: str,
+    places: dict[str, Callable[[], Path]],
+    folder: Path | None,
+    advice: str = INSTEAD_OF_A_TOWER,
+    what: str = "pretrained weights",
 ) -> Path:
     tried = []
     for place, find in places.items():
@@ -119,7 +138,7 @@ def _first(
             return find()
         except WeightsError as error:
             tried.append(f"{place}{f' {folder}' if place == 'the folder' else ''} ({error})")
-    raise WeightsError(f"The pretrained weights of {name} cannot be had; tried {', '.join(tried)}. {advice}")
+    raise WeightsError(f"The {what} of {name} cannot be had; tried {', '.join(tried)}. {advice}")
 
 
 def _in_folder(folder: Path | None, name: str, file: str) -> Path:
@@ -150,19 +169,26 @@ def _in_package(name: str) -> Path:
     return path
 
 
-def _snapshot(repo: str, *, offline: bool, inside: str = "") -> Path:
+def _snapshot(
+    repo: str,
+    *,
+    offline: bool,
+    inside: str = "",
+    patterns: Sequence[str] = TEXT_FILES,
+    needed: Sequence[Sequence[str]] = (("config.json",), WEIGHT_FILES),
+) -> Path:
+    """Return the folder of a repository's files; of each group that is `needed` it has one."""
     # The hub client takes a second to import and reads its environment then.
     import huggingface_hub
 
     if not offline:
         _reach(repo)
-    patterns = [f"{inside}/{pattern}" for pattern in TEXT_FILES] if inside else TEXT_FILES
+    asked = [f"{inside}/{pattern}" if inside else pattern for pattern in patterns]
     try:
-        path = Path(huggingface_hub.snapshot_download(repo, local_files_only=offline, allow_patterns=patterns))
+        path = Path(huggingface_hub.snapshot_download(repo, local_files_only=offline, allow_patterns=asked))
     except Exception as error:  # the client lets through errors of every library below it
         raise WeightsError("not there" if offline else _short(error)) from error
-    held = path / inside
-    if not (held / "config.json").is_file() or not any((held / file).is_file() for file in WEIGHT_FILES):
+    if not all(any((path / inside / file).is_file() for file in group) for group in needed):
         raise WeightsError("only a part of it is there")
     return path
 

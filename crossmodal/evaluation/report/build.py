@@ -21,7 +21,7 @@ from crossmodal.files import whole_file, write_text
 from crossmodal.progress import Bars, silent
 from crossmodal.runs.folder import epochs_in, results_of
 from crossmodal.runs.opening import checkpoint_of
-from crossmodal.towers.published_clip import is_published_clip
+from crossmodal.towers.published_names import is_published
 
 QUERIES, FAILURES, CONFUSED, SIMILAR = 8, 10, 10, 30
 TOOLTIP_SIDE = 112
@@ -112,7 +112,7 @@ def _charts(compared: Comparison, shown: Shown, thumbnails: Thumbnails) -> Chart
 
 def _epochs(path: Path) -> tuple[list[dict[str, Any]], int | None]:
     """Return the records of a run's epochs, and the epoch of the checkpoint where its name tells it."""
-    if is_published_clip(str(path)):
+    if is_published(path):
         return [], None
     checkpoint = checkpoint_of(path)
     named = (epoch for epoch in epochs_in(checkpoint.parent) if model_path(checkpoint.parent, epoch) == checkpoint)

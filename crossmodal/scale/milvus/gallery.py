@@ -29,8 +29,12 @@ COUNTS, SECONDS_KEPT = 256, 30.0  # filters whose counts are kept, and for how l
 class MilvusGallery:
     """Photos, and their captions, that `load` brought into Milvus; filters travel there."""
 
-    def __init__(self, milvus: Milvus, checkpoint: Path | None = None, root: Path | None = None) -> None:
+    def __init__(
+        self, milvus: Milvus, checkpoint: Path | None = None, root: Path | None = None, weights: Path | None = None
+    ) -> None:
         """`checkpoint` is the model that encodes queries, and `root` the folder of the photos, where they are elsewhere here.
+
+        `weights` is the folder of those of a published model.
 
         Raises CrossmodalError for a gallery that is absent or was not loaded whole, and for another model than its own.
         """
@@ -42,7 +46,7 @@ class MilvusGallery:
                 f"The gallery {milvus.name} in {milvus.url} {state}; load it with: {again} --photos DIR"
             )
         if checkpoint:
-            self._refuse_another(checkpoint, held)
+            self._refuse_another(checkpoint, held, weights)
         self.about = About(
             held["title"], root or Path(held["root"]), held["fingerprint"], checkpoint or Path(held["checkpoint"]),
             held["recipe"], frozenset(held["fields"]), Cutoff.from_plain(held["cutoff"]), held["metrics"], held["note"],
@@ -54,14 +58,14 @@ class MilvusGallery:
         self._key, self._values = bytes.fromhex(held["id_key"]), held["values"]
         self.maker = Maker(
             self.about.fingerprint, self.about.checkpoint, f"the gallery {milvus.name} in {milvus.url}",
-            f"{again} --rebuild --checkpoint RUN",
+            f"{again} --rebuild --checkpoint RUN", weights,
         )  # fmt: skip
 
-    def _refuse_another(self, checkpoint: Path, held: dict[str, Any]) -> None:
+    def _refuse_another(self, checkpoint: Path, held: dict[str, Any], weights: Path | None) -> None:
         """Raise CrossmodalError where a checkpoint is not the model that made the gallery."""
-        from crossmodal.runs.opening import about_checkpoint
+        from crossmodal.runs.opening import fingerprint_at
 
-        found = about_checkpoint(checkpoint)["fingerprint"]
+        found = fingerprint_at(checkpoint, weights)
         if found != held["fingerprint"]:
             raise CrossmodalError(
                 f"The gallery {self._milvus.name} in {self._milvus.url} was made by another model ({held['recipe']}, "

@@ -11,6 +11,7 @@ import numpy as np
 from crossmodal.batched import batched
 from crossmodal.errors import CrossmodalError
 from crossmodal.hubs import with_bias
+from crossmodal.runs.models import kept_as
 from crossmodal.scale.milvus.connection import FORMAT, TEXT, VERSION, Milvus, quoted
 from crossmodal.scale.milvus.rows import COLUMNS, as_row, stamp_of
 from crossmodal.search.filters import filters_on
@@ -47,7 +48,7 @@ class Source:
     def of(gallery: PhotosInMemory) -> "Source":
         """Return a run's gallery, or an indexed folder's."""
         about = replace(
-            gallery.about, root=gallery.about.root.resolve(), checkpoint=gallery.about.checkpoint.resolve(),
+            gallery.about, root=gallery.about.root.resolve(), checkpoint=kept_as(gallery.about.checkpoint),
             fields=gallery.about.fields - UNTOLD,
         )  # fmt: skip
         values: dict[str, Sequence[Any]] = {}
