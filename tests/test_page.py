@@ -316,12 +316,47 @@ def test_a_word_is_taught(
     assert "Rex: dog, 2 photos show it, 1 does not" in page.said and "1 word taught here" in page.said
     search = open_search(Place(photos))
     assert [hit.id for hit in page.hits] == [hit.id for hit in search.photos(search.query("Rex"), 20).hits]
-    page.test.text_input(key="new name rex").set_value("Bello")
+    page.test.text_input(key="new name word rex").set_value("Bello")
     page.run()
     assert "Rex is Bello from now on." in page.said
     page.press("Forget")
     assert "Forgot Bello." in page.said and "taught here" not in page.said
-    assert not search.taught.words()
+    assert not search.taught.entries()
+
+
+def test_a_search_is_saved_as_an_album(
+    runs: Path, collection: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = tmp_path / "mine"
+    shutil.copytree(collection[1], photos)
+    index_photos(photos, checkpoint=checkpoint_of(runs))
+    page = Page(monkeypatch, "--checkpoints", str(runs), gallery="folder", folder=str(photos))
+    assert not page.test.get("popover") and "album" not in page.said  # nothing is searched for
+    page.test.query_params["filter-orientation"] = "landscape"
+    page.run().type("a red car - a dog").press("Save this search")
+    assert "A name has 1 to 60 characters" in page.said
+
+    def save(name: str) -> None:
+        page.test.text_input(key="album name").set_value(name)
+        page.press("Save this search")
+
+    save("Cars")
+    assert "Saved Cars." in page.said and "1 album" in page.said
+    assert "Cars: a red car - a dog orientation:landscape (30 photos)" in page.said
+    save("cars")
+    assert "There is an album 'cars' already" in page.said
+    page = Page(monkeypatch, "--checkpoints", str(runs), gallery="folder", folder=str(photos))
+    page.press("Open")
+    assert page.address["words"] == "a red car - a dog orientation:landscape" and page.hits
+    page.test.text_input(key="new name album cars").set_value("Red ones")
+    page.run()
+    assert "Cars is Red ones from now on." in page.said
+    page.type('album:"red ones" orientation:portrait')
+    assert "No photo passes these filters" in page.said
+    page.test.button(key="piece 1").click()
+    assert page.run().hits and page.address["words"] == 'album:"red ones"'
+    page.press("Forget")
+    assert "Forgot Red ones." in page.said and "There is no album 'red ones'" in page.said
 
 
 # --- its parts ---

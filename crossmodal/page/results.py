@@ -9,9 +9,11 @@ import streamlit as st
 
 from crossmodal.errors import CrossmodalError
 from crossmodal.page.address import COUNTS, Asked, bound, change
+from crossmodal.page.albums import albums_section
 from crossmodal.page.components import bars, grid, picture_input
 from crossmodal.page.downloads import downloads
 from crossmodal.page.galleries import Opened
+from crossmodal.page.kept import say_what_was_done
 from crossmodal.page.large_view import Results, as_text, open_photo
 from crossmodal.page.photo_files import PICTURES, Known
 from crossmodal.page.teaching import name_judged, words_section
@@ -70,7 +72,11 @@ def show(opened: Opened, search: Search, asked: Asked, absent: str) -> Results:
     """Show what is found; before anything is asked, some photos and examples. `absent` stands where a file is missing."""
     if asked.picture and PICTURES.get(asked.picture):
         _captions(opened, search, asked)
-    found = _found(opened, search, asked, absent)
+    try:
+        found = _found(opened, search, asked, absent)
+    except CrossmodalError as error:  # what is kept with the gallery can be opened and mended still
+        st.error(str(error))
+        found = Results()
     hits = found.hits
     chosen = grid(
         hits,
@@ -82,7 +88,10 @@ def show(opened: Opened, search: Search, asked: Asked, absent: str) -> Results:
     if chosen:
         open_photo(chosen, [hit.id for hit in hits])
     if search.gallery.about.words:
+        say_what_was_done()
         words_section(search)
+    if search.gallery.about.albums:
+        albums_section(search, asked)
     if found.query and hits:
         corrected = not asked.by_date and any(one.score < other.score for one, other in pairwise(hits))
         st.caption(f"{SCORES} {HUBS}" if corrected else SCORES)

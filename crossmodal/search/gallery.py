@@ -29,6 +29,7 @@ class About:
     metrics: Mapping[str, float] = field(default_factory=dict)  # of the model on its validation split
     note: str = ""  # what a user has to know of these photos
     words: Path | None = None  # the file of the words that it was taught, where it can be taught any
+    albums: Path | None = None  # the file of the searches that are saved with it, where it keeps any
 
     @property
     def has_captions(self) -> bool:

@@ -14,6 +14,7 @@ from crossmodal.data.names import is_photo
 from crossmodal.encoding.runtime import Runtime
 from crossmodal.errors import CrossmodalError, PhotoError, UnknownPhotoError
 from crossmodal.files import stays_below
+from crossmodal.search.albums import Albums
 from crossmodal.search.captions import CaptionList, different
 from crossmodal.search.copies import Group, group_copies
 from crossmodal.search.feedback import feedback
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 NOTHING: Mapping[str, tuple[str, ...]] = {}
+INDEXED = "index it with `python -m crossmodal index DIR`, and name it with --photos DIR."
 FETCHED = 4  # how many times the photos asked for are looked at for copies, at first
 
 
@@ -67,6 +69,7 @@ class Search:
         self.gallery, self.runtime = gallery, runtime
         self._everyday: CaptionList | None = None
         self._words = WordFile(gallery.about.words) if gallery.about.words else None
+        self._albums = Albums(gallery.about.albums) if gallery.about.albums else None
         self._lock = threading.Lock()
 
     # --- queries ---
@@ -98,24 +101,29 @@ class Search:
 
     def understood(self, *texts: str) -> Understood:
         """Take the filters that stand in words out of them; several texts add up. Raises as crossmodal.search.typed does."""
-        whole = Understood()
+        whole, albums = Understood(), self._albums
+        query_of = (lambda name: albums.entry(name).query) if albums else None
         for text in texts:
-            whole = whole.and_also(understood(text, self.gallery))
+            whole = whole.and_also(understood(text, self.gallery, query_of=query_of))
         return whole
+
+    @property
+    def albums(self) -> Albums:
+        """The searches that are saved with the gallery; raises CrossmodalError for a gallery that keeps none."""
+        if self._albums is None:
+            raise CrossmodalError(f"Albums are kept with an indexed folder of photos: {INDEXED}")
+        return self._albums
 
     @property
     def taught(self) -> WordFile:
         """The words that the gallery was taught; raises CrossmodalError for a gallery that cannot be taught any."""
         if self._words is None:
-            raise CrossmodalError(
-                "Words are taught to an indexed folder of photos: index it with `python -m crossmodal index DIR`, and name "
-                "it with --photos DIR."
-            )
+            raise CrossmodalError(f"Words are taught to an indexed folder of photos: {INDEXED}")
         return self._words
 
     def with_taught(self, terms: Sequence[Term]) -> tuple[list[Term], list[tuple[np.ndarray, float]]]:
         """Return terms whose taught words are replaced by what they are, and what these add to a query, with weights."""
-        words = self._words.words() if self._words else {}
+        words = self._words.entries() if self._words else {}
         return expanded(terms, words.values(), self.gallery.about.fingerprint)
 
     def encode_photo(self, photo: "Path | bytes | Image.Image", name: str | None = None) -> np.ndarray:
@@ -188,6 +196,16 @@ class Search:
         filters.check()
         known, others = filters.only(self.gallery.about.fields)
         return as_spelled(known, self.gallery), others
+
+    def count(self, query: Query | None, filters: Filters = NO_FILTERS) -> int:
+        """Return how many photos pass, and of these look like the query, if there is one; copies count each."""
+        filters, _ = self._applied(filters)
+        passing = self.gallery.count(filters)
+        if query is None or not passing:
+            return passing
+        found = self._nearest(query, passing, filters)
+        written = self.gallery.written(query.typed, query.vector, filters, bool(query.terms))
+        return len(_kept(found, written, lambda scores: self._worth(scores, passing, query, True))[0])
 
     def _nearest(self, query: Query, most: int, filters: Filters) -> list[Match]:
         return self.gallery.nearest(query.vector, most, filters, bool(query.terms)) if most else []

@@ -173,6 +173,19 @@ class Piece(BaseModel):
 
     text: str = Field(description="as it stands in the words; without it they are the same search without the filter")
     meaning: str
+    kind: str = Field(
+        description="the filter, by its name in `filters`; date for a date in words, album for a saved search"
+    )
+
+
+class Album(BaseModel):
+    """A saved search, which holds the photos that answer it now."""
+
+    name: str
+    query: str = Field(description="words and filters, as they are typed")
+    typed: str = Field(description="what opens it among the words of any query")
+    photos: int | None = Field(description="how many it holds now, copies included; none where it cannot be answered")
+    note: str = Field(description="why it cannot be answered; empty where it can")
 
 
 class Photos(BaseModel):
