@@ -1,12 +1,14 @@
 """The page's logic: through Streamlit's own test driver, on tiny towers and made-up photos."""
 
 import gc
+import os
 import shutil
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -39,6 +41,7 @@ from crossmodal.runs.opening import checkpoint_of
 from crossmodal.search.hit import Hit
 from crossmodal.search.language import mostly_unknown
 from crossmodal.search.record import Found, Photo
+from tests.test_written import LISBON, exif_of
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -357,6 +360,41 @@ def test_a_search_is_saved_as_an_album(
     assert page.run().hits and page.address["words"] == 'album:"red ones"'
     page.press("Forget")
     assert "Forgot Red ones." in page.said and "There is no album 'red ones'" in page.said
+
+
+def test_a_search_is_narrowed_by_when_and_where(
+    runs: Path, collection: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos, clicks = tmp_path / "mine", ["2019-03"]
+    shutil.copytree(collection[1], photos)
+    for number, path in enumerate(sorted(photos.iterdir())):
+        os.utime(path, (datetime(2019, 1 + number % 3, 5).timestamp(),) * 2)
+    with Image.open(path) as photo:
+        photo.save(path, exif=exif_of(gps=LISBON))
+    os.utime(path, (datetime(2015, 1, 5).timestamp(),) * 2)
+    index_photos(photos, checkpoint=checkpoint_of(runs))
+    given: list[dict[str, int]] = []
+    monkeypatch.setattr("crossmodal.page.narrowing.time_chart", given.append)
+    monkeypatch.setattr(
+        "crossmodal.page.narrowing.clicked", lambda *_: {"when": clicks.pop()} if clicks and given[-1] else None
+    )
+    page = Page(monkeypatch, "--checkpoints", str(runs), gallery="folder", folder=str(photos), words="a dog 2019")
+    assert "When and where" in page.said and not given  # nothing is counted before it is opened
+    page.test.session_state["when and where"] = True
+    page.run()
+    assert given == [{"2019-01": 10, "2019-02": 10, "2019-03": 9}]
+    assert page.address["words"] == "a dog 2019-03"  # in place of the year
+    page.test.button(key="piece 0").click()
+    page.run()
+    assert given[-1] == {"2015": 1, "2016": 0, "2017": 0, "2018": 0, "2019": 29}
+    clicks.append("2016")
+    assert page.run().address["words"] == "a dog"  # an empty year is no choice
+    where = page.test.button_group(key="asked where")
+    assert "Portugal (1)" in where.options
+    where.set_value("Portugal")
+    page.run()
+    assert page.address["words"] == "a dog in:Portugal"
+    assert [hit.name for hit in page.hits] == [path.name]
 
 
 # --- its parts ---

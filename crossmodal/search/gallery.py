@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from crossmodal.search.cutoff import Cutoff
+from crossmodal.search.facets import Facet
 from crossmodal.search.filters import NO_FILTERS, Filters
 from crossmodal.search.query import Term
 from crossmodal.search.record import Photo
@@ -128,6 +129,13 @@ class Gallery(Protocol):
 
     def caption_count(self) -> int:
         """Return how many captions the photos have."""
+        ...
+
+    def facet(self, facet: Facet, filters: Filters = NO_FILTERS) -> dict[str, int]:
+        """Return how many of the photos that pass are of each month ("2023-06"), in order, or found by each name of a place.
+
+        Places of most photos come first. None where the gallery does not know it of its photos, or does not count.
+        """
         ...
 
     def values(self, name: str) -> Sequence[Any]:

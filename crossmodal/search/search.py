@@ -3,7 +3,7 @@
 import contextlib
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,17 +17,18 @@ from crossmodal.files import stays_below
 from crossmodal.search.albums import Albums
 from crossmodal.search.captions import CaptionList, different
 from crossmodal.search.copies import Group, group_copies
+from crossmodal.search.facets import Facet
 from crossmodal.search.feedback import feedback
 from crossmodal.search.filters import NO_FILTERS, Filters
 from crossmodal.search.folders import as_spelled
-from crossmodal.search.gallery import UNKNOWN_PHOTO, Gallery, Match, Written
+from crossmodal.search.gallery import UNKNOWN_PHOTO, Gallery, Match
 from crossmodal.search.hit import Answer, CaptionHit, Copy, Hit
 from crossmodal.search.language import mostly_unknown, vocabulary_of
 from crossmodal.search.query import LIGHTEST_PHOTO, Query, Term, checked_weight, parse_terms
 from crossmodal.search.record import Photo
 from crossmodal.search.typed import Understood, understood
 from crossmodal.search.word_file import WordFile
-from crossmodal.search.wording import PLACES, fused
+from crossmodal.search.wording import PLACES, kept_of
 from crossmodal.search.words import expanded
 
 if TYPE_CHECKING:
@@ -47,19 +48,6 @@ def _opens(path: Path) -> bool:
             return True
     except PhotoError:
         return False
-
-
-def _kept(
-    found: Sequence[Match], written: Sequence[Written], worth: Callable[[list[float]], int]
-) -> tuple[list[Match], int]:
-    """Return the photos that are shown, best first, and how many of those that vectors found are among them.
-
-    `worth` says how many of some scores, best first, are worth showing.
-    """
-    alike = worth([match.ranked_by for match in found])
-    best = [match.ranked_by for match in found[:1]]
-    shown = [one for one in written if one.whole or worth([*best, one.match.ranked_by]) > 1]
-    return fused(found, alike, shown), alike
 
 
 class Search:
@@ -171,7 +159,7 @@ class Search:
         asked = max(asked, PLACES) if written else asked
         while True:
             found = self._nearest(query, min(asked, passing), filters)
-            kept, alike = _kept(found, written, lambda scores: self._worth(scores, passing, query, cut_off))
+            kept, alike = kept_of(found, written, lambda scores: self._worth(scores, passing, query, cut_off))
             # A gallery may give fewer than it is asked for, and then has no more.
             ended = len(found) < asked or alike < len(found)
             groups = group_copies(kept, wanted) if group else [Group(one.photo, one.score) for one in kept[:wanted]]
@@ -205,7 +193,11 @@ class Search:
             return passing
         found = self._nearest(query, passing, filters)
         written = self.gallery.written(query.typed, query.vector, filters, bool(query.terms))
-        return len(_kept(found, written, lambda scores: self._worth(scores, passing, query, True))[0])
+        return len(kept_of(found, written, lambda scores: self._worth(scores, passing, query, True))[0])
+
+    def facet(self, facet: Facet, filters: Filters = NO_FILTERS) -> dict[str, int]:
+        """Return how many photos that pass are of each month, or found by each name of a place, as Gallery.facet says."""
+        return self.gallery.facet(facet, self._applied(filters)[0])
 
     def _nearest(self, query: Query, most: int, filters: Filters) -> list[Match]:
         return self.gallery.nearest(query.vector, most, filters, bool(query.terms)) if most else []

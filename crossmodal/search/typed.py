@@ -1,13 +1,14 @@
 """Filters and albums that stand in the words of a query: beach 2023 in:lisbon -people camera:nikon album:Family."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Any
 
 from crossmodal.errors import CrossmodalError
 from crossmodal.search.dates import DATE, FIRST_YEAR, days_of, is_bare_year
+from crossmodal.search.facets import Facet
 from crossmodal.search.filters import NO_FILTERS, FilterKind, Filters, filters_on, several
 from crossmodal.search.folders import known_folders
 from crossmodal.search.gallery import Gallery
@@ -92,6 +93,18 @@ def with_filters(text: str, read: Understood, filters: Filters) -> str:
     kinds = {kind.name: kind for kind in filters_on()}
     pieces = [_typed(kinds[name], value) for name, value in together.items() if value != own.get(name)]
     return " ".join([text, *pieces]).strip()
+
+
+def facet_typed(facet: Facet, value: str) -> str:
+    """Return the filter that narrows a query to a month, a year or a name of a place, as it is typed."""
+    return spelled("in", value) if facet == "place" else value
+
+
+def without(text: str, pieces: Iterable[Piece]) -> str:
+    """Return a query without some of its pieces."""
+    for piece in pieces:
+        text = re.sub(rf"(?<![\w:/.,-]){re.escape(piece.text)}", " ", text, count=1)
+    return " ".join(text.split())
 
 
 def _typed(kind: FilterKind, value: Any) -> str:

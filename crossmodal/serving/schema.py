@@ -96,6 +96,12 @@ class UploadFields(WithFilters):
     less: Judged = LESS
 
 
+class NarrowedFields(WithFilters):
+    """What narrows photos beside the filters, in an address."""
+
+    query: Words = Field("", description="filters as they stand in words; other words narrow nothing")
+
+
 class PhotoFields(BaseModel):
     """What is told of a photo beside the facts of its record."""
 
@@ -119,6 +125,10 @@ class PhotoFilters(create_model("_", __base__=WithFilters, **_filter_fields(of_j
 
 class Upload(create_model("_", __base__=UploadFields, **_filter_fields(of_json=False))):  # type: ignore[misc]
     """A photo, alone or beside words."""
+
+
+class Narrowed(create_model("_", __base__=NarrowedFields, **_filter_fields(of_json=False))):  # type: ignore[misc]
+    """The photos that pass some filters."""
 
 
 class Photo(create_model("_", __base__=PhotoFields, **_facts())):  # type: ignore[misc]
@@ -186,6 +196,22 @@ class Album(BaseModel):
     typed: str = Field(description="what opens it among the words of any query")
     photos: int | None = Field(description="how many it holds now, copies included; none where it cannot be answered")
     note: str = Field(description="why it cannot be answered; empty where it can")
+
+
+class Facet(BaseModel):
+    """What a search can be narrowed by, and how many photos that leaves."""
+
+    value: str = Field(description="a month, as 2023-06, or one name of a place")
+    photos: int
+    typed: str = Field(description="the filter among the words of a query")
+
+
+class Facets(BaseModel):
+    """What photos that pass can be narrowed by; none of what the gallery does not know, or does not count."""
+
+    passing: int = Field(description="photos that pass the filters")
+    months: list[Facet] = Field(description="months that photos were taken in, the earliest first")
+    places: list[Facet] = Field(description="names of places, from towns to countries, those of most photos first")
 
 
 class Photos(BaseModel):

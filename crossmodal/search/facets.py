@@ -1,0 +1,60 @@
+"""Facets: how many photos there are of each month, and of each place, to narrow a search by."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+import numpy as np
+
+from crossmodal.search.filters import MATCHES, YEARS
+from crossmodal.search.record import Photo
+
+Facet = Literal["month", "place"]
+FIELD_OF: Mapping[Facet, str] = {"month": "date", "place": "place"}  # the field of a record that it comes from
+MOST_PLACES = 200  # that are listed, those of most photos
+
+
+@dataclass(frozen=True)
+class Coded:
+    """What photos say of a facet: the different values, in order, and which of them each photo has [N], -1 for none."""
+
+    values: tuple[str, ...]
+    codes: np.ndarray
+
+    @staticmethod
+    def of(photos: Sequence[Photo], facet: Facet) -> "Coded":
+        """Read all photos; a photo of no month that a filter can ask for has none, as one of no known place."""
+        said = [_month(photo) if facet == "month" else photo.described.place for photo in photos]
+        values = tuple(sorted({*said} - {""}))
+        number = {value: code for code, value in enumerate(values)}
+        return Coded(values, np.array([number.get(value, -1) for value in said], dtype=np.int32))
+
+    def counts(self, among: np.ndarray | None) -> dict[str, int]:
+        """Return how many photos have each value, of those of a mask [N]; values that none has are left out."""
+        codes = self.codes if among is None else self.codes[among]
+        counts = np.bincount(codes[codes >= 0], minlength=len(self.values)).tolist()
+        return {value: count for value, count in zip(self.values, counts, strict=True) if count}
+
+
+def _month(photo: Photo) -> str:
+    taken = datetime.fromtimestamp(photo.date)
+    return f"{taken.year}-{taken.month:02}" if YEARS[0] <= taken.year <= YEARS[1] else ""
+
+
+def names_of_places(counts: Mapping[str, int]) -> dict[str, int]:
+    """Return how many photos each name of a place finds as a filter, those of most first, by counts of whole places.
+
+    A place is named from its town to its country, with commas, and is found by each of these names, and by a part of them. A name with
+    a quotation mark cannot be typed, and is left out.
+    """
+    exactly: Counter[str] = Counter()
+    spelled: dict[str, str] = {}
+    for place, count in counts.items():
+        for name in {name for name in place.split(", ") if name and '"' not in name}:
+            exactly[spelled.setdefault(name.casefold(), name)] += count
+    contains = MATCHES["contains"]
+    listed = [name for name, _ in sorted(exactly.items(), key=lambda one: (-one[1], one[0]))[:MOST_PLACES]]
+    found = {name: sum(count for place, count in counts.items() if contains(place, name)) for name in listed}
+    return dict(sorted(found.items(), key=lambda one: (-one[1], one[0])))
