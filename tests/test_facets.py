@@ -5,20 +5,22 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date, datetime
 
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
+from crossmodal.page.charts import TOWNS, _frame, clicked, place_chart
+from crossmodal.page.narrowing import spans
 from crossmodal.photos.gallery import FolderGallery
-from crossmodal.search.facets import MOST_PLACES, Coded, names_of_places
+from crossmodal.search.facets import MOST_PLACES, Coded, Spot, names_of_places, positions_of, spots_of
 from crossmodal.search.filters import NO_FILTERS, Filters
 from crossmodal.search.record import Described, Found, Photo
 from crossmodal.search.search import Search
 from crossmodal.search.typed import Piece, facet_typed, understood, without
 from crossmodal.serving.api import create_app
 from tests.test_photo_index import run, save
-from tests.test_written import LISBON, WordyRuntime, exif_of
+from tests.test_written import LISBON, PARIS, WordyRuntime, exif_of
 
-PARIS = {1: "N", 2: (48.0, 51.0, 24.0), 3: "E", 4: (2.0, 21.0, 8.0)}
 DAYS = {
     "lisbon/1": datetime(2019, 5, 1), "lisbon/2": datetime(2019, 5, 31, 23, 59, 59), "paris": datetime(2019, 6, 1),
     "nowhere": datetime(2021, 12, 31, 23, 59),
@@ -72,6 +74,71 @@ def test_a_name_counts_what_holds_it_too() -> None:
     }  # fmt: skip
     many = names_of_places({f"Town {number:05}": 1 for number in range(MOST_PLACES + 9)})
     assert len(many) == MOST_PLACES
+
+
+def test_places_have_a_position_where_cameras_wrote_one(search: Search) -> None:
+    lisbon, paris = search.spots()
+    assert (lisbon.latitude, lisbon.longitude, lisbon.photos) == (38.72, -9.14, 2)
+    assert (paris.latitude, paris.longitude, paris.photos) == (48.86, 2.35, 1)
+    assert search.count(None, Filters(place=lisbon.name)) == 2
+    assert search.spots(Filters(place="france")) == [paris]
+    assert search.spots(Filters(before=date(2000, 1, 1))) == []
+
+
+def test_positions_are_means_by_place() -> None:
+    photos = [
+        photo(0.0, "A, B"),
+        photo(0.0, "A, B"),
+        photo(0.0, "A, C"),
+        photo(0.0, 'A "x", B'),
+        photo(0.0, ""),
+        photo(0.0, "D"),
+    ]
+    at = np.array([[10, 20], [10.5, 21.111], [0, 0], [1, 1], [2, 2], [np.nan, np.nan]])
+    places = Coded.of(photos, "place")
+    assert spots_of(places, at, None) == [Spot("A", 10.25, 20.56, 2), Spot("A", 0.0, 0.0, 1)]
+    assert spots_of(places, at, np.arange(6) == 1) == [Spot("A", 10.5, 21.11, 1)]
+    assert spots_of(Coded.of([], "place"), positions_of([]), None) == []
+
+
+def test_a_map_shows_where_there_is_land(search: Search) -> None:
+    spots = search.spots()
+    chart = place_chart(spots).to_dict()
+    land, places = (chart["datasets"][layer["data"]["name"]] for layer in chart["layer"])
+    assert [(row["place"], row["photos"]) for row in places] == [(spot.name, spot.photos) for spot in spots]
+    south, west, north, east = _frame(spots)
+    assert len(land) == TOWNS and all(
+        south <= one["latitude"] <= north and west <= one["longitude"] <= east for one in land
+    )
+    assert all(south < spot.latitude < north and west < spot.longitude < east for spot in spots)
+    chart = place_chart([Spot("Nowhere", -48.9, -123.4, 1)]).to_dict()  # in the middle of an ocean
+    assert chart["layer"]
+
+
+def test_a_click_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[str] = []
+
+    def chart(chart: object, key: str, **options: object) -> dict[str, dict[str, list[dict[str, str]]]]:
+        shown.append(key)
+        return {"selection": {"when": [{"when": "2019"}] if len(shown) == 1 else []}}
+
+    monkeypatch.setattr("streamlit.altair_chart", chart)
+    monkeypatch.setattr("streamlit.session_state", {})
+    assert clicked(None, "months", "when") == {"when": "2019"}
+    assert clicked(None, "months", "when") is None
+    assert shown == ["months 0", "months 1"]
+
+
+@pytest.mark.parametrize(
+    ("months", "shown"),
+    [
+        ({}, {}), ({"2019-05": 2}, {"2019-05": 2}), ({"2019-11": 1, "2020-02": 3}, {"2019-11": 1, "2019-12": 0, "2020-01": 0, "2020-02": 3}),
+        ({"2016-12": 4, "2019-12": 1, "2019-01": 2}, {"2016": 4, "2017": 0, "2018": 0, "2019": 3}),
+    ],
+)  # fmt: skip
+def test_many_months_are_shown_as_years(months: dict[str, int], shown: dict[str, int]) -> None:
+    assert spans(months) == shown
+    assert len(spans({"2017-01": 1, "2019-12": 1})) == 36
 
 
 def test_dates_that_no_filter_can_ask_for_are_not_counted() -> None:

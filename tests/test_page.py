@@ -41,7 +41,7 @@ from crossmodal.runs.opening import checkpoint_of
 from crossmodal.search.hit import Hit
 from crossmodal.search.language import mostly_unknown
 from crossmodal.search.record import Found, Photo
-from tests.test_written import LISBON, exif_of
+from tests.test_written import LISBON, PARIS, exif_of
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -365,36 +365,41 @@ def test_a_search_is_saved_as_an_album(
 def test_a_search_is_narrowed_by_when_and_where(
     runs: Path, collection: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    photos, clicks = tmp_path / "mine", ["2019-03"]
+    photos, clicks = tmp_path / "mine", {"months": {"when": "2019-03"}}
     shutil.copytree(collection[1], photos)
     for number, path in enumerate(sorted(photos.iterdir())):
         os.utime(path, (datetime(2019, 1 + number % 3, 5).timestamp(),) * 2)
-    with Image.open(path) as photo:
-        photo.save(path, exif=exif_of(gps=LISBON))
-    os.utime(path, (datetime(2015, 1, 5).timestamp(),) * 2)
+    lisbon, paris = sorted(photos.iterdir())[-2:]
+    for path, gps in ((lisbon, LISBON), (paris, PARIS)):
+        with Image.open(path) as photo:
+            photo.save(path, exif=exif_of(gps=gps))
+        os.utime(path, (datetime(2015, 1, 5).timestamp(),) * 2)
     index_photos(photos, checkpoint=checkpoint_of(runs))
     given: list[dict[str, int]] = []
     monkeypatch.setattr("crossmodal.page.narrowing.time_chart", given.append)
-    monkeypatch.setattr(
-        "crossmodal.page.narrowing.clicked", lambda *_: {"when": clicks.pop()} if clicks and given[-1] else None
-    )
+    monkeypatch.setattr("crossmodal.page.narrowing.clicked", lambda chart, key, of: clicks.pop(key, None))
     page = Page(monkeypatch, "--checkpoints", str(runs), gallery="folder", folder=str(photos), words="a dog 2019")
     assert "When and where" in page.said and not given  # nothing is counted before it is opened
     page.test.session_state["when and where"] = True
     page.run()
-    assert given == [{"2019-01": 10, "2019-02": 10, "2019-03": 9}]
+    assert given == [{"2019-01": 10, "2019-02": 9, "2019-03": 9}]
     assert page.address["words"] == "a dog 2019-03"  # in place of the year
     page.test.button(key="piece 0").click()
     page.run()
-    assert given[-1] == {"2015": 1, "2016": 0, "2017": 0, "2018": 0, "2019": 29}
-    clicks.append("2016")
+    assert given[-1] == {"2015": 2, "2016": 0, "2017": 0, "2018": 0, "2019": 28}
+    clicks["months"] = {"when": "2016"}
     assert page.run().address["words"] == "a dog"  # an empty year is no choice
     where = page.test.button_group(key="asked where")
     assert "Portugal (1)" in where.options
     where.set_value("Portugal")
     page.run()
     assert page.address["words"] == "a dog in:Portugal"
-    assert [hit.name for hit in page.hits] == [path.name]
+    assert [hit.name for hit in page.hits] == [lisbon.name]
+    clicks["map of places"] = {"place": "Paris"}
+    assert page.run().address["words"] == "a dog in:Portugal"  # one place alone is no map
+    page.type("a dog")
+    assert page.address["words"] == "a dog in:Paris"
+    assert [hit.name for hit in page.hits] == [paris.name]
 
 
 # --- its parts ---

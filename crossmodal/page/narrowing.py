@@ -1,19 +1,17 @@
 """Narrowing a search by when and where: the photos of each month and place, counted, to be chosen from."""
 
 from collections.abc import Collection, Mapping
-from typing import Any
 
 import streamlit as st
 
 from crossmodal.page.address import Asked, bound, change
-from crossmodal.page.charts import clicked
+from crossmodal.page.charts import clicked, place_chart, time_chart
 from crossmodal.search.facets import Facet
 from crossmodal.search.search import Search
 from crossmodal.search.typed import DATE_KIND, Understood, facet_typed, without
 
 MOST_MONTHS = 36  # from the first to the last; more are shown as years
 MOST_PLACES = 30
-HEIGHT = 110  # of the bars, pixels
 KINDS: Mapping[Facet, Collection[str]] = {"month": (DATE_KIND, "after", "before"), "place": ("place",)}
 
 
@@ -29,9 +27,17 @@ def narrowing(search: Search, asked: Asked) -> None:
     times = spans(search.facet("month", filters))
     passing = search.count(None, filters)
     places = {name: many for name, many in search.facet("place", filters).items() if many < passing}
+    spots = search.spots(filters)
+
+    def narrow(facet: Facet, value: str) -> None:
+        change(words=_narrowed(asked, understood, facet, value), weaker=False)
+        st.rerun()
+
     with section:
-        if len(times) > 1:
-            _bars(times, asked, understood)
+        if len(times) > 1 and (month := clicked(time_chart(times), "months", "when")) and times.get(month["when"]):
+            narrow("month", month["when"])
+        if len(spots) > 1 and (spot := clicked(place_chart(spots), "map of places", "place")):
+            narrow("place", spot["place"])
         if places:
             st.pills(
                 "Where", list(places)[:MOST_PLACES], format_func=lambda name: f"{name} ({places[name]:,})",
@@ -61,24 +67,3 @@ def _narrowed(asked: Asked, understood: Understood, facet: Facet, value: str | N
         return asked.words
     replaced = [piece for piece in understood.pieces if piece.kind in KINDS[facet]]
     return f"{without(asked.words, replaced)} {facet_typed(facet, value)}".strip()
-
-
-def _bars(times: Mapping[str, int], asked: Asked, understood: Understood) -> None:
-    point = clicked(time_chart(times), "months", "when")
-    if point and times.get(point["when"]):
-        change(words=_narrowed(asked, understood, "month", point["when"]), weaker=False)
-        st.rerun()
-
-
-def time_chart(times: Mapping[str, int]) -> Any:
-    """Chart photos over months or years; a click anywhere above one selects it, as `when`."""
-    import altair as alt  # which a search does without
-    import pandas as pd
-
-    base = alt.Chart(pd.DataFrame({"when": list(times), "photos": list(times.values())})).encode(
-        x=alt.X("when:O", title=None, axis=alt.Axis(labelOverlap=True)), tooltip=["when:O", "photos:Q"]
-    )
-    background = base.mark_bar(opacity=0.06).encode(y=alt.value(0), y2=alt.value(HEIGHT))
-    bars = base.mark_bar().encode(y=alt.Y("photos:Q", title="photos", axis=alt.Axis(tickMinStep=1, tickCount=3)))
-    selection = alt.selection_point(name="when", fields=["when"])
-    return (background.add_params(selection) + bars).properties(height=HEIGHT)

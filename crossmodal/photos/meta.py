@@ -16,7 +16,7 @@ from crossmodal.photos.database import broken
 from crossmodal.recipe import QUALITIES
 from crossmodal.search.cutoff import Cutoff
 
-FORMAT, VERSION = "crossmodal-photo-index", 5
+FORMAT, VERSION = "crossmodal-photo-index", 6
 VECTORS = r"vectors-[0-9a-f]{8}\.f32"  # names of files; none is ever written again
 DIGEST_BYTES = 16
 LONGEST = 4096  # characters of a path or a pattern
@@ -27,7 +27,11 @@ SOUND_RECORD = " AND ".join((
     "typeof(path) = 'blob'", f"length(path) <= {4 * LONGEST}", "size >= 0", "slot >= 0",
     "typeof(digest) = 'blob'", f"length(digest) = {DIGEST_BYTES}",
     *(f"typeof({side}) = 'integer' AND {side} BETWEEN 1 AND 1000000000" for side in ("width", "height")),
-    "(taken IS NULL OR typeof(taken) = 'real' AND taken BETWEEN -62e9 AND 253e9)",
+    "(taken IS NULL OR typeof(taken) = 'real' AND taken BETWEEN -62e9 AND 253e9)", "(latitude IS NULL) = (longitude IS NULL)",
+    *(
+        f"({name} IS NULL OR typeof({name}) = 'real' AND {name} BETWEEN -{most} AND {most})"
+        for name, most in (("latitude", 90), ("longitude", 180))
+    ),
     *(f"typeof({name}) = 'text' AND length({name}) <= {most}" for name, most in {"camera": CAMERA, **WRITTEN}.items()),
 ))  # fmt: skip
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from crossmodal.search.cutoff import Cutoff
-from crossmodal.search.facets import Facet
+from crossmodal.search.facets import Facet, Spot
 from crossmodal.search.filters import NO_FILTERS, Filters
 from crossmodal.search.query import Term
 from crossmodal.search.record import Photo
@@ -136,6 +136,10 @@ class Gallery(Protocol):
 
         Places of most photos come first. None where the gallery does not know it of its photos, or does not count.
         """
+        ...
+
+    def spots(self, filters: Filters = NO_FILTERS) -> list[Spot]:
+        """Return where the photos that pass were taken, by place; none where positions are not known."""
         ...
 
     def values(self, name: str) -> Sequence[Any]:

@@ -17,7 +17,7 @@ from crossmodal.files import stays_below
 from crossmodal.search.albums import Albums
 from crossmodal.search.captions import CaptionList, different
 from crossmodal.search.copies import Group, group_copies
-from crossmodal.search.facets import Facet
+from crossmodal.search.facets import Facet, Spot
 from crossmodal.search.feedback import feedback
 from crossmodal.search.filters import NO_FILTERS, Filters
 from crossmodal.search.folders import as_spelled
@@ -198,6 +198,10 @@ class Search:
     def facet(self, facet: Facet, filters: Filters = NO_FILTERS) -> dict[str, int]:
         """Return how many photos that pass are of each month, or found by each name of a place, as Gallery.facet says."""
         return self.gallery.facet(facet, self._applied(filters)[0])
+
+    def spots(self, filters: Filters = NO_FILTERS) -> list[Spot]:
+        """Return where the photos that pass were taken, by place."""
+        return self.gallery.spots(self._applied(filters)[0])
 
     def _nearest(self, query: Query, most: int, filters: Filters) -> list[Match]:
         return self.gallery.nearest(query.vector, most, filters, bool(query.terms)) if most else []
