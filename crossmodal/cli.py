@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from crossmodal.commands.albums import add_albums_command
 from crossmodal.commands.data import add_data_commands
 from crossmodal.commands.export import add_export_command
 from crossmodal.commands.measuring import add_measuring_commands
@@ -44,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     add_search_commands(commands)
     add_index_command(commands)
     add_teach_command(commands)
+    add_albums_command(commands)
     add_serving_commands(commands)
     add_load_command(commands)
     add_measuring_commands(commands)

@@ -36,6 +36,10 @@ class UnknownPhotoError(CrossmodalError):
     """An id that no photo of the gallery has."""
 
 
+class UnknownNameError(CrossmodalError):
+    """A name that nothing that is kept has."""
+
+
 class UnavailableError(CrossmodalError):
     """A server elsewhere, as of Milvus, that does not answer or refuses."""
 

@@ -1,12 +1,14 @@
 """The page's logic: through Streamlit's own test driver, on tiny towers and made-up photos."""
 
 import gc
+import os
 import shutil
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -39,6 +41,7 @@ from crossmodal.runs.opening import checkpoint_of
 from crossmodal.search.hit import Hit
 from crossmodal.search.language import mostly_unknown
 from crossmodal.search.record import Found, Photo
+from tests.test_written import LISBON, PARIS, exif_of
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -316,12 +319,87 @@ def test_a_word_is_taught(
     assert "Rex: dog, 2 photos show it, 1 does not" in page.said and "1 word taught here" in page.said
     search = open_search(Place(photos))
     assert [hit.id for hit in page.hits] == [hit.id for hit in search.photos(search.query("Rex"), 20).hits]
-    page.test.text_input(key="new name rex").set_value("Bello")
+    page.test.text_input(key="new name word rex").set_value("Bello")
     page.run()
     assert "Rex is Bello from now on." in page.said
     page.press("Forget")
     assert "Forgot Bello." in page.said and "taught here" not in page.said
-    assert not search.taught.words()
+    assert not search.taught.entries()
+
+
+def test_a_search_is_saved_as_an_album(
+    runs: Path, collection: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = tmp_path / "mine"
+    shutil.copytree(collection[1], photos)
+    index_photos(photos, checkpoint=checkpoint_of(runs))
+    page = Page(monkeypatch, "--checkpoints", str(runs), gallery="folder", folder=str(photos))
+    assert not page.test.get("popover") and "album" not in page.said  # nothing is searched for
+    page.test.query_params["filter-orientation"] = "landscape"
+    page.run().type("a red car - a dog").press("Save this search")
+    assert "A name has 1 to 60 characters" in page.said
+
+    def save(name: str) -> None:
+        page.test.text_input(key="album name").set_value(name)
+        page.press("Save this search")
+
+    save("Cars")
+    assert "Saved Cars." in page.said and "1 album" in page.said
+    assert "Cars: a red car - a dog orientation:landscape (30 photos)" in page.said
+    save("cars")
+    assert "There is an album 'cars' already" in page.said
+    page = Page(monkeypatch, "--checkpoints", str(runs), gallery="folder", folder=str(photos))
+    page.press("Open")
+    assert page.address["words"] == "a red car - a dog orientation:landscape" and page.hits
+    page.test.text_input(key="new name album cars").set_value("Red ones")
+    page.run()
+    assert "Cars is Red ones from now on." in page.said
+    page.type('album:"red ones" orientation:portrait')
+    assert "No photo passes these filters" in page.said
+    page.test.button(key="piece 1").click()
+    assert page.run().hits and page.address["words"] == 'album:"red ones"'
+    page.press("Forget")
+    assert "Forgot Red ones." in page.said and "There is no album 'red ones'" in page.said
+
+
+def test_a_search_is_narrowed_by_when_and_where(
+    runs: Path, collection: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos, clicks = tmp_path / "mine", {"months": {"when": "2019-03"}}
+    shutil.copytree(collection[1], photos)
+    for number, path in enumerate(sorted(photos.iterdir())):
+        os.utime(path, (datetime(2019, 1 + number % 3, 5).timestamp(),) * 2)
+    lisbon, paris = sorted(photos.iterdir())[-2:]
+    for path, gps in ((lisbon, LISBON), (paris, PARIS)):
+        with Image.open(path) as photo:
+            photo.save(path, exif=exif_of(gps=gps))
+        os.utime(path, (datetime(2015, 1, 5).timestamp(),) * 2)
+    index_photos(photos, checkpoint=checkpoint_of(runs))
+    given: list[dict[str, int]] = []
+    monkeypatch.setattr("crossmodal.page.narrowing.time_chart", given.append)
+    monkeypatch.setattr("crossmodal.page.narrowing.clicked", lambda chart, key, of: clicks.pop(key, None))
+    page = Page(monkeypatch, "--checkpoints", str(runs), gallery="folder", folder=str(photos), words="a dog 2019")
+    assert "When and where" in page.said and not given  # nothing is counted before it is opened
+    page.test.session_state["when and where"] = True
+    page.run()
+    assert given == [{"2019-01": 10, "2019-02": 9, "2019-03": 9}]
+    assert page.address["words"] == "a dog 2019-03"  # in place of the year
+    page.test.button(key="piece 0").click()
+    page.run()
+    assert given[-1] == {"2015": 2, "2016": 0, "2017": 0, "2018": 0, "2019": 28}
+    clicks["months"] = {"when": "2016"}
+    assert page.run().address["words"] == "a dog"  # an empty year is no choice
+    where = page.test.button_group(key="asked where")
+    assert "Portugal (1)" in where.options
+    where.set_value("Portugal")
+    page.run()
+    assert page.address["words"] == "a dog in:Portugal"
+    assert [hit.name for hit in page.hits] == [lisbon.name]
+    clicks["map of places"] = {"place": "Paris"}
+    assert page.run().address["words"] == "a dog in:Portugal"  # one place alone is no map
+    page.type("a dog")
+    assert page.address["words"] == "a dog in:Paris"
+    assert [hit.name for hit in page.hits] == [paris.name]
 
 
 # --- its parts ---

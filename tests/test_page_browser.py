@@ -1,11 +1,13 @@
 """The page in Chromium, as its users would: the address, the grid, the keyboard, the large view, accessibility."""
 
+import os
 import shutil
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,6 +18,7 @@ from PIL import Image
 from crossmodal.data.sample import draw_sample
 from crossmodal.galleries import Place, open_search
 from crossmodal.runs.opening import checkpoint_of
+from tests.test_written import LISBON, PARIS, exif_of
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
@@ -343,6 +346,33 @@ def test_a_folder_is_indexed_and_searched(served: str, browser: "Chrome", tmp_pa
     session.wait(".st-key-results .cm-tile", 20)
     assert session.ask("a house in the snow")
     assert "drawings made by this project" not in session.text  # that is said of the drawn gallery alone
+
+
+def test_months_and_places_are_clicked(served: str, browser: "Chrome", tmp_path: Path) -> None:
+    from selenium.webdriver import ActionChains
+
+    _, images = draw_sample(tmp_path / "mine", 9, seed=5)
+    for number, path in enumerate(sorted(images.iterdir())):
+        with Image.open(path) as photo:
+            photo.save(path, exif=exif_of(gps=(LISBON, PARIS)[number % 2]))
+        os.utime(path, (datetime(2019, 1 + number % 3, 5).timestamp(),) * 2)
+    session = Session(browser, served).go(f"?gallery=folder&folder={images}")
+    session.wait(".st-key-index-photos button")[0].click()
+    session.says("9 photos in the index")
+    session.wait(".st-key-when-and-where summary")[0].click()
+
+    def click(chart: str, mark: str) -> str:
+        session.wait(f"[class*=st-key-{chart}] path[aria-label*='{mark}']")
+        before, element = browser.current_url, session.all(f"[class*=st-key-{chart}] path[aria-label*='{mark}']")[-1]
+        browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)
+        ActionChains(browser).move_to_element(element).click().perform()
+        until(lambda: browser.current_url != before)
+        return browser.current_url
+
+    assert "words=2019-02" in click("months", "2019-02")
+    session.wait(".st-key-results .cm-tile", 3)
+    assert "words=2019-02+in%3A" in click("map-of-places", "place:")
+    until(lambda: len(session.names) < 3)
 
 
 @pytest.mark.parametrize("dark", [False, True])

@@ -146,7 +146,7 @@ def test_more_photos_are_added_and_change_sides(folder: Path, tmp_path: Path) ->
         {"rex1.png", str(elsewhere)}, {"dog0.png", "rex0.png"}
     )  # fmt: skip
     assert set(teach(search, "Rex", ["rex0.png"]).negatives) == {"dog0.png"}
-    assert len(search.taught.words()) == 1
+    assert len(search.taught.entries()) == 1
 
 
 def test_what_cannot_be_taught(folder: Path, tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_what_cannot_be_taught(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "note.txt").write_text("no photo")
     with pytest.raises(CrossmodalError, match=r"note.txt"):
         teach(search, "Rex", [tmp_path / "note.txt"])
-    assert not search.taught.words()
+    assert not search.taught.entries()
 
 
 def test_a_kind_is_guessed_from_the_photos() -> None:
@@ -189,9 +189,9 @@ def test_the_usual_look_of_a_kind_leaves_out_the_examples(folder: Path) -> None:
 
 def test_words_are_renamed_forgotten_and_read_again_when_another_process_writes(tmp_path: Path) -> None:
     file, other = WordFile(tmp_path / WORDS), WordFile(tmp_path / WORDS)
-    assert file.words() == {}
+    assert file.entries() == {}
     other.keep(word(), word("Max"))
-    assert [one.name for one in file.words().values()] == ["Rex", "Max"]
+    assert [one.name for one in file.entries().values()] == ["Rex", "Max"]
     assert file.rename("rex", "Rexy").name == "Rexy"
     assert file.rename("rexy", "REXY").name == "REXY"
     with pytest.raises(CrossmodalError, match="There is a word 'max' already"):
@@ -199,7 +199,7 @@ def test_words_are_renamed_forgotten_and_read_again_when_another_process_writes(
     with pytest.raises(CrossmodalError, match=r"the words here are: Max, REXY"):
         other.forget("Bello")
     other.forget("max")
-    assert [one.name for one in file.words().values()] == ["REXY"]
+    assert [one.name for one in file.entries().values()] == ["REXY"]
 
 
 def test_a_file_gives_back_what_was_written(tmp_path: Path) -> None:
@@ -225,14 +225,14 @@ def test_a_damaged_file_is_one_sentence_without_its_folder(tmp_path: Path, damag
     content["words"][0].update(damage)
     path.write_text(json.dumps(content))
     with pytest.raises(CrossmodalError, match=r"^words.json is broken"):
-        WordFile(path).words()
+        WordFile(path).entries()
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"format": "crossmodal-words", "version": 9}', "[" * 100_000])
 def test_what_is_no_file_of_words(tmp_path: Path, text: str) -> None:
     (tmp_path / WORDS).write_text(text)
     with pytest.raises(CrossmodalError, match=r"^words.json is"):
-        WordFile(tmp_path / WORDS).words()
+        WordFile(tmp_path / WORDS).entries()
 
 
 def test_feedback_by_hand() -> None:
@@ -274,7 +274,7 @@ def test_the_command(
     assert main(["teach", "--list", *there]) == 0
     assert [line.partition(":")[0] for line in capsys.readouterr().out.splitlines()] == ["Max", "Rex"]
     assert main(["teach", "max", "--forget", *there]) == 0
-    assert list(WordFile(folder / ".crossmodal" / WORDS).words()) == ["rex"]
+    assert list(WordFile(folder / ".crossmodal" / WORDS).entries()) == ["rex"]
 
 
 @pytest.mark.parametrize(
@@ -304,10 +304,10 @@ def test_words_of_another_model_are_not_imported(
 def test_a_copied_index_takes_its_words_along(folder: Path, tmp_path: Path) -> None:
     teach(opened(folder), "Rex", ["rex0.png"], kind="dog")
     shutil.copytree(folder, tmp_path / "moved")
-    assert list(opened(tmp_path / "moved").taught.words()) == ["rex"]
+    assert list(opened(tmp_path / "moved").taught.entries()) == ["rex"]
     Image.new("RGB", (9, 9)).save(tmp_path / "moved" / "new.png")
     run(tmp_path / "moved")  # indexing leaves them as they are
-    assert list(opened(tmp_path / "moved").taught.words()) == ["rex"]
+    assert list(opened(tmp_path / "moved").taught.entries()) == ["rex"]
 
 
 def test_the_benchmark_on_made_up_vectors() -> None:

@@ -1,5 +1,6 @@
 """What is written in photos: read from their files, indexed, and searched beside the vectors."""
 
+import contextlib
 import io
 import sqlite3
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from PIL import Image, TiffImagePlugin
 
 from crossmodal.data.limits import WRITTEN
 from crossmodal.data.prepared import Prepared, Wanted, prepared
+from crossmodal.errors import CrossmodalError
 from crossmodal.photos.database import DATABASE
 from crossmodal.photos.gallery import FolderGallery
 from crossmodal.photos.store import Store
@@ -30,6 +32,7 @@ XMP = """<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.o
 <dc:title><rdf:Alt><rdf:li xml:lang="x-default">Our holiday</rdf:li></rdf:Alt></dc:title>
 <dc:description><rdf:Alt><rdf:li xml:lang="x-default">By the river</rdf:li></rdf:Alt></dc:description>
 </rdf:Description></rdf:RDF></x:xmpmeta>"""
+PARIS = {1: "N", 2: (48.0, 51.0, 24.0), 3: "E", 4: (2.0, 21.0, 8.0)}
 LISBON = {1: "N", 2: (38.0, 43.0, 20.0), 3: "W", 4: (9.0, 8.0, 24.0)}
 
 
@@ -110,6 +113,18 @@ def test_what_is_written_may_be_malformed_and_is_bounded(tmp_path: Path) -> None
             assert len(text) <= most and text.isprintable()
     (long,) = (photo.described for photo in opened(tmp_path).photos if photo.path == "long.jpg")
     assert long.keywords.startswith("word 0; word 1; ") and len(long.keywords) > 1900
+
+
+@pytest.mark.parametrize(
+    "odd", ["latitude = 90.5", "longitude = -181.0", "latitude = 'x'", "latitude = NULL", "longitude = 1e999"]
+)
+def test_a_position_that_is_nowhere_is_damage(tmp_path: Path, odd: str) -> None:
+    save(tmp_path / "a.jpg", exif=exif_of(gps=LISBON))
+    run(tmp_path)
+    with contextlib.closing(sqlite3.connect(tmp_path / ".crossmodal" / DATABASE)) as db, db:
+        db.execute(f"UPDATE photos SET {odd}")
+    with pytest.raises(CrossmodalError, match="its record of .* is damaged"):
+        opened(tmp_path)
 
 
 def test_an_index_knows_what_is_written_and_the_place(tmp_path: Path) -> None:

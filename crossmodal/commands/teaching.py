@@ -89,7 +89,7 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _list(file: "WordFile", fingerprint: str) -> None:
-    words = file.words().values()
+    words = file.entries().values()
     for word in words:
         print(
             word.summary
@@ -102,7 +102,7 @@ def _list(file: "WordFile", fingerprint: str) -> None:
 def _export(file: "WordFile", options: argparse.Namespace) -> None:
     from crossmodal.search.word_file import write_words
 
-    words = [file.word(options.name)] if options.name else list(file.words().values())
+    words = [file.entry(options.name)] if options.name else list(file.entries().values())
     if not words:
         raise CrossmodalError("No word was taught yet, so there is nothing to export.")
     write_words(options.export, words)

@@ -8,6 +8,7 @@ import streamlit as st
 from crossmodal.evaluation.charts import loss_curve, map_chart, recall_curves, similarity_chart
 from crossmodal.evaluation.maps import map_coordinates
 from crossmodal.page.background import watch
+from crossmodal.page.charts import clicked
 from crossmodal.page.galleries import Opened
 from crossmodal.page.large_view import open_photo
 from crossmodal.page.photo_files import url_of
@@ -74,12 +75,5 @@ def _map(run: RunGallery) -> None:
         st.columns(2), places.assign(image=places["row"].map(urls)).groupby("map"), strict=True
     ):
         with column:
-            # Another chart once a point was clicked, since a selection stays, and would not be clicked again.
-            key = f"map {name}"
-            state: Any = st.altair_chart(
-                map_chart(part, str(name), "photo"), width="stretch", on_select="rerun", selection_mode="photo",
-                key=f"{key} {st.session_state.setdefault(key, 0)}",
-            )  # fmt: skip
-            if points := state["selection"].get("photo"):
-                st.session_state[key] += 1
-                open_photo(ids[int(points[0]["row"])], [])
+            if point := clicked(map_chart(part, str(name), "photo"), f"map {name}", "photo"):
+                open_photo(ids[int(point["row"])], [])

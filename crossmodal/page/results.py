@@ -9,10 +9,13 @@ import streamlit as st
 
 from crossmodal.errors import CrossmodalError
 from crossmodal.page.address import COUNTS, Asked, bound, change
+from crossmodal.page.albums import albums_section
 from crossmodal.page.components import bars, grid, picture_input
 from crossmodal.page.downloads import downloads
 from crossmodal.page.galleries import Opened
+from crossmodal.page.kept import say_what_was_done
 from crossmodal.page.large_view import Results, as_text, open_photo
+from crossmodal.page.narrowing import narrowing
 from crossmodal.page.photo_files import PICTURES, Known
 from crossmodal.page.teaching import name_judged, words_section
 from crossmodal.search.captions import CaptionList
@@ -20,7 +23,7 @@ from crossmodal.search.filters import NO_FILTERS
 from crossmodal.search.hit import Answer, Hit
 from crossmodal.search.query import Query
 from crossmodal.search.search import Search
-from crossmodal.search.typed import Understood
+from crossmodal.search.typed import Understood, without
 
 QUESTION = "What should be in the photo?"
 SCORES = "The number on a photo is its cosine similarity with what you ask for, at most 1: the higher, the more alike. Compare it within one search."
@@ -70,7 +73,12 @@ def show(opened: Opened, search: Search, asked: Asked, absent: str) -> Results:
     """Show what is found; before anything is asked, some photos and examples. `absent` stands where a file is missing."""
     if asked.picture and PICTURES.get(asked.picture):
         _captions(opened, search, asked)
-    found = _found(opened, search, asked, absent)
+    try:
+        narrowing(search, asked)
+        found = _found(opened, search, asked, absent)
+    except CrossmodalError as error:  # what is kept with the gallery can be opened and mended still
+        st.error(str(error))
+        found = Results()
     hits = found.hits
     chosen = grid(
         hits,
@@ -82,7 +90,10 @@ def show(opened: Opened, search: Search, asked: Asked, absent: str) -> Results:
     if chosen:
         open_photo(chosen, [hit.id for hit in hits])
     if search.gallery.about.words:
+        say_what_was_done()
         words_section(search)
+    if search.gallery.about.albums:
+        albums_section(search, asked)
     if found.query and hits:
         corrected = not asked.by_date and any(one.score < other.score for one, other in pairwise(hits))
         st.caption(f"{SCORES} {HUBS}" if corrected else SCORES)
@@ -115,7 +126,7 @@ def _chips(asked: Asked, understood: Understood) -> None:
         for number, piece in enumerate(understood.pieces):
             st.button(
                 as_text(piece.text), key=f"piece {number}", icon=":material/close:", help=f"{as_text(piece.meaning)}. Press to take it away.",
-                on_click=change, kwargs={"words": " ".join(asked.words.replace(piece.text, " ", 1).split())},
+                on_click=change, kwargs={"words": without(asked.words, [piece])},
             )  # fmt: skip
 
 

@@ -15,7 +15,8 @@ CREATE TABLE photos (
     id INTEGER PRIMARY KEY, path BLOB NOT NULL UNIQUE, size INTEGER NOT NULL, changed INTEGER NOT NULL, inode INTEGER NOT NULL,
     status_changed INTEGER NOT NULL, slot INTEGER NOT NULL, digest BLOB NOT NULL, width INTEGER NOT NULL,
     height INTEGER NOT NULL, taken REAL, camera TEXT NOT NULL, look INTEGER NOT NULL, title TEXT NOT NULL,
-    keywords TEXT NOT NULL, description TEXT NOT NULL, place TEXT NOT NULL, names TEXT NOT NULL
+    keywords TEXT NOT NULL, description TEXT NOT NULL, place TEXT NOT NULL, latitude REAL, longitude REAL,
+    names TEXT NOT NULL
 );
 CREATE INDEX photos_digest ON photos (digest);
 CREATE TABLE skipped (

@@ -9,6 +9,7 @@ from crossmodal.errors import CrossmodalError
 from crossmodal.files import shown
 from crossmodal.photos.store import Store
 from crossmodal.photos.written import find
+from crossmodal.search.albums import ALBUMS
 from crossmodal.search.cutoff import Cutoff, cutoff_folder
 from crossmodal.search.filters import NO_FILTERS, Filters
 from crossmodal.search.gallery import About, Match, Written
@@ -44,7 +45,7 @@ class FolderGallery(PhotosInMemory):
         )
         about = About(
             shown(str(root)), root, meta["fingerprint"], Path(meta["checkpoint"]), meta["recipe"], DESCRIBED,
-            calibrated or Cutoff.from_plain(meta["cutoff"]), words=folder / WORDS,
+            calibrated or Cutoff.from_plain(meta.get("cutoff")), words=folder / WORDS, albums=folder / ALBUMS,
         )  # fmt: skip
         super().__init__(about, photos, unit, PlainIndex(vectors), bias=bias)
         if to_stay and len(photos) >= WORTH_A_COPY:

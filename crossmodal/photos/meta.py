@@ -27,7 +27,11 @@ SOUND_RECORD = " AND ".join((
     "typeof(path) = 'blob'", f"length(path) <= {4 * LONGEST}", "size >= 0", "slot >= 0",
     "typeof(digest) = 'blob'", f"length(digest) = {DIGEST_BYTES}",
     *(f"typeof({side}) = 'integer' AND {side} BETWEEN 1 AND 1000000000" for side in ("width", "height")),
-    "(taken IS NULL OR typeof(taken) = 'real' AND taken BETWEEN -62e9 AND 253e9)",
+    "(taken IS NULL OR typeof(taken) = 'real' AND taken BETWEEN -62e9 AND 253e9)", "(latitude IS NULL) = (longitude IS NULL)",
+    *(
+        f"({name} IS NULL OR typeof({name}) = 'real' AND {name} BETWEEN -{most} AND {most})"
+        for name, most in (("latitude", 90), ("longitude", 180))
+    ),
     *(f"typeof({name}) = 'text' AND length({name}) <= {most}" for name, most in {"camera": CAMERA, **WRITTEN}.items()),
 ))  # fmt: skip
 

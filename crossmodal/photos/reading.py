@@ -83,7 +83,11 @@ def read_content(found: Found, digest: bytes, content: bytes | Path, prepare: Pr
         photo = prepare(content)
     except PhotoError as error:
         return Read(found, digest, reason=str(error).rstrip("."))
-    described = Described(digest, photo.width, photo.height, photo.taken, photo.camera, photo.look, **_written(photo))
+    latitude, longitude = photo.position or (None, None)
+    described = Described(
+        digest, photo.width, photo.height, photo.taken, photo.camera, photo.look, **_written(photo),
+        latitude=latitude, longitude=longitude,
+    )  # fmt: skip
     return Read(found, digest, described, photo.pixels, photo.cut_short)
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from crossmodal.search.cutoff import Cutoff
+from crossmodal.search.facets import Facet, Spot
 from crossmodal.search.filters import NO_FILTERS, Filters
 from crossmodal.search.query import Term
 from crossmodal.search.record import Photo
@@ -29,6 +30,7 @@ class About:
     metrics: Mapping[str, float] = field(default_factory=dict)  # of the model on its validation split
     note: str = ""  # what a user has to know of these photos
     words: Path | None = None  # the file of the words that it was taught, where it can be taught any
+    albums: Path | None = None  # the file of the searches that are saved with it, where it keeps any
 
     @property
     def has_captions(self) -> bool:
@@ -127,6 +129,17 @@ class Gallery(Protocol):
 
     def caption_count(self) -> int:
         """Return how many captions the photos have."""
+        ...
+
+    def facet(self, facet: Facet, filters: Filters = NO_FILTERS) -> dict[str, int]:
+        """Return how many of the photos that pass are of each month ("2023-06"), in order, or found by each name of a place.
+
+        Places of most photos come first. None where the gallery does not know it of its photos, or does not count.
+        """
+        ...
+
+    def spots(self, filters: Filters = NO_FILTERS) -> list[Spot]:
+        """Return where the photos that pass were taken, by place; none where positions are not known."""
         ...
 
     def values(self, name: str) -> Sequence[Any]:

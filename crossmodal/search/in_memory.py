@@ -11,6 +11,7 @@ from crossmodal.data.names import KnownNames
 from crossmodal.errors import UnknownPhotoError
 from crossmodal.files import shown
 from crossmodal.hubs import as_query
+from crossmodal.search.facets import FIELD_OF, Coded, Facet, Spot, names_of_places, positions_of, spots_of
 from crossmodal.search.filters import NO_FILTERS, Filters
 from crossmodal.search.gallery import UNKNOWN_PHOTO, About, CaptionMatch, Match, Written
 from crossmodal.search.ids import opaque_id, secret_key
@@ -156,6 +157,30 @@ class PhotosInMemory:
     def caption_count(self) -> int:
         """Return how many captions the photos have."""
         return 0
+
+    @cached_property
+    def _coded_facets(self) -> dict[Facet, Coded]:
+        return {}
+
+    @cached_property
+    def _positions(self) -> np.ndarray:
+        return positions_of(self.photos)
+
+    def _coded(self, facet: Facet) -> Coded:
+        if facet not in self._coded_facets:
+            self._coded_facets[facet] = Coded.of(self.photos, facet)
+        return self._coded_facets[facet]
+
+    def facet(self, facet: Facet, filters: Filters = NO_FILTERS) -> dict[str, int]:
+        """Return how many photos that pass are of each month, or found by each name of a place, as Gallery.facet says."""
+        if FIELD_OF[facet] not in self.about.fields:
+            return {}
+        counts = self._coded(facet).counts(self._among(filters))
+        return names_of_places(counts) if facet == "place" else counts
+
+    def spots(self, filters: Filters = NO_FILTERS) -> list[Spot]:
+        """Return where the photos that pass were taken, by place."""
+        return spots_of(self._coded("place"), self._positions, self._among(filters))
 
     @cached_property
     def _values(self) -> dict[str, Sequence[Any]]:

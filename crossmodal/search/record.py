@@ -45,6 +45,8 @@ class Found:
 class Described:
     """What is known of a photo beside its vector: content, size, time taken (seconds), camera, look, and what is written in it.
 
+    A position is in degrees, where the camera wrote one.
+
     Keywords stand in one text with limits.KEYWORDS between them, and the names of a place with commas.
     """
 
@@ -58,6 +60,8 @@ class Described:
     keywords: str = ""
     description: str = ""
     place: str = ""
+    latitude: float | None = None
+    longitude: float | None = None
 
 
 NOT_DESCRIBED = Described(b"", 0, 0, None, "", 0)

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -15,12 +15,14 @@ from crossmodal.data.names import is_photo
 from crossmodal.encoding.runtime import Runtime
 from crossmodal.errors import CrossmodalError, PhotoError, UnknownPhotoError
 from crossmodal.files import stays_below
+from crossmodal.search.albums import Albums
 from crossmodal.search.captions import CaptionList, different
 from crossmodal.search.copies import Group, group_copies
+from crossmodal.search.facets import Facet, Spot
 from crossmodal.search.feedback import feedback
 from crossmodal.search.filters import NO_FILTERS, Filters
 from crossmodal.search.folders import as_spelled
-from crossmodal.search.gallery import UNKNOWN_PHOTO, Gallery, Match, Written
+from crossmodal.search.gallery import UNKNOWN_PHOTO, Gallery, Match
 from crossmodal.search.hit import Answer, CaptionHit, Copy, Hit
 from crossmodal.search.language import mostly_unknown, vocabulary_of
 from crossmodal.search.query import LIGHTEST_PHOTO, Query, Term, checked_weight, parse_terms
@@ -28,13 +30,14 @@ from crossmodal.search.record import Photo
 from crossmodal.search.typed import Understood, understood
 from crossmodal.search.word_file import WordFile
 from crossmodal.search.word_weights import WordWeights, word_weights
-from crossmodal.search.wording import PLACES, fused
+from crossmodal.search.wording import PLACES, kept_of
 from crossmodal.search.words import expanded
 
 if TYPE_CHECKING:
     from PIL import Image
 
 NOTHING: Mapping[str, tuple[str, ...]] = {}
+INDEXED = "index it with `python -m crossmodal index DIR`, and name it with --photos DIR."
 FETCHED = 4  # how many times the photos asked for are looked at for copies, at first
 
 
@@ -49,19 +52,6 @@ def _opens(path: Path) -> bool:
         return False
 
 
-def _kept(
-    found: Sequence[Match], written: Sequence[Written], worth: Callable[[list[float]], int]
-) -> tuple[list[Match], int]:
-    """Return the photos that are shown, best first, and how many of those that vectors found are among them.
-
-    `worth` says how many of some scores, best first, are worth showing.
-    """
-    alike = worth([match.ranked_by for match in found])
-    best = [match.ranked_by for match in found[:1]]
-    shown = [one for one in written if one.whole or worth([*best, one.match.ranked_by]) > 1]
-    return fused(found, alike, shown), alike
-
-
 class Search:
     """A gallery, and the runtime of the model that made it, which encodes queries."""
 
@@ -69,6 +59,7 @@ class Search:
         self.gallery, self.runtime = gallery, runtime
         self._everyday: CaptionList | None = None
         self._words = WordFile(gallery.about.words) if gallery.about.words else None
+        self._albums = Albums(gallery.about.albums) if gallery.about.albums else None
         self._lock = threading.Lock()
 
     # --- queries ---
@@ -99,24 +90,29 @@ class Search:
 
     def understood(self, *texts: str) -> Understood:
         """Take the filters that stand in words out of them; several texts add up. Raises as crossmodal.search.typed does."""
-        whole = Understood()
+        whole, albums = Understood(), self._albums
+        query_of = (lambda name: albums.entry(name).query) if albums else None
         for text in texts:
-            whole = whole.and_also(understood(text, self.gallery))
+            whole = whole.and_also(understood(text, self.gallery, query_of=query_of))
         return whole
+
+    @property
+    def albums(self) -> Albums:
+        """The searches that are saved with the gallery; raises CrossmodalError for a gallery that keeps none."""
+        if self._albums is None:
+            raise CrossmodalError(f"Albums are kept with an indexed folder of photos: {INDEXED}")
+        return self._albums
 
     @property
     def taught(self) -> WordFile:
         """The words that the gallery was taught; raises CrossmodalError for a gallery that cannot be taught any."""
         if self._words is None:
-            raise CrossmodalError(
-                "Words are taught to an indexed folder of photos: index it with `python -m crossmodal index DIR`, and name "
-                "it with --photos DIR."
-            )
+            raise CrossmodalError(f"Words are taught to an indexed folder of photos: {INDEXED}")
         return self._words
 
     def with_taught(self, terms: Sequence[Term]) -> tuple[list[Term], list[tuple[np.ndarray, float]]]:
         """Return terms whose taught words are replaced by what they are, and what these add to a query, with weights."""
-        words = self._words.words() if self._words else {}
+        words = self._words.entries() if self._words else {}
         return expanded(terms, words.values(), self.gallery.about.fingerprint)
 
     def encode_photo(self, photo: "Path | bytes | Image.Image", name: str | None = None) -> np.ndarray:
@@ -162,15 +158,9 @@ class Search:
         return replace(found, query=query, understood=understood.pieces, unexplained=unexplained)
 
     def photos(
-        self,
-        query: Query,
-        count: int = 10,
-        filters: Filters = NO_FILTERS,
-        by_date: bool = False,
-        cut_off: bool = True,
-        group: bool = True,
-        without: str | None = None,
-    ) -> Answer:
+        self, query: Query, count: int = 10, filters: Filters = NO_FILTERS, by_date: bool = False, cut_off: bool = True,
+        group: bool = True, without: str | None = None,
+    ) -> Answer:  # fmt: skip
         """Return the photos most similar to a query, best first, or the newest of those first with `by_date`.
 
         Copies of a photo are put under the best-ranked of them with `group`. With `cut_off` nothing comes back
@@ -188,7 +178,7 @@ class Search:
         asked = max(asked, PLACES) if written else asked
         while True:
             found = self._nearest(query, min(asked, passing), filters)
-            kept, alike = _kept(found, written, lambda scores: self._worth(scores, passing, query, cut_off))
+            kept, alike = kept_of(found, written, lambda scores: self._worth(scores, passing, query, cut_off))
             # A gallery may give fewer than it is asked for, and then has no more.
             ended = len(found) < asked or alike < len(found)
             groups = group_copies(kept, wanted) if group else [Group(one.photo, one.score) for one in kept[:wanted]]
@@ -213,6 +203,24 @@ class Search:
         filters.check()
         known, others = filters.only(self.gallery.about.fields)
         return as_spelled(known, self.gallery), others
+
+    def count(self, query: Query | None, filters: Filters = NO_FILTERS) -> int:
+        """Return how many photos pass, and of these look like the query, if there is one; copies count each."""
+        filters, _ = self._applied(filters)
+        passing = self.gallery.count(filters)
+        if query is None or not passing:
+            return passing
+        found = self._nearest(query, passing, filters)
+        written = self.gallery.written(query.typed, query.vector, filters, bool(query.terms))
+        return len(kept_of(found, written, lambda scores: self._worth(scores, passing, query, True))[0])
+
+    def facet(self, facet: Facet, filters: Filters = NO_FILTERS) -> dict[str, int]:
+        """Return how many photos that pass are of each month, or found by each name of a place, as Gallery.facet says."""
+        return self.gallery.facet(facet, self._applied(filters)[0])
+
+    def spots(self, filters: Filters = NO_FILTERS) -> list[Spot]:
+        """Return where the photos that pass were taken, by place."""
+        return self.gallery.spots(self._applied(filters)[0])
 
     def _nearest(self, query: Query, most: int, filters: Filters) -> list[Match]:
         return self.gallery.nearest(query.vector, most, filters, bool(query.terms)) if most else []

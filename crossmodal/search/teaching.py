@@ -9,8 +9,9 @@ import numpy as np
 from crossmodal.errors import CrossmodalError, UnknownPhotoError
 from crossmodal.files import shown
 from crossmodal.search.gallery import Gallery
+from crossmodal.search.named_file import key_of
 from crossmodal.search.query import Encode
-from crossmodal.search.words import Word, checked_name, key_of
+from crossmodal.search.words import Word, checked_name
 
 if TYPE_CHECKING:
     from crossmodal.search.search import Search
@@ -43,7 +44,7 @@ def teach(
     """
     file, fingerprint, encode = search.taught, search.gallery.about.fingerprint, search.runtime.encode_sentences
     name, kind = checked_name(name), checked_name(kind, "kind") if kind is not None else None
-    before = file.words().get(key_of(name))
+    before = file.entries().get(key_of(name))
     if before and before.fingerprint != fingerprint:  # its vectors say nothing to this model
         before = None
     shows, shows_not = _vectors(search, examples), _vectors(search, negatives)

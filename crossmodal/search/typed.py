@@ -1,23 +1,27 @@
-"""Filters that stand in the words of a query: beach 2023 in:lisbon -people camera:nikon."""
+"""Filters and albums that stand in the words of a query: beach 2023 in:lisbon -people camera:nikon album:Family."""
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Any
 
 from crossmodal.errors import CrossmodalError
 from crossmodal.search.dates import DATE, FIRST_YEAR, days_of, is_bare_year
-from crossmodal.search.filters import NO_FILTERS, FilterKind, Filters, filters_on
+from crossmodal.search.facets import Facet
+from crossmodal.search.filters import NO_FILTERS, FilterKind, Filters, filters_on, several
 from crossmodal.search.folders import known_folders
 from crossmodal.search.gallery import Gallery
 from crossmodal.search.query import Term, parse_terms, replaced_surrogates
 
+QueryOf = Callable[[str], str]
+DATE_KIND = "date"
+ALBUM = "album"  # begins the name of a saved search
 KINDS = {name: kind for kind in filters_on() for name in (kind.name, kind.typed)}
 VALUE = r'(?:"[^"]*"|[^\s",])+'
 # What stands in quotation marks is words. A sign right before a word takes that word away.
 PIECE = re.compile(
-    rf"(?<!\S)(?P<sign>-?)(?P<key>{'|'.join(KINDS)}):(?P<values>{VALUE}(?:,{VALUE})*)"
+    rf"(?<!\S)(?P<sign>-?)(?P<key>{'|'.join((*KINDS, ALBUM))}):(?P<values>{VALUE}(?:,{VALUE})*)"
     rf'|(?<!\S)-(?P<unwanted>"[^"]+"|[^\W\d_]\S*)|"[^"]*"|{DATE}',
     re.IGNORECASE,
 )
@@ -26,10 +30,14 @@ IDLE_SIGNS = re.compile(r"(?:^|\s+)[+-](?=\s+[+-](?:\s|$)|\s*$)|^\s*\+\s")
 
 @dataclass(frozen=True)
 class Piece:
-    """A piece of a query that is a filter: as it was typed, and what it is understood as."""
+    """A piece of a query that is a filter: as it was typed, what it is understood as, and which filter it is.
+
+    The kind is the filter's name, DATE_KIND for a date in words, ALBUM for a saved search.
+    """
 
     text: str
     meaning: str
+    kind: str
 
 
 @dataclass(frozen=True)
@@ -54,26 +62,65 @@ class Understood:
         return Understood((*self.terms, *other.terms), other.within(self.filters), (*self.pieces, *other.pieces))
 
 
-def understood(text: str, gallery: Gallery, today: date | None = None) -> Understood:
+def understood(text: str, gallery: Gallery, today: date | None = None, query_of: QueryOf | None = None) -> Understood:
     """Take the filters out of a query; of dates, where the gallery knows them, the first.
 
-    A bare year is a date where photos are of that year. Raises CrossmodalError for a value that its filter cannot have, and as
-    `parse_terms` does.
+    A bare year is a date where photos are of that year. `query_of` returns the query of an album by its name; what it asks for is
+    asked for with the rest. Raises CrossmodalError for a value that its filter cannot have, and as `parse_terms` does.
     """
-    reader = _Reader(gallery, today or date.today())
+    reader = _Reader(gallery, today or date.today(), query_of)
     words = PIECE.sub(reader.read, replaced_surrogates(text))
     if reader.pieces:
         words = IDLE_SIGNS.sub("", " ".join(words.split()))
     words = " ".join([words.strip(), *(f"- {word}" for word in reader.unwanted)]).strip()
     terms = () if reader.pieces and not words else tuple(parse_terms(words))
-    return Understood(terms, Filters(**reader.values), tuple(reader.pieces))
+    return reader.albums.and_also(Understood(terms, Filters(**reader.values), tuple(reader.pieces)))
+
+
+def spelled(key: str, value: str) -> str:
+    """Return a filter as it is typed; raises CrossmodalError for a value that cannot be, since it has a quotation mark."""
+    if '"' in value:
+        raise CrossmodalError(f"{value!r:.80} cannot stand in a query, since it has a quotation mark.")
+    return f"{key}:{value}" if re.fullmatch(VALUE, value) else f'{key}:"{value}"'
+
+
+def with_filters(text: str, read: Understood, filters: Filters) -> str:
+    """Return a query, which is understood as `read`, with those of other filters in its words that narrow it further.
+
+    Raises as `spelled`.
+    """
+    together, own = read.within(filters).given(), read.filters.given()
+    kinds = {kind.name: kind for kind in filters_on()}
+    pieces = [_typed(kinds[name], value) for name, value in together.items() if value != own.get(name)]
+    return " ".join([text, *pieces]).strip()
+
+
+def facet_typed(facet: Facet, value: str) -> str:
+    """Return the filter that narrows a query to a month, a year or a name of a place, as it is typed."""
+    return spelled("in", value) if facet == "place" else value
+
+
+def without(text: str, pieces: Iterable[Piece]) -> str:
+    """Return a query without some of its pieces."""
+    for piece in pieces:
+        text = re.sub(rf"(?<![\w:/.,-]){re.escape(piece.text)}", " ", text, count=1)
+    return " ".join(text.split())
+
+
+def _typed(kind: FilterKind, value: Any) -> str:
+    if kind.kind == "number":
+        return f"{kind.typed}:{value:g}"
+    top = "/" if kind.name == "folder" else ""  # which no other folder of its name is meant by
+    values = [spelled(kind.typed, top + str(one)).partition(":")[2] for one in several(value)]
+    return f"{kind.typed}:{','.join(values)}"
 
 
 class _Reader:
     """Reads the pieces of one query."""
 
-    def __init__(self, gallery: Gallery, today: date) -> None:
-        self._gallery, self._today = gallery, today
+    def __init__(self, gallery: Gallery, today: date, query_of: QueryOf | None) -> None:
+        self._gallery, self._today, self._query_of = gallery, today, query_of
+        self.albums = Understood()
         self.values: dict[str, Any] = {}
         self.pieces: list[Piece] = []
         self.unwanted: list[str] = []
@@ -91,15 +138,32 @@ class _Reader:
     def _filter(self, match: re.Match[str]) -> str:
         if match["sign"]:
             raise CrossmodalError(f"{match[0]} cannot be read: filters narrow a search, and none can be taken away.")
-        kind = KINDS[match["key"].casefold()]
         values = [value.replace('"', "") for value in re.findall(VALUE, match["values"])]
+        if match["key"].casefold() == ALBUM:
+            return self._album(match[0], values)
+        kind = KINDS[match["key"].casefold()]
         read: dict[str, Callable[[], Any]] = {
             "day": lambda: self._day(kind, match[0], values), "number": lambda: _number(match[0], values),
             "choice": lambda: tuple(value.casefold() for value in values), "text": lambda: self._texts(kind, values),
         }  # fmt: skip
         value = self.values[kind.name] = read[kind.kind]()
         said = " or ".join(value) if isinstance(value, tuple) else str(value)
-        self.pieces.append(Piece(match[0], f"{kind.label}: {said}"))
+        self.pieces.append(Piece(match[0], f"{kind.label}: {said}", kind.name))
+        return " "
+
+    def _album(self, text: str, values: list[str]) -> str:
+        if len(values) != 1:
+            raise CrossmodalError(
+                f'{text} cannot be read; name one album, in quotation marks: album:"ours, and theirs".'
+            )
+        if self._query_of is None:
+            raise CrossmodalError(
+                f"{text} cannot be opened: albums are kept with an indexed folder of photos, and hold no others."
+            )
+        query = self._query_of(values[0])
+        held = understood(query, self._gallery, self._today)
+        self.albums = self.albums.and_also(replace(held, pieces=()))
+        self.pieces.append(Piece(text, f"Album: {query}", ALBUM))
         return " "
 
     def _day(self, kind: FilterKind, text: str, values: list[str]) -> date:
@@ -132,6 +196,7 @@ class _Reader:
             Piece(
                 match[0].strip(),
                 f"Taken from {days[0]} until {days[1]}" if days[0] < days[1] else f"Taken on {days[0]}",
+                DATE_KIND,
             )
         )
         return " "
@@ -150,8 +215,13 @@ def _number(text: str, values: list[str]) -> float:
 
 
 def _folders(asked: str, gallery: Gallery) -> list[str]:
-    """Return the folders of this name or path in any case, else those whose names hold it, else what was asked for."""
+    """Return the folders of this name or path in any case, else those whose names hold it, else what was asked for.
+
+    A path that begins with a slash is from the top.
+    """
     known = sorted(known_folders(gallery))
     key = asked.strip("/").casefold()
+    if asked.startswith("/"):
+        return [one for one in known if one.casefold() == key] or [asked.strip("/")]
     same = [one for one in known if f"/{one.casefold()}".endswith(f"/{key}")]
     return same or [one for one in known if key in one.rpartition("/")[2].casefold()] or [asked]

@@ -1,7 +1,7 @@
 """The words of a query as they are looked for in what is written of photos, and two rankings made one."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from crossmodal.search.calibration import EMPTY_WORDS
 from crossmodal.search.gallery import Match, Written
@@ -45,3 +45,16 @@ def fused(found: Sequence[Match], kept: int, written: Sequence[Written]) -> list
         by_vector = 1 / (CONSTANT + 1 + place.get(path, max(PLACES, len(found))))
         points[path] = by_vector + (WHOLE if one.whole else PART) / (CONSTANT + 1 + number)
     return sorted(matches.values(), key=lambda match: -points[match.photo.path])
+
+
+def kept_of(
+    found: Sequence[Match], written: Sequence[Written], worth: Callable[[list[float]], int]
+) -> tuple[list[Match], int]:
+    """Return the photos that are shown, best first, and how many of those that vectors found are among them.
+
+    `worth` says how many of some scores, best first, are worth showing.
+    """
+    alike = worth([match.ranked_by for match in found])
+    best = [match.ranked_by for match in found[:1]]
+    shown = [one for one in written if one.whole or worth([*best, one.match.ranked_by]) > 1]
+    return fused(found, alike, shown), alike

@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from crossmodal.errors import CrossmodalError
+from crossmodal.search.named_file import key_of, one_line
 from crossmodal.search.query import SIGN, WEIGHT, Term
 
-LONGEST_NAME = 60  # characters, of a name and of a kind
 STRENGTH = 1.0  # of the offset, beside a sentence's unit vector
 AWAY = 0.2  # weight of the negatives beside the examples, as Rocchio's 0.15 is to 0.75
 
@@ -62,19 +62,12 @@ def _mean(photos: Mapping[str, np.ndarray]) -> np.ndarray:
 
 def checked_name(name: str, what: str = "name") -> str:
     """Return a name, or a kind, in single spaces; raises CrossmodalError for one that could not stand in a query."""
-    name = " ".join(name.split())
-    if not name or len(name) > LONGEST_NAME or not name.isprintable():
-        raise CrossmodalError(f"A {what} has 1 to {LONGEST_NAME} characters, on one line; {name!r:.80} does not.")
+    name = one_line(name, what)
     if SIGN.search(name) or WEIGHT.match(name) or not (name[0].isalnum() and name[-1].isalnum()):
         raise CrossmodalError(
             f"{name!r} cannot be a {what}: it begins and ends with a letter or a digit, and has no sign or weight of a query."
         )
     return name
-
-
-def key_of(name: str) -> str:
-    """Return what two spellings of one name have in common: upper and lower case are the same."""
-    return " ".join(name.split()).casefold()
 
 
 def expanded(

@@ -25,7 +25,7 @@ from crossmodal.files import shown
 from crossmodal.search.filters import FilterKind, filters_on
 from crossmodal.search.gallery import Gallery
 from crossmodal.search.search import Search
-from crossmodal.serving import schema, searching
+from crossmodal.serving import albums, facets, schema, searching
 from crossmodal.serving.batching import Places
 from crossmodal.serving.failures import ABSENT, FAILURES, add_failures
 from crossmodal.serving.guards import Guards, Limits
@@ -65,6 +65,8 @@ def create_app(
     app.state.showing = Places(AT_ONCE, each=AT_ONCE, patience=10 * PATIENCE)
     app.include_router(ROUTES)
     app.include_router(searching.ROUTES)
+    app.include_router(albums.ROUTES)
+    app.include_router(facets.ROUTES)
     add_failures(app)
     app.add_middleware(Guards, limits=limits, keys=keys or {}, hosts=hosts, done=measures.done)
     if origins:

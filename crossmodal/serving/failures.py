@@ -7,7 +7,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from crossmodal.errors import BusyError, CrossmodalError, UnavailableError, UnknownPhotoError
+from crossmodal.errors import BusyError, CrossmodalError, UnavailableError, UnknownNameError, UnknownPhotoError
 from crossmodal.serving.batching import Overloaded
 from crossmodal.serving.guards import error
 from crossmodal.serving.schema import Error
@@ -19,7 +19,7 @@ FAILURES: dict[int | str, dict[str, object]] = {
     status: {"model": Error, "description": CODES[status].replace("_", " ")}
     for status in (400, 401, 413, 422, 429, 503)
 }
-ABSENT: dict[int | str, dict[str, object]] = {404: {"model": Error, "description": "no such photo"}}
+ABSENT: dict[int | str, dict[str, object]] = {404: {"model": Error, "description": "no such photo, or album"}}
 SOON = {"retry-after": "2"}
 
 
@@ -28,6 +28,7 @@ def add_failures(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _unprocessable)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(UnknownPhotoError, _absent)
+    app.add_exception_handler(UnknownNameError, _absent)
     app.add_exception_handler(UnavailableError, _unavailable)
     app.add_exception_handler(CrossmodalError, _refused)
     app.add_exception_handler(Overloaded, _overloaded)

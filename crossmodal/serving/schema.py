@@ -105,6 +105,12 @@ class WordWeight(BaseModel):
     weight: float = Field(description="how much the similarity falls without the word, times the weight of its term")
 
 
+class NarrowedFields(WithFilters):
+    """What narrows photos beside the filters, in an address."""
+
+    query: Words = Field("", description="filters as they stand in words; other words narrow nothing")
+
+
 class PhotoFields(BaseModel):
     """What is told of a photo beside the facts of its record."""
 
@@ -129,6 +135,10 @@ class PhotoFilters(create_model("_", __base__=WithFilters, **_filter_fields(of_j
 
 class Upload(create_model("_", __base__=UploadFields, **_filter_fields(of_json=False))):  # type: ignore[misc]
     """A photo, alone or beside words."""
+
+
+class Narrowed(create_model("_", __base__=NarrowedFields, **_filter_fields(of_json=False))):  # type: ignore[misc]
+    """The photos that pass some filters."""
 
 
 class Photo(create_model("_", __base__=PhotoFields, **_facts())):  # type: ignore[misc]
@@ -184,6 +194,35 @@ class Piece(BaseModel):
 
     text: str = Field(description="as it stands in the words; without it they are the same search without the filter")
     meaning: str
+    kind: str = Field(
+        description="the filter, by its name in `filters`; date for a date in words, album for a saved search"
+    )
+
+
+class Album(BaseModel):
+    """A saved search, which holds the photos that answer it now."""
+
+    name: str
+    query: str = Field(description="words and filters, as they are typed")
+    typed: str = Field(description="what opens it among the words of any query")
+    photos: int | None = Field(description="how many it holds now, copies included; none where it cannot be answered")
+    note: str = Field(description="why it cannot be answered; empty where it can")
+
+
+class Facet(BaseModel):
+    """What a search can be narrowed by, and how many photos that leaves."""
+
+    value: str = Field(description="a month, as 2023-06, or one name of a place")
+    photos: int
+    typed: str = Field(description="the filter among the words of a query")
+
+
+class Facets(BaseModel):
+    """What photos that pass can be narrowed by; none of what the gallery does not know, or does not count."""
+
+    passing: int = Field(description="photos that pass the filters")
+    months: list[Facet] = Field(description="months that photos were taken in, the earliest first")
+    places: list[Facet] = Field(description="names of places, from towns to countries, those of most photos first")
 
 
 class Photos(BaseModel):

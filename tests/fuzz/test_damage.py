@@ -38,6 +38,8 @@ COLUMNS = (
     "taken",
     "camera",
     "look",
+    "latitude",
+    "longitude",
 )
 
 

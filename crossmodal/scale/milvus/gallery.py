@@ -16,6 +16,7 @@ from crossmodal.runs.models import Maker
 from crossmodal.scale.milvus.connection import Milvus, quoted
 from crossmodal.scale.milvus.rows import READ, as_photo, expression_of, written
 from crossmodal.search.cutoff import Cutoff
+from crossmodal.search.facets import Facet, Spot
 from crossmodal.search.filters import NO_FILTERS, Filters
 from crossmodal.search.gallery import UNKNOWN_PHOTO, About, CaptionMatch, Match, Written
 from crossmodal.search.ids import opaque_id
@@ -180,6 +181,14 @@ class MilvusGallery:
     def caption_count(self) -> int:
         """Return how many captions the photos have."""
         return self._milvus.count(self._milvus.captions) if self.about.has_captions else 0
+
+    def facet(self, facet: Facet, filters: Filters = NO_FILTERS) -> dict[str, int]:
+        """Return none: Milvus does not group what it counts."""
+        return {}
+
+    def spots(self, filters: Filters = NO_FILTERS) -> list[Spot]:
+        """Return none: positions are not brought into Milvus."""
+        return []
 
     def values(self, name: str) -> Sequence[Any]:
         """Return the folders, the cameras, the places, or the first and the last date, as they were when the gallery was loaded."""
