@@ -102,7 +102,8 @@ class Page:
     def said(self) -> str:
         test = self.test
         parts = (*test.markdown, *test.text, *test.caption, *test.info, *test.warning, *test.error, *test.success)
-        return "\n".join([*(part.value for part in parts), *(one.label for one in test.expander)])
+        text = "\n".join([*(part.value for part in parts), *(one.label for one in test.expander)])
+        return text.replace("\\", "")  # which have Markdown show texts as they are
 
     def type(self, words: str) -> "Page":
         self.test.text_input(key="asked words").set_value(words)

@@ -7,6 +7,7 @@ import streamlit as st
 
 from crossmodal.errors import CrossmodalError
 from crossmodal.page.address import change
+from crossmodal.page.large_view import as_text
 from crossmodal.search.named_file import LONGEST_NAME, NamedFile
 
 SAID = "said of names"  # in the session: what came of the last change, and whether it was done
@@ -25,7 +26,7 @@ def say_what_was_done() -> None:
     """Show what came of the last change, once."""
     said, done = st.session_state.pop(SAID, ("", True))
     if said:
-        (st.success if done else st.error)(said)
+        (st.success if done else st.error)(as_text(said))  # names may come with another's index
 
 
 def row(file: NamedFile[Any], key: str, text: str, opens: str, words: str) -> None:

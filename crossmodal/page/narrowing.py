@@ -6,6 +6,7 @@ import streamlit as st
 
 from crossmodal.page.address import Asked, bound, change
 from crossmodal.page.charts import clicked, place_chart, time_chart
+from crossmodal.page.large_view import as_text
 from crossmodal.search.facets import Facet
 from crossmodal.search.search import Search
 from crossmodal.search.typed import DATE_KIND, Understood, facet_typed, without
@@ -40,7 +41,7 @@ def narrowing(search: Search, asked: Asked) -> None:
             narrow("place", spot["place"])
         if places:
             st.pills(
-                "Where", list(places)[:MOST_PLACES], format_func=lambda name: f"{name} ({places[name]:,})",
+                "Where", list(places)[:MOST_PLACES], format_func=lambda name: f"{as_text(name)} ({places[name]:,})",
                 **bound("where", None, lambda name: {"words": _narrowed(asked, understood, "place", name)}),
             )  # fmt: skip
         if len(times) <= 1 and not places:

@@ -77,7 +77,7 @@ def show(opened: Opened, search: Search, asked: Asked, absent: str) -> Results:
         narrowing(search, asked)
         found = _found(opened, search, asked, absent)
     except CrossmodalError as error:  # what is kept with the gallery can be opened and mended still
-        st.error(str(error))
+        st.error(as_text(str(error)))
         found = Results()
     hits = found.hits
     chosen = grid(

@@ -45,9 +45,8 @@ class Found:
 class Described:
     """What is known of a photo beside its vector: content, size, time taken (seconds), camera, look, and what is written in it.
 
-    A position is in degrees, where the camera wrote one.
-
-    Keywords stand in one text with limits.KEYWORDS between them, and the names of a place with commas.
+    Keywords stand in one text with limits.KEYWORDS between them, and the names of a place with commas. A position is in degrees,
+    None where the camera wrote none.
     """
 
     digest: bytes
