@@ -15,6 +15,8 @@ from crossmodal.encoding.openvino_export import TorchRuntime, _export
 from crossmodal.encoding.runtime import Exported, OpenVinoRuntime
 from crossmodal.errors import CrossmodalError, WeightsError
 from crossmodal.galleries import Place, open_search
+from crossmodal.page.background import index, indexing
+from crossmodal.page.options import options
 from crossmodal.photos.store import DATABASE
 from crossmodal.runs.opening import fingerprint_at, open_encoder
 from crossmodal.towers import published_clip as published
@@ -201,6 +203,16 @@ def test_what_cannot_be_had_leaves_no_index(album: Path, capsys: pytest.CaptureF
     assert said.startswith("The pretrained weights of open_clip:MobileCLIP2-S0/dfndr2b cannot be had; tried")
     assert len(said.splitlines()) == 1
     assert not (album / ".crossmodal" / DATABASE).exists()
+
+
+def test_the_page_indexes_with_it(clips: Path, album: Path) -> None:
+    given = options(["--model", CLIP, "--weights", str(clips)])
+    index(album, album / ".crossmodal", given.model, given.weights)
+    work = indexing(album)
+    assert work
+    changes = work.result(300)
+    assert changes and changes.new == 3
+    assert open_search(Place(photos=album)).gallery.about.recipe == CLIP
 
 
 def test_it_has_no_run(clips: Path, capsys: pytest.CaptureFixture[str]) -> None:

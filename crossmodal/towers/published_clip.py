@@ -169,6 +169,7 @@ def _tokenizer_of(name: str, model: str, folder: Path | None) -> Any:
     try:
         return open_clip.tokenizer.HFTokenizer(
             str(found), context_length=texts["context_length"], tokenizer_mode=texts.get("tokenizer_mode"),
+            trust_remote_code=False,
             **texts.get("tokenizer_kwargs", {}),
         )  # fmt: skip
     except Exception as error:  # as above
@@ -195,7 +196,7 @@ def _sentence_transformers(name: str, folder: Path | None) -> PublishedClip:
     logging.disable_progress_bar()  # reading takes no time worth a bar
     try:
         net: nn.Module = CLIPModel.from_pretrained(str(found), local_files_only=True)
-        tokenizer = AutoTokenizer.from_pretrained(str(found), local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(str(found), local_files_only=True, trust_remote_code=False)
         processor = CLIPImageProcessor.from_pretrained(str(found), local_files_only=True)
     except Exception as error:  # as above
         raise WeightsError(f"{found} cannot be read as the model {name} ({_first_line(error)}).") from error
