@@ -1,6 +1,7 @@
 """Query-bank normalisation: biases by hand, banks, and galleries that rank by them."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -140,3 +141,23 @@ def test_banks_that_do_not_help_are_left_out() -> None:
     spoiled = Embeddings(hub.half(), texts.half(), names, splits, names, torch.arange(120), {})
     found = make_banks(spoiled, 0.07)
     assert found is not None and found.captions.share > 0
+
+
+@pytest.mark.parametrize(
+    ("rsums", "share"),
+    [
+        ((100.0, 108.0, 112.0, 105.0, 90.0), 0.25),  # two thirds of the gain, exactly
+        ((100.0, 107.9, 112.0, 105.0, 90.0), 0.5),
+        ((100.0, 99.0, 98.0, 97.0, 96.0), None),
+    ],
+)
+def test_the_least_share_that_brings_most_of_the_gain_is_taken(
+    rsums: Sequence[float], share: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = iter(rsums)
+    monkeypatch.setattr("crossmodal.training.banks._rsum", lambda *_: next(found))
+    images, names = torch.eye(60), [f"{row}.jpg" for row in range(60)]
+    splits = ["train"] * 10 + ["val"] * 50
+    embeddings = Embeddings(images, images, names, splits, names, torch.arange(60), {})
+    banks = make_banks(embeddings, 0.07)
+    assert (banks.photos.share if banks else None) == share
