@@ -93,7 +93,7 @@ def test_every_recipe_trains_resumes_and_is_searched(
     written = load_embeddings(tmp_path, 2, content["fingerprint"], "embed")
     again = encode_dataset(model, read_dataset(captions, images).dataset, {}, workers=0)
     for ours, theirs in ((written.images, again.images), (written.texts, again.texts)):
-        assert (ours.float() * theirs.float()).sum(1).min() > 0.998  # the runtime may compute in bf16
+        assert (ours.float() * theirs.float()).sum(1).min() > 0.99  # the run and the runtime may compute in bf16
     assert (result.metrics["images"], result.metrics["captions"]) == (
         len(written.only("val").images),
         len(written.only("val").texts),

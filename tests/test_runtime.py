@@ -70,7 +70,7 @@ def test_threads_share_a_runtime(exported: Exported) -> None:
             thread.join(60)
         assert not any(thread.is_alive() for thread in threads)
         assert wrong == []
-    assert [tower._request for tower in runtime._towers.values()] == [None, None]
+    assert [tower._requests for tower in runtime._towers.values()] == [None, None]
     images(7)  # a closed one is opened by the next call
 
 

@@ -329,7 +329,7 @@ def test_errors_have_one_shape_and_no_internals(
         api.get("/nowhere"), api.put("/health"), api.post("/api/search/text", json={"query": "x", "top": 3}),
         api.post("/api/search/text", content=b"{"), api.post("/api/search/text", json={"query": "x", "top_k": 10**9}),
     ]  # fmt: skip
-    monkeypatch.setattr("crossmodal.search.search.understood", lambda text, gallery: 1 / 0)
+    monkeypatch.setattr("crossmodal.search.search.understood", lambda *_, **__: 1 / 0)
     answers.append(api.post("/api/search/text", json={"query": "boom"}, headers={"x-request-id": "boom-1"}))
     assert [answer.status_code for answer in answers] == [404, 405, 422, 422, 422, 500]
     for answer in answers:

@@ -78,12 +78,13 @@ def read_lines(path: Path, lines: list[str], known: str, find: Find) -> tuple[st
         return "Read as Flickr30k's results.csv.", _matches(
             lines, start, RESULTS_LINE, "not image_name| comment_number| comment"
         )
-    # Before the token file, whose lines begin as a caption that ends with #1 does.
+    # A caption that ends with #1 begins as a line of the token file does, so names without a suffix are tried as columns first.
+    tokens = [found["image"] if (found := TOKEN_LINE.fullmatch(line)) else "" for line in sample]
     layout = _first_layout(partial(_without_header, find), sample, delimiters)
+    if _mostly(_names_a_photo, tokens) or (layout is None and _mostly(bool, tokens)):
+        return "Read as Flickr's token file.", _matches(lines, first, TOKEN_LINE, "not name.jpg#0<TAB>caption")
     if layout is not None:
         return str(layout), _records(lines, first, layout)
-    if sum(map(bool, map(TOKEN_LINE.fullmatch, sample))) * 2 > len(sample):
-        return "Read as Flickr's token file.", _matches(lines, first, TOKEN_LINE, "not name.jpg#0<TAB>caption")
     raise CaptionsError(
         f"{path} has no columns for images and captions that can be told apart ({sample[0][:60]!r}); name them in a first line, "
         f"such as 'image' and 'caption'. It should be one of: {known}."
