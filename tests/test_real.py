@@ -73,11 +73,11 @@ def test_the_shipped_checkpoint_keeps_what_the_model_card_says(flickr8k: Path, s
     )["cosine"]
     assert os.path.getsize(shipped) <= 75_000_000
     assert (result.metrics["images"], result.metrics["captions"]) == (1000, 5000)
-    for key, least in (("t2i_r1", 24), ("t2i_r10", 67), ("i2t_r1", 33), ("i2t_r10", 73)):
+    for key, least in (("t2i_r1", 32), ("t2i_r10", 76), ("i2t_r1", 42), ("i2t_r10", 82)):
         assert result.metrics[key] >= least, (key, result.metrics[key])
 
 
 def test_the_shipped_checkpoint_knows_drawings_of_another_seed(shipped: Path, tmp_path: Path) -> None:
     captions, images = draw_sample(tmp_path / "drawn", 600, seed=4321)
     result = evaluate(shipped, ImageChoice(captions, images, split="all"))["cosine"]
-    assert result.metrics["t2i_r10"] >= 50
+    assert result.metrics["t2i_r10"] >= 90
