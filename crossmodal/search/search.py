@@ -13,7 +13,7 @@ import numpy as np
 
 from crossmodal.data.names import is_photo
 from crossmodal.encoding.runtime import Runtime
-from crossmodal.errors import CrossmodalError, PhotoError, UnknownPhotoError
+from crossmodal.errors import CrossmodalError, PhotoError, UnknownNameError, UnknownPhotoError
 from crossmodal.files import stays_below
 from crossmodal.search.albums import Albums
 from crossmodal.search.captions import CaptionList, different
@@ -98,9 +98,9 @@ class Search:
 
     @property
     def albums(self) -> Albums:
-        """The searches that are saved with the gallery; raises CrossmodalError for a gallery that keeps none."""
+        """The searches that are saved with the gallery; raises UnknownNameError for a gallery that keeps none."""
         if self._albums is None:
-            raise CrossmodalError(f"Albums are kept with an indexed folder of photos: {INDEXED}")
+            raise UnknownNameError(f"Albums are kept with an indexed folder of photos: {INDEXED}")
         return self._albums
 
     @property

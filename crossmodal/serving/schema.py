@@ -162,7 +162,8 @@ class TextQuery(Question):
 
     query: Words = Field(
         description="a sentence, or terms: dog + beach - people, 2:dog + cat", examples=["two dogs in the snow"],
-        json_schema_extra={"pattern": r"\S"},  # told, not validated here: an empty query is refused in words
+        # What Python strips and the schema's regular expressions do not take for space is named.
+        json_schema_extra={"pattern": r"[^\s\u0085\u001c-\u001f]"},  # told, not validated here: an empty query is refused in words
     )  # fmt: skip
 
 
