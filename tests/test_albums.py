@@ -210,7 +210,7 @@ def test_other_galleries_keep_no_albums(folder: Path) -> None:
         save_album(search, "Red", "red")
     with TestClient(create_app(lambda: search)) as client:
         assert client.get("/api/albums").json() == []
-        assert client.get("/api/album", params={"name": "red"}).status_code == 400
+        assert client.get("/api/album", params={"name": "red"}).status_code == 404
 
 
 # --- the command line ---
