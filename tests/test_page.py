@@ -298,12 +298,16 @@ def test_a_folder(runs: Path, collection: tuple[Path, Path], tmp_path: Path, mon
     assert "nowhere is not there" in page.said
 
 
-def test_a_word_is_taught(
-    runs: Path, collection: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    photos = tmp_path / "mine"
-    shutil.copytree(collection[1], photos)
-    index_photos(photos, checkpoint=checkpoint_of(runs))
+@pytest.fixture
+def photos(runs: Path, collection: tuple[Path, Path], tmp_path: Path) -> Path:
+    """A folder of one's own, indexed with the run's model."""
+    folder = tmp_path / "mine"
+    shutil.copytree(collection[1], folder)
+    index_photos(folder, checkpoint=checkpoint_of(runs))
+    return folder
+
+
+def test_a_word_is_taught(runs: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hits = open_search(Place(photos)).newest(3)
     judged = {"words": "a red car", "more": ",".join(hit.id for hit in hits[:2]), "less": hits[2].id}
     page = Page(monkeypatch, "--checkpoints", str(runs), gallery="folder", folder=str(photos), **judged)
@@ -328,12 +332,7 @@ def test_a_word_is_taught(
     assert not search.taught.entries()
 
 
-def test_a_search_is_saved_as_an_album(
-    runs: Path, collection: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    photos = tmp_path / "mine"
-    shutil.copytree(collection[1], photos)
-    index_photos(photos, checkpoint=checkpoint_of(runs))
+def test_a_search_is_saved_as_an_album(runs: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = Page(monkeypatch, "--checkpoints", str(runs), gallery="folder", folder=str(photos))
     assert not page.test.get("popover") and "album" not in page.said  # nothing is searched for
     page.test.query_params["filter-orientation"] = "landscape"

@@ -8,6 +8,8 @@ def mixed(images: Tensor, texts: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
     """Mix features [N, F] and [N, G] of the same N pairs in random twos, by one share a pair from Beta(alpha, alpha)."""
     share = torch.distributions.Beta(alpha, alpha).sample((len(images), 1)).to(images.device)
     partner = torch.randperm(len(images), device=images.device)
-    return torch.lerp(images[partner], images, share.to(images.dtype)), torch.lerp(
-        texts[partner], texts, share.to(texts.dtype)
-    )
+
+    def mix(features: Tensor) -> Tensor:
+        return torch.lerp(features[partner], features, share.to(features.dtype))
+
+    return mix(images), mix(texts)
