@@ -9,6 +9,7 @@ OUTPUT/campaign.jsonl: the same command goes on where it was stopped.
 
 import argparse
 import csv
+import os
 import random
 import subprocess
 import sys
@@ -96,11 +97,14 @@ def measure(label: str, captions: Path, images: Path, given: Sequence[str], outp
     if any(record["label"] == label and record["command"] == command for record in read_lines(known)):
         return
     place = ["--captions", str(captions), "--images", str(images), "--output", str(output)]
+    before = os.times()
     subprocess.run(
         [sys.executable, str(ROOT / "training_script.py"), *place, *EVERY_RUN.split(), *given], check=True, cwd=ROOT
     )
-    start = results_of(output)[0]
-    append_line(known, {"label": label, "command": command, **start})
+    after, start = os.times(), results_of(output)[0]
+    # Of the processor, which work beside does not change as it does the time on the clock.
+    spent = after.children_user + after.children_system - before.children_user - before.children_system
+    append_line(known, {"label": label, "command": command, "cpu_seconds": round(spent), **start})
 
 
 def spread(values: Sequence[float]) -> str:

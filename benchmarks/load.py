@@ -1,7 +1,7 @@
 """The API under load: requests a second, latencies and errors at 1, 10, 50 and 200 clients; memory over many requests.
 
     python -m benchmarks.load [--seconds 60] [--requests 50000]
-    python -m benchmarks.load --hostile [--seconds 60]      10 honest clients beside 40 that upload pictures which never end
+    python -m benchmarks.load --hostile [--seconds 60]      10 honest clients beside 40 that upload pictures which take long
 
 Starts the server on its default gallery, and asks it on loopback. No sentence is asked twice in the timed
 part, so that each goes through the tower; clients ask again as soon as they are answered. The clients'
@@ -16,6 +16,7 @@ import math
 import os
 import socket
 import statistics
+import struct
 import subprocess
 import sys
 import time
@@ -80,7 +81,7 @@ def server() -> Iterator[tuple[psutil.Process, str]]:
 async def search(client: httpx.AsyncClient, number: int) -> int:
     """Ask for a sentence that was not asked before."""
     words = f"a {COLOURS[number % 10]} {THINGS[number // 10 % 16]} beside {number} others"
-    return (await client.post("/api/search/text", json={"query": words, "top_k": 10})).status_code
+    return (await client.post("/api/search/text", json={"query": words, "top_k": 10, "cut_off": False})).status_code
 
 
 async def timed(url: str, clients: int, seconds: float) -> None:
@@ -132,7 +133,7 @@ async def beside_hostile(url: str, seconds: float, before: float = 0.0) -> list[
     counted = time.perf_counter() + before
     numbers, end = itertools.count(), counted + seconds
     searches, looks, uploads, hostile = map(Answers, ("searches", "photos", "uploads", "hostile uploads"))
-    endless, fine = endless_picture(), saved(Image.effect_noise((640, 480), 60))
+    slow, fine = (many_scans(), many_tiles()), saved(Image.effect_noise((640, 480), 60))
     async with _client(url) as client:
         every = {"query": "a dog", "top_k": 50, "cut_off": False}
         photos = (await client.post("/api/search/text", json=every)).json()["photos"]
@@ -162,7 +163,7 @@ async def beside_hostile(url: str, seconds: float, before: float = 0.0) -> list[
     async def uploading(number: int) -> None:
         async with _client(url, own_address(number)) as client:
             while time.perf_counter() < end:
-                await timed_one(hostile, client.post("/api/search/upload", files={"file": endless}))
+                await timed_one(hostile, client.post("/api/search/upload", files={"file": slow[number % 2]}))
 
     attackers = (uploading(HONEST + number) for number in range(HOSTILE))
     await asyncio.gather(*map(honest, range(HONEST)), *attackers)
@@ -187,11 +188,25 @@ def saved(photo: Image.Image, **options: bool) -> bytes:
     return file.getvalue()
 
 
-def endless_picture(side: int = 4000, scans: int = 9000) -> bytes:
+def many_scans(side: int = 4000, scans: int = 9000) -> bytes:
     """Return a progressive JPEG whose last scan stands in it so many times: a few bytes each, and all pixels again."""
     content = saved(Image.new("L", (side, side), 90), progressive=True)
     last = content.rindex(b"\xff\xda")
     return content[:last] + content[last:-2] * scans + content[-2:]
+
+
+def many_tiles(side: int = 3000, tile: int = 4) -> bytes:
+    """Return a TIFF whose tiles all lie at one place: each takes a few bytes, and far longer than its pixels."""
+    count, content = (side // tile) ** 2, bytes(tile**2)
+    begin = len(content) + 8
+    tags = (
+        (256, 4, 1, side), (257, 4, 1, side), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1), (277, 3, 1, 1), (322, 4, 1, tile),
+        (323, 4, 1, tile), (324, 4, count, begin), (325, 4, count, begin + 4 * count),
+    )  # fmt: skip
+    lists = struct.pack("<I", 8) * count + struct.pack("<I", len(content)) * count
+    entries = b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    directory = struct.pack("<H", len(tags)) + entries + bytes(4)
+    return b"II*\0" + struct.pack("<I", begin + len(lists)) + content + lists + directory
 
 
 async def repeated(url: str, clients: int, requests: int) -> int:
@@ -199,7 +214,9 @@ async def repeated(url: str, clients: int, requests: int) -> int:
     numbers = iter(range(requests))
     failed = 0
     async with _client(url) as client:
-        photos = (await client.post("/api/search/text", json={"query": "a dog", "top_k": 50})).json()["photos"]
+        photos = (await client.post("/api/search/text", json={"query": "a dog", "top_k": 50, "cut_off": False})).json()[
+            "photos"
+        ]
 
     async def one() -> None:
         nonlocal failed

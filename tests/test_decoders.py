@@ -12,6 +12,7 @@ import psutil
 import pytest
 from PIL import Image
 
+from benchmarks.load import many_tiles
 from crossmodal.data import decoders as decoding
 from crossmodal.data import prepared as preparing
 from crossmodal.data.decoders import Decoders
@@ -22,13 +23,6 @@ from crossmodal.photos import meta
 from tests.test_decoding import bomb_webp, saved, tiled_tiff
 
 INPUT = Wanted(Preprocessing(32, (0.5,) * 3, (0.5,) * 3, "bicubic", "crop", 1.0), jpeg=64, label="x.jpg")
-
-
-def scans(side: int = 4000, count: int = 9000) -> bytes:
-    """Return a progressive JPEG whose last scan stands in it so many times: a few bytes each, and all pixels again."""
-    content = saved(Image.new("L", (side, side), 90), "JPEG", progressive=True)
-    last = content.rindex(b"\xff\xda")
-    return content[:last] + (content[last:-2]) * count + content[-2:]
 
 
 @pytest.fixture(scope="module")
@@ -61,11 +55,11 @@ def test_what_it_says_of_a_broken_photo_is_what_this_process_says(one: Decoders,
 
 
 def test_a_photo_that_takes_too_long_costs_its_process_and_the_next_one_is_decoded(one: Decoders) -> None:
-    slow, started = scans(), time.monotonic()
+    content, started = many_tiles(), time.monotonic()
     with pytest.raises(
         PhotoError, match=r"^x.jpg cannot be decoded in 2 seconds and 1 GB of memory; it may be damaged.$"
     ):
-        one(slow, INPUT)
+        one(content, INPUT)
     assert time.monotonic() - started < 10
     assert one(saved(Image.new("RGB", (40, 40)), "PNG"), INPUT).width == 40
 
@@ -81,12 +75,12 @@ def test_a_photo_that_takes_too_much_memory_is_refused_in_its_process(
 
 
 def test_a_turn_is_waited_for_and_then_it_is_busy(one: Decoders) -> None:
-    slow = scans()
+    content = many_tiles()
     with ThreadPoolExecutor(1) as pool:
-        first = pool.submit(one, slow, INPUT)
+        first = pool.submit(one, content, INPUT)
         time.sleep(0.5)
         with pytest.raises(BusyError, match="Too many photos are being decoded already; try again soon"):
-            one(slow, INPUT)
+            one(content, INPUT)
         assert isinstance(first.exception(), PhotoError)
 
 
@@ -94,12 +88,12 @@ def test_a_photo_that_nobody_wants_any_more_makes_room_at_once() -> None:
     unwanted = threading.Event()
     with Decoders(1, seconds=60) as decoders, ThreadPoolExecutor(1) as pool:
         decoders(saved(Image.new("RGB", (40, 40)), "PNG"), INPUT)  # its process is there
-        slow = pool.submit(decoders, scans(), INPUT, unwanted)
+        decoding = pool.submit(decoders, many_tiles(), INPUT, unwanted)
         time.sleep(0.5)
-        assert not slow.done()
+        assert not decoding.done()
         unwanted.set()
         with pytest.raises(PhotoError, match="^x.jpg is no longer wanted.$"):
-            slow.result(timeout=10)
+            decoding.result(timeout=10)
         assert decoders(saved(Image.new("RGB", (40, 40)), "PNG"), INPUT).width == 40
 
 
@@ -123,7 +117,7 @@ def test_who_takes_too_long_waits_for_the_new_process_and_not_the_next_one() -> 
     with Decoders(1, seconds=1) as decoders:
         before = {child.pid for child in psutil.Process().children()}
         with pytest.raises(PhotoError, match="cannot be decoded in 1 seconds"):
-            decoders(scans(), INPUT)
+            decoders(many_tiles(), INPUT)
         assert [child.status() for child in psutil.Process().children() if child.pid not in before] != []
 
 

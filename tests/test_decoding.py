@@ -5,6 +5,7 @@ import resource
 import struct
 import subprocess
 import sys
+import time
 import zlib
 from pathlib import Path
 
@@ -12,7 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.load import many_scans
 from crossmodal.data.decoding import CUT_SHORT, MAX_PIXELS, load_photo
+from crossmodal.data.jpeg_scans import count_scans
 from crossmodal.errors import PhotoError
 
 RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
@@ -127,6 +130,28 @@ def tiled_tiff(side: int, tile: int) -> bytes:
     return (
         b"II*\0" + struct.pack("<I", 8 + len(content)) + content + struct.pack("<H", len(tags)) + entries + bytes(4)
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(("side", "most"), [(4000, 125), (500, 8000)])
+def test_a_jpeg_that_goes_over_its_pixels_again_and_again_is_refused_at_once(side: int, most: int) -> None:
+    own = many_scans(side, 1).count(b"\xff\xda") - 1
+    started = time.process_time()
+    with pytest.raises(PhotoError, match=f"^x.jpg has more than {most:,} scans, which would take too long to decode"):
+        load_photo(many_scans(side, most - own + 1), name="x.jpg")
+    assert time.process_time() - started < 1
+    if side == 4000:
+        assert load_photo(many_scans(side, 20), at_least=32).mode == "RGB"
+
+
+def test_scans_of_previews_and_of_other_pictures_in_a_jpeg_do_not_count() -> None:
+    preview, photo = many_scans(64, 300), Image.effect_noise((400, 300), 60).convert("RGB")
+    plain = saved(photo, "JPEG", restart_marker_rows=1)
+    inside = plain[:2] + b"\xff\xe1" + (len(preview) + 2).to_bytes(2) + preview + plain[2:]
+    for content in (plain, plain[: len(plain) // 2], inside, plain + preview):
+        assert count_scans(content) == 1
+    assert count_scans(preview) == 300 + count_scans(many_scans(64, 0))
+    assert count_scans(b"") == count_scans(plain[:30]) == 0
+    assert load_photo(inside).size == (400, 300)
 
 
 def test_what_a_decoder_would_take_is_counted_from_the_header() -> None:

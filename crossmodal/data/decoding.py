@@ -22,10 +22,12 @@ from PIL import (
     WebPImagePlugin,
 )
 
+from crossmodal.data.jpeg_scans import has_more_scans
 from crossmodal.errors import PhotoError
 
 MAX_PIXELS = 100_000_000
 MOST_MEMORY = 1_000_000_000  # bytes that decoding one photo may need
+MOST_SCANS = 20  # of a JPEG of the most pixels, and more of smaller ones; programs that save photos write up to a dozen
 CUT_SHORT = "cut short"  # the key of Image.info that tells of a JPEG without its last bytes
 END_OF_JPEG = b"\xff\xd9"
 BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}  # of a pixel in memory, 4 in other modes
@@ -51,6 +53,10 @@ class _TooLarge(Exception):
     """A photo with more pixels than are decoded, or that needs more memory; says what it has."""
 
 
+class _TooSlow(Exception):
+    """A photo that would take far longer to be decoded than its size lets expect; says why."""
+
+
 def load_photo(source: Path | bytes, at_least: int | None = None, name: str | None = None) -> Image.Image:
     """Decode one photo to upright RGB.
 
@@ -59,7 +65,8 @@ def load_photo(source: Path | bytes, at_least: int | None = None, name: str | No
     scales whose shorter side still has that many pixels, which is several times faster. A JPEG that lacks its
     last bytes is decoded as far as it goes, and its `info` then has the key CUT_SHORT.
 
-    Raises PhotoError; when the header says more than MAX_PIXELS or MOST_MEMORY, before decoding.
+    Raises PhotoError; when the header says more than MAX_PIXELS or MOST_MEMORY, or scans that go over the pixels again and
+    again, before decoding.
     """
     label = name or (str(source) if isinstance(source, Path) else "The photo")
     with opened_photo(source, label) as photo:
@@ -88,6 +95,10 @@ def opened_photo(source: Path | bytes, label: str, most: int = MAX_PIXELS) -> It
         size = error if isinstance(error, _TooLarge) else "far too many pixels"
         limit = f"the {most / 1_000_000:g} megapixels that are decoded"
         raise PhotoError(f"{label} has {size}, more than {limit}; make it smaller.") from error
+    except _TooSlow as error:
+        raise PhotoError(
+            f"{label} has {error}, which would take too long to decode; save it anew as a photo."
+        ) from error
     except MemoryError as error:
         raise PhotoError(f"{label} needs more memory to be decoded than there is; make it smaller.") from error
     except Image.UnidentifiedImageError as error:
@@ -107,11 +118,13 @@ def _opened(file: IO[bytes], most: int) -> Image.Image:
 
 def decoded(photo: Image.Image, at_least: int | None = None, most: int = MAX_PIXELS) -> Image.Image:
     """Return an opened photo as upright RGB; `at_least` and JPEGs that are cut short as for `load_photo`."""
-    needed = _bytes_needed(photo)
+    needed, pixels = _bytes_needed(photo), photo.width * photo.height
     _shrink(photo, at_least)
     _check_size(photo.size, most)
     if photo.format not in JPEGS or photo.info.get("progressive"):
         _check_memory(needed)
+    if photo.format in JPEGS:
+        _check_scans(photo, pixels, most)
     try:
         photo.load()
     except OSError:
@@ -161,6 +174,17 @@ def _webp_size(head: bytes) -> tuple[int, int]:
 def _check_memory(needed: int) -> None:
     if needed > MOST_MEMORY:
         raise MemoryError
+
+
+def _check_scans(photo: Image.Image, pixels: int, most: int) -> None:
+    """Check how often all pixels are gone over; `pixels` are those of the file, which a scan reads at any scale."""
+    file = photo.fp  # type: ignore[attr-defined]
+    place = file.tell()
+    file.seek(0)
+    scans = MOST_SCANS * max(most, pixels) // max(pixels, 1)
+    if has_more_scans(file.read(), scans):
+        raise _TooSlow(f"more than {scans:,} scans")
+    file.seek(place)
 
 
 def _bytes_needed(photo: Image.Image) -> int:

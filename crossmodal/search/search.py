@@ -269,7 +269,8 @@ class Search:
         and for a file, or the target of a link, that is no photo by its name or header.
         """
         path = self.gallery.about.root / photo.path
-        real = os.path.realpath(path)
+        # Only where the file itself is a link has its target another name; to resolve each folder takes longer than the search.
+        real = os.path.realpath(path) if os.path.islink(path) else path
         if not stays_below(photo.path) or not (is_photo(real) or _opens(Path(real))):
             raise UnknownPhotoError(UNKNOWN_PHOTO)
         return path

@@ -77,6 +77,11 @@ def understood(text: str, gallery: Gallery, today: date | None = None, query_of:
     return reader.albums.and_also(Understood(terms, Filters(**reader.values), tuple(reader.pieces)))
 
 
+def has_pieces(text: str) -> bool:
+    """Say whether something in a query may be a filter, an album, a date or a word to take away; else it is words alone."""
+    return any(match.lastgroup for match in PIECE.finditer(replaced_surrogates(text)))
+
+
 def spelled(key: str, value: str) -> str:
     """Return a filter as it is typed; raises CrossmodalError for a value that cannot be, since it has a quotation mark."""
     if '"' in value:

@@ -20,7 +20,7 @@ from crossmodal.search.filters import Filters
 from crossmodal.search.hit import Hit
 from crossmodal.search.query import Query
 from crossmodal.search.search import Search
-from crossmodal.search.typed import Understood
+from crossmodal.search.typed import Understood, has_pieces
 from crossmodal.serving import schema
 from crossmodal.serving.batching import Overloaded
 from crossmodal.serving.failures import ABSENT, FAILURES
@@ -91,13 +91,18 @@ async def _understood(
     """Return a query as it is understood; each sentence that is encoded for it costs as much as a request."""
     if request.app.state.log_queries:
         LOG.info("query %r", asked.query)
-    understood = await run_in_threadpool(serving.search.understood, asked.query)
+    # Words alone are read at once: under load the way through another thread costs a query more than that.
+    read = serving.search.understood
+    understood = await run_in_threadpool(read, asked.query) if has_pieces(asked.query) else read(asked.query)
     words = sum(len(term.text.split()) for term in understood.terms) if asked.explain else 0
     request.state.charge(max(0, len(understood.terms) - 1) + words)
     return understood
 
 
 async def _judged(serving: Serving, asked: schema.Question | schema.Upload) -> list[tuple[np.ndarray, float]]:
+    """Return the vectors of judged photos, with weights."""
+    if not asked.more and not asked.less:
+        return []
     vector = serving.search.gallery.vector
     return await run_in_threadpool(
         lambda: feedback(*([vector(one) for one in ids] for ids in (asked.more, asked.less)))
