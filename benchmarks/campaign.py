@@ -4,13 +4,14 @@
 
 One run of training_script.py a row and seed, with both towers frozen whole, of which the figures are those of the head
 start. The towers' features are computed once for all runs with the same images and views. What was measured is kept in
-OUTPUT/campaign.jsonl: the same command goes on where it was stopped.
+OUTPUT/campaign.jsonl: the same command goes on where it was stopped. Of the models only those that teach are kept.
 """
 
 import argparse
 import csv
 import os
 import random
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -18,6 +19,7 @@ from pathlib import Path
 from statistics import mean
 
 from crossmodal.data.dataset import Dataset, read_dataset
+from crossmodal.encoding.embeddings import model_path
 from crossmodal.files import append_line, read_lines
 from crossmodal.runs.folder import results_of
 
@@ -30,18 +32,21 @@ LAYERS = f"--text-layers 0,3,6 --image-dropout 0.5 --text-dropout 0.3 --head-sta
 SIDE_BY_SIDE = f"--image-tower {LITE0}+{LITE2} --image-size 260 {LAYERS}"
 RESIDUAL = f"{SIDE_BY_SIDE} --projection residual --hidden-size 2048 --dropout 0.6 --mixup 1 --captions-per-image 1"
 BEST = f"{RESIDUAL} --image-stages 5,7"
+TEACHERS = "Lite0, text layers 0, 3 and 6, 80 epochs"  # the row whose models teach; {teachers} stands for them
 ROWS = {
     "Lite0, the last text layer, linear": "--augment 0",
     "dropout of features, 40 epochs": f"--augment 0 {DROPOUT}",
     "and three views beside the photo": f"{DROPOUT} {VIEWS}",
     "and text layers 0 and 6": f"{DROPOUT} {VIEWS} --text-layers 0,6",
-    "and Lite2 at 260 pixels, the last text layer": f"{DROPOUT} {VIEWS} --image-tower {LITE2} --image-size 260",
-    "Lite0, text layers 0, 3 and 6, 80 epochs": LAYERS,
+    TEACHERS: LAYERS,
+    "and distilled from the models of all its seeds": f"{LAYERS} --soft-targets teacher --soft-share 0.5 --teacher {{teachers}}",
+    "and a penalty on neighbourhoods": f"{LAYERS} --structure 1",
+    "Lite2 at 260 pixels, the last text layer, 40 epochs": f"{DROPOUT} {VIEWS} --image-tower {LITE2} --image-size 260",
     "Lite2, the same": f"{LAYERS} --image-tower {LITE2} --image-size 260",
     "Lite0 and Lite2 side by side": SIDE_BY_SIDE,
     "and a residual projection, mixup": RESIDUAL,
     "and the image stages 5 and 7": BEST,
-    "and a penalty on neighbourhoods (--structure 1)": f"{BEST} --structure 1",
+    "and 320 pixels": f"{BEST} --image-size 320",
 }
 PHOTOS = (750, 1500, 3000)  # of the train split; all of it is the row of BEST
 
@@ -58,15 +63,18 @@ def main() -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     rows = [(label, options.captions, given.split()) for label, given in ROWS.items()]
     rows += curve(options.captions, options.images, options.also, options.output)
-    for seed in range(options.seeds):
-        for label, captions, given in rows:
+    for label, captions, given in rows:
+        for seed in range(options.seeds):
             measure(label, captions, options.images, [*given, "--seed", str(seed)], options.output)
-    print("\n| changed | rsum | text to image R@1 | image to text R@1 | seeds |\n|---|---|---|---|---|")
+    print("\n| changed | options | rsum | text to image R@1 | image to text R@1 | seeds | processor seconds |")
+    print("|---|---|---|---|---|---|---|")
     known = read_lines(options.output / "campaign.jsonl")
-    for label, _, _ in rows:
+    for label, _, given in rows:
         found = [record for record in known if record["label"] == label]
         columns = [spread([record[key] for record in found]) for key in ("rsum", "t2i_r1", "i2t_r1")]
-        print(f"| {label} | {' | '.join(columns)} | {len(found)} |")
+        # The least: the features are computed in the first of the runs that read them.
+        spent = min((record["cpu_seconds"] for record in found), default="-")
+        print(f"| {label} | `{' '.join(given)}` | {' | '.join(columns)} | {len(found)} | {spent} |")
 
 
 def curve(
@@ -96,15 +104,22 @@ def measure(label: str, captions: Path, images: Path, given: Sequence[str], outp
     known, command = output / "campaign.jsonl", " ".join(given)
     if any(record["label"] == label and record["command"] == command for record in read_lines(known)):
         return
+    teachers = output / "teachers"
     place = ["--captions", str(captions), "--images", str(images), "--output", str(output)]
+    options = [one.format(teachers=",".join(map(str, sorted(teachers.glob("*.pt"))))) for one in given]
     before = os.times()
     subprocess.run(
-        [sys.executable, str(ROOT / "training_script.py"), *place, *EVERY_RUN.split(), *given], check=True, cwd=ROOT
+        [sys.executable, str(ROOT / "training_script.py"), *place, *EVERY_RUN.split(), *options], check=True, cwd=ROOT
     )
     after, start = os.times(), results_of(output)[0]
     # Of the processor, which work beside does not change as it does the time on the clock.
     spent = after.children_user + after.children_system - before.children_user - before.children_system
     append_line(known, {"label": label, "command": command, "cpu_seconds": round(spent), **start})
+    if label == TEACHERS:
+        teachers.mkdir(exist_ok=True)
+        shutil.move(model_path(output, 0), teachers / f"{given[-1]}.pt")
+    for file in output.glob("*.pt"):  # half a gigabyte a run
+        file.unlink()
 
 
 def spread(values: Sequence[float]) -> str:

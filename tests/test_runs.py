@@ -171,13 +171,13 @@ def weights_of(folder: Path, epoch: int) -> dict[str, torch.Tensor]:
     return content
 
 
-def run_tiny(options: Sequence[str]) -> subprocess.Popen[bytes]:
+def run_tiny(options: Sequence[str], stdout: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
         [sys.executable, "-m", "tests.tiny", *options],
         cwd=ROOT,
         env=environment,
-        stdout=subprocess.DEVNULL,
+        stdout=stdout,
         stderr=subprocess.PIPE,
     )
 
@@ -226,6 +226,21 @@ def test_sigterm_finishes_the_step_and_saves(collection: tuple[Path, Path], weig
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 130
     assert (tmp_path / "training_state.pt").is_file()
+
+
+@pytest.mark.real
+def test_a_signal_before_the_first_epoch_stops_at_once(
+    collection: tuple[Path, Path], weights: Path, tmp_path: Path
+) -> None:
+    process = run_tiny(arguments(collection, weights, tmp_path, "--head-start-epochs", "1000000"), subprocess.PIPE)
+    assert process.stderr and process.stdout
+    seen = b""
+    while b"Head start" not in seen:
+        seen += os.read(process.stderr.fileno(), 4096)
+    process.send_signal(signal.SIGINT)
+    said = b"".join((seen, *process.communicate(timeout=60))).decode()
+    assert process.returncode == 130 and "Traceback" not in said
+    assert "Stopped before the first epoch; nothing was lost. Start again with the same command." in said
 
 
 def trained_by(processes: int, script: str, options: Sequence[str], folder: Path) -> dict[str, torch.Tensor]:

@@ -37,7 +37,7 @@ from crossmodal.training.optimizer import learning_rate, make_optimizer, set_lea
 from crossmodal.training.setting import Interrupted, Progress, Setting
 from crossmodal.training.shared_encoding import encode_shared
 from crossmodal.training.soft_targets import SoftTargets, soft_targets
-from crossmodal.training.starting import drawn_to_start
+from crossmodal.training.starting import check_start, drawn_to_start
 from crossmodal.training.step import StepPlan, compute_gradient
 
 STATE_EVERY = 600.0  # seconds between states within an epoch, so that a kill costs at most that
@@ -71,29 +71,11 @@ class Trainer:
         self.photos: Photos
         self.soft: SoftTargets | None = None
 
-    # --- the run ---
-
     def run(self) -> Progress:
         """Train to the end or to the first signal; raises Interrupted after the state is saved."""
         with self._stop:
-            if self.recipe.precision == "bf16" and not self.bf16:
-                self._say("This CPU has no bf16 arithmetic, so this trains in fp32.")
-            self.open_photos()
-            share_weights(self.model)
-            self._remember_texts()
-            self.soft = soft_targets(self.recipe, self.train_set, self.setting, self.model.device)
-            has_start = self.recipe.head_start_epochs or self.setting.trained or self.progress.epoch
-            if self.recipe.start_share and not has_start:
-                raise CrossmodalError(
-                    "--start-share needs a model from before the first epoch; give --head-start-epochs or --start-from too."
-                )
-            if self.progress.epoch == 0:
-                if self.recipe.head_start_epochs:
-                    self._head_start()
-                elif self.setting.trained:
-                    self._finish_epoch(0)
-                self.progress.epoch = 1
-                self._save_state()
+            with self._stop.granted_at_once():
+                self._prepare()
             while self.progress.epoch <= self.recipe.epochs and not self.progress.is_stuck(self.recipe.patience):
                 self.train_epoch()
                 self._finish_epoch(self.progress.epoch)
@@ -101,6 +83,23 @@ class Trainer:
                 self._save_state()
                 self._stop_if_asked()
         return self.progress
+
+    def _prepare(self) -> None:
+        """Compute what is read again and again, and write epoch 0 where the run begins with one."""
+        if self.recipe.precision == "bf16" and not self.bf16:
+            self._say("This CPU has no bf16 arithmetic, so this trains in fp32.")
+        self.open_photos()
+        share_weights(self.model)
+        self._remember_texts()
+        self.soft = soft_targets(self.recipe, self.train_set, self.setting, self.model.device)
+        check_start(self.recipe, self.setting.trained or self.progress.epoch > 0)
+        if self.progress.epoch == 0:
+            if self.recipe.head_start_epochs:
+                self._head_start()
+            elif self.setting.trained:
+                self._finish_epoch(0)
+            self.progress.epoch = 1
+            self._save_state()
 
     def open_photos(self) -> None:
         """Choose how photos are read; what the frozen stages give is computed here."""
