@@ -270,7 +270,7 @@ class Search:
         """
         path = self.gallery.about.root / photo.path
         # Only where the file itself is a link has its target another name; to resolve each folder takes longer than the search.
-        real = os.path.realpath(path) if os.path.islink(path) else path
+        real = os.path.realpath(path) if os.path.islink(path) else str(path)
         if not stays_below(photo.path) or not (is_photo(real) or _opens(Path(real))):
             raise UnknownPhotoError(UNKNOWN_PHOTO)
         return path
