@@ -14,7 +14,7 @@ from crossmodal.search.dates import days_of
 from crossmodal.search.filters import NO_FILTERS, Filters
 from crossmodal.search.query import Term
 from crossmodal.search.search import Search
-from crossmodal.search.typed import Understood, understood
+from crossmodal.search.typed import Understood, has_pieces, understood
 from crossmodal.serving.api import create_app
 from tests.test_photo_index import run, save
 from tests.test_written import LISBON, WordyRuntime, exif_of, xmp
@@ -40,6 +40,32 @@ def search(tmp_path_factory: pytest.TempPathFactory) -> Search:
 @pytest.fixture
 def read(search: Search) -> Callable[[str], Understood]:
     return lambda text: understood(text, search.gallery, TODAY)
+
+
+PLAIN = [
+    "a red dog",
+    '"dog in:lisbon"',
+    '"2013"',
+    "3:15 on a clock",
+    "+ dog",
+    "dog - cat",
+    "2:dog + 0.5:beach",
+    "Álbum: x",
+    "",
+]
+
+
+@pytest.mark.parametrize("text", PLAIN)
+def test_words_alone_have_no_pieces(search: Search, text: str) -> None:
+    assert not has_pieces(text)
+    if text:
+        read = understood(text, search.gallery, TODAY)
+        assert not read.pieces and not read.filters.given()
+
+
+@pytest.mark.parametrize("text", ["in:lisbon", "dog -cat", "album:x", "dog 2013", "last summer", 'dog -"red car"'])
+def test_what_may_be_more_than_words_has_pieces(text: str) -> None:
+    assert has_pieces(text)
 
 
 @pytest.mark.parametrize(
