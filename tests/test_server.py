@@ -431,7 +431,9 @@ def test_a_swap_to_what_cannot_be_opened_changes_nothing(server: tuple[subproces
     assert httpx.post(f"{url}/api/search/text", json={"query": "a car"}).status_code == 200
 
 
-def test_sigterm_lets_a_request_end(server: tuple[subprocess.Popen[str], str], collection: tuple[Path, Path]) -> None:
+def test_sigterm_lets_a_request_end(
+    server: tuple[subprocess.Popen[str], str], collection: tuple[Path, Path], cache: Path
+) -> None:
     process, url = server
     content = sorted(collection[1].iterdir())[0].read_bytes()
     body = b"--b\r\ncontent-disposition: form-data; name=file; filename=a.jpg\r\n\r\n" + content + b"\r\n--b--\r\n"
@@ -447,7 +449,21 @@ def test_sigterm_lets_a_request_end(server: tuple[subprocess.Popen[str], str], c
         httpx.get(f"{url}/health")  # nobody new is let in
     connection.send(body[200:])
     assert connection.getresponse().status == 200
-    assert process.wait(20) is not None
+    assert process.wait(20) == 0
+    assert not (cache / f"crossmodal/serving-{url.rpartition(':')[2]}.json").exists()  # nothing stays behind
+
+
+def test_what_a_killed_server_left_leads_to_no_other_process(tmp_path: Path) -> None:
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
+    (tmp_path / "crossmodal").mkdir()
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        (tmp_path / "crossmodal/serving-1.json").write_text(f'{{"pid": {other.pid}}}')
+        command = [sys.executable, "-m", "crossmodal", "serve", "--reload-model", "--port", "1"]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+        assert done.returncode == 1 and "No server of this user serves port 1" in done.stderr
+        assert other.poll() is None
+        other.communicate(b"\n")
+    assert other.returncode == 0
 
 
 def test_what_cannot_be_served_is_one_sentence(tmp_path: Path, server: tuple[subprocess.Popen[str], str]) -> None:

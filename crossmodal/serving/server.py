@@ -1,22 +1,25 @@
 """The server: uvicorn around the application, signals, and where another process finds it."""
 
 import asyncio
+import fcntl
 import json
 import logging
 import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
+from typing import IO
 
 import uvicorn
 from fastapi import FastAPI
 
 from crossmodal.errors import CrossmodalError
-from crossmodal.files import cache_folder, write_text
+from crossmodal.files import cache_folder
 from crossmodal.search.search import Search
 from crossmodal.serving.api import create_app, swap
 from crossmodal.serving.connections import BACKLOG, Connection, most_connections
@@ -91,17 +94,33 @@ async def _run(server: uvicorn.Server, app: FastAPI, served: Served) -> None:
     # holds every second part of an answer back for 40 ms.
     sockets[0].setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     port = sockets[0].getsockname()[1]
-    write_text(_place(port), json.dumps({"pid": os.getpid()}))
+    # uvicorn ends what is under way and then sends the signal again, which would end this process before it has tidied up.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit())
     beside = [
         loop.create_task(_announce(server, f"Serving http://{served.host}:{port} (API: /docs)")),
         loop.create_task(swap_when_told(app, told)),
     ]
-    try:
-        await server.serve(sockets=sockets)
-    finally:
-        for task in beside:
-            task.cancel()
-        _place(port).unlink(missing_ok=True)
+    with _findable(port):
+        try:
+            await server.serve(sockets=sockets)
+        finally:
+            for task in beside:
+                task.cancel()
+
+
+@contextmanager
+def _findable(port: int) -> Iterator[None]:
+    """Let `reload_model` find this process for the length of a block; a lock says that it lives, also after a kill."""
+    path = _place(port)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.write(json.dumps({"pid": os.getpid()}))
+        file.flush()
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
 
 
 async def _announce(server: uvicorn.Server, text: str) -> None:
@@ -113,10 +132,21 @@ async def _announce(server: uvicorn.Server, text: str) -> None:
 def reload_model(port: int) -> None:
     """Tell the server on a port of this machine to swap; raises CrossmodalError when there is none."""
     try:
-        number = int(json.loads(_place(port).read_text())["pid"])
-        os.kill(number, signal.SIGHUP)
+        with _place(port).open("r+", encoding="utf-8") as file:
+            if not _is_locked(file):  # left over from a server that was killed: another process may have its number now
+                _place(port).unlink(missing_ok=True)
+                raise FileNotFoundError
+            os.kill(int(json.load(file)["pid"]), signal.SIGHUP)
     except (OSError, ValueError, KeyError) as error:
         raise CrossmodalError(f"No server of this user serves port {port} on this machine.") from error
+
+
+def _is_locked(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    return False
 
 
 def _place(port: int) -> Path:
