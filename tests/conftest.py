@@ -12,9 +12,15 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from crossmodal.data.dataset import read_dataset
 from crossmodal.data.sample import draw_sample
 from crossmodal.dual_encoder import DualEncoder
+from crossmodal.encoding.collection import encode_dataset
+from crossmodal.encoding.embeddings import model_path, save_embeddings
+from crossmodal.files import append_line
+from crossmodal.photos.index import index_photos
 from crossmodal.recipe import Recipe, Stage
+from crossmodal.runs.opening import checkpoint_of
 from tests.tiny import TINY_IMAGE, TINY_TEXT, write_tiny_encoder
 
 if TYPE_CHECKING:
@@ -55,6 +61,30 @@ def model(recipe: Recipe, weights: Path) -> DualEncoder:
 def collection(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A caption file of 30 drawn scenes, and its folder of photos."""
     return draw_sample(tmp_path_factory.mktemp("collection") / "drawn", scenes=30, seed=3)
+
+
+@pytest.fixture
+def runs(model: DualEncoder, collection: tuple[Path, Path], tmp_path: Path) -> Path:
+    """A folder of runs with two epochs."""
+    captions, images = collection
+    dataset = read_dataset(captions, images).dataset
+    data = {"captions": str(captions), "images": str(images)}
+    model.load_state_dict(model.stored_weights())
+    metrics = {f"{way}_r{k}": 12.5 for way in ("t2i", "i2t") for k in (1, 5, 10)} | {"rsum": 75.0, "images": 3}
+    for epoch in (1, 2):
+        fingerprint = model.save(model_path(tmp_path, epoch), epoch, metrics, data)
+        save_embeddings(tmp_path, epoch, fingerprint, encode_dataset(model, dataset, data, 0))
+        append_line(tmp_path / "results.jsonl", {"epoch": epoch, "loss": 1.0, **metrics})
+    return tmp_path
+
+
+@pytest.fixture
+def photos(runs: Path, collection: tuple[Path, Path], tmp_path: Path) -> Path:
+    """A folder of one's own, indexed with the run's model."""
+    folder = tmp_path / "mine"
+    shutil.copytree(collection[1], folder)
+    index_photos(folder, checkpoint=checkpoint_of(runs))
+    return folder
 
 
 @pytest.fixture(scope="session")

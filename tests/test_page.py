@@ -26,7 +26,6 @@ from crossmodal.dual_encoder import DualEncoder
 from crossmodal.encoding.collection import encode_dataset
 from crossmodal.encoding.embeddings import image_path, model_path, save_embeddings
 from crossmodal.errors import BusyError, CrossmodalError
-from crossmodal.files import append_line
 from crossmodal.galleries import Place, open_search
 from crossmodal.page.address import Asked
 from crossmodal.page.components import grid
@@ -44,21 +43,6 @@ from crossmodal.search.record import Found, Photo
 from tests.test_written import LISBON, PARIS, exif_of
 
 ROOT = Path(__file__).resolve().parent.parent
-
-
-@pytest.fixture
-def runs(model: DualEncoder, collection: tuple[Path, Path], tmp_path: Path) -> Path:
-    """A folder of runs with two epochs."""
-    captions, images = collection
-    dataset = read_dataset(captions, images).dataset
-    data = {"captions": str(captions), "images": str(images)}
-    model.load_state_dict(model.stored_weights())
-    metrics = {f"{way}_r{k}": 12.5 for way in ("t2i", "i2t") for k in (1, 5, 10)} | {"rsum": 75.0, "images": 3}
-    for epoch in (1, 2):
-        fingerprint = model.save(model_path(tmp_path, epoch), epoch, metrics, data)
-        save_embeddings(tmp_path, epoch, fingerprint, encode_dataset(model, dataset, data, 0))
-        append_line(tmp_path / "results.jsonl", {"epoch": epoch, "loss": 1.0, **metrics})
-    return tmp_path
 
 
 class Page:
@@ -296,15 +280,6 @@ def test_a_folder(runs: Path, collection: tuple[Path, Path], tmp_path: Path, mon
     assert len(page.hits) == 20 and "the newest first" in page.said
     page = Page(monkeypatch, "--checkpoints", str(runs), gallery="folder", folder=str(tmp_path / "nowhere"))
     assert "nowhere is not there" in page.said
-
-
-@pytest.fixture
-def photos(runs: Path, collection: tuple[Path, Path], tmp_path: Path) -> Path:
-    """A folder of one's own, indexed with the run's model."""
-    folder = tmp_path / "mine"
-    shutil.copytree(collection[1], folder)
-    index_photos(folder, checkpoint=checkpoint_of(runs))
-    return folder
 
 
 def test_a_word_is_taught(runs: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,7 +26,6 @@ from crossmodal.photos.walk import walk
 from crossmodal.scale.ray import parquet
 from crossmodal.scale.ray.parquet import SKIPPED, ParquetFolder
 from crossmodal.scale.ray.shards import members_of, read_member, shards_in
-from tests.test_page import runs as runs  # a fixture
 from tests.test_photo_index import ColourRuntime, save
 from tests.test_serving import cache as cache  # a fixture
 

@@ -67,42 +67,47 @@ def indexing(photos: Path) -> "Work[Changes] | None":
     return _INDEXING.get(photos.resolve())
 
 
-def index(photos: Path, place: Path, checkpoint: Path | None, weights: Path | None = None) -> None:
+def index(
+    photos: Path, place: Path, checkpoint: Path | None, weights: Path | None = None, rebuild: bool = False
+) -> None:
     """Begin to index a folder, or to bring its index in `place` up to date, unless that is under way.
 
-    `checkpoint` makes a new one, or a published model by its name, whose weights are looked for in `weights` first.
+    `checkpoint` makes a new one, or a published model by its name, whose weights are looked for in `weights` first; with
+    `rebuild` also in place of one that is there.
     """
     folder = photos.resolve()
     with _LOCK:
         before = _INDEXING.get(folder)
         if before is None or before.finished:
             _INDEXING[folder] = Work(
-                "Looking through the folder", lambda work: _index(work, photos, place, checkpoint, weights)
+                "Looking through the folder", lambda work: _index(work, photos, place, checkpoint, weights, rebuild)
             )
 
 
 def _index(
-    work: "Work[Changes]", photos: Path, place: Path, checkpoint: Path | None, weights: Path | None
+    work: "Work[Changes]", photos: Path, place: Path, checkpoint: Path | None, weights: Path | None, rebuild: bool
 ) -> "Changes":
     from crossmodal.photos.index import index_photos
 
-    _prepare_model(work, place, checkpoint, weights)
+    _prepare_model(work, place, checkpoint, weights, rebuild)
     work.progress = Progress("Looking through the folder")
 
     def watched(step: "Step") -> None:
         detail = f" so far, {step.photos_per_second:.0f} a second, {step.seconds_left:.0f} s left"
         work.progress = Progress("Indexing", step.photos, step.photos_in_all, detail)
 
-    return index_photos(photos, place, default=checkpoint, watch=watched, weights=weights)
+    return index_photos(photos, place, default=checkpoint, rebuild=rebuild, watch=watched, weights=weights)
 
 
-def _prepare_model(work: "Work[Changes]", place: Path, checkpoint: Path | None, weights: Path | None) -> None:
+def _prepare_model(
+    work: "Work[Changes]", place: Path, checkpoint: Path | None, weights: Path | None, rebuild: bool
+) -> None:
     """Prepare the model where that was not done on this machine, which takes longer than hundreds of photos."""
     from crossmodal.encoding.openvino_export import fastest_runtime
     from crossmodal.galleries import maker_of_run
     from crossmodal.runs.opening import checkpoint_of, default_run, fingerprint_at
 
-    if (place / DATABASE).is_file():
+    if (place / DATABASE).is_file() and not rebuild:
         with Store(place, writable=False) as store:
             maker = store.maker  # whose checkpoint may have moved since the index was made
     else:

@@ -14,6 +14,7 @@ from crossmodal.data.thumbnails import as_jpeg
 from crossmodal.errors import CrossmodalError
 from crossmodal.page.address import change, current, judge
 from crossmodal.page.components import bars, grid, large_photo
+from crossmodal.page.own_captions import write_captions
 from crossmodal.page.photo_files import keep_image, url_of
 from crossmodal.page.shared import Kept
 from crossmodal.runs.models import Maker
@@ -152,6 +153,8 @@ FORMS: Mapping[str, tuple[str, Callable[[Hit, Any], str]]] = {
 
 
 def _captions(search: Search, hit: Hit) -> None:
+    if search.gallery.about.own_captions:
+        write_captions(search.gallery.about.own_captions, hit)
     if hit.photo.captions:
         st.markdown("**Its captions**")
         st.html(

@@ -15,6 +15,7 @@ from crossmodal.page.controls import choose_filters, choose_folder, choose_galle
 from crossmodal.page.folder import index_button, index_section
 from crossmodal.page.galleries import Chosen, Opened, chosen, opening, opening_of_run, own_run, own_runs
 from crossmodal.page.large_view import Results, large_view
+from crossmodal.page.learning import learning_section
 from crossmodal.page.options import Options, options
 from crossmodal.page.results import ask, show
 from crossmodal.places import TRAIN
@@ -63,7 +64,7 @@ def page() -> None:
     with search_tab:
         opened = _search(now, choice, settings)
         if opened and search_tab.open:
-            found = _results(now, choice, opened)
+            found = _results(now, choice, opened, settings)
     if learned_tab.open:
         with learned_tab:
             _learned(choice, settings)
@@ -131,7 +132,7 @@ def _search(now: Asked, choice: Chosen, settings: Options) -> Opened | None:
     return opened
 
 
-def _results(now: Asked, choice: Chosen, opened: Opened) -> Results:
+def _results(now: Asked, choice: Chosen, opened: Opened, settings: Options) -> Results:
     absent = "The file is not there"
     if opened.about.note:
         own = "To search photos of your own, choose “A folder of yours” above: that needs no training."
@@ -147,6 +148,8 @@ def _results(now: Asked, choice: Chosen, opened: Opened) -> Results:
         found = show(opened, search, now, absent)
         if sample:
             want(found.hits)
+        if choice.folder and search.gallery.about.own_captions:
+            learning_section(search, opened.maker, choice.folder, settings, found.hits)
         return found
     except CrossmodalError as error:
         st.error(str(error))

@@ -7,6 +7,7 @@ import numpy as np
 
 from crossmodal.errors import CrossmodalError
 from crossmodal.files import shown
+from crossmodal.photos.own_captions import OWN_CAPTIONS
 from crossmodal.photos.store import Store
 from crossmodal.photos.written import find
 from crossmodal.search.albums import ALBUMS
@@ -46,6 +47,7 @@ class FolderGallery(PhotosInMemory):
         about = About(
             shown(str(root)), root, meta["fingerprint"], Path(meta["checkpoint"]), meta["recipe"], DESCRIBED,
             calibrated or Cutoff.from_plain(meta.get("cutoff")), words=folder / WORDS, albums=folder / ALBUMS,
+            own_captions=folder / OWN_CAPTIONS,
         )  # fmt: skip
         super().__init__(about, photos, unit, PlainIndex(vectors), bias=bias)
         if to_stay and len(photos) >= WORTH_A_COPY:

@@ -31,6 +31,7 @@ class About:
     note: str = ""  # what a user has to know of these photos
     words: Path | None = None  # the file of the words that it was taught, where it can be taught any
     albums: Path | None = None  # the file of the searches that are saved with it, where it keeps any
+    own_captions: Path | None = None  # the file of the captions that its user writes, where they can be written
 
     @property
     def has_captions(self) -> bool:
