@@ -63,3 +63,28 @@ def test_columns_that_nothing_tells_apart_are_one_sentence(tmp_path: Path) -> No
     ):
         with pytest.raises(CaptionsError, match="name them in a first line"):
             read_dataset(write(tmp_path, text, "captions.tsv"), tmp_path / "photos")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.csv", "image,caption\na.jpg#0,a dog runs\nb.jpg#0,two cats asleep\n"),
+        ("a.csv", "caption,image\na dog runs,a.jpg#0\ntwo cats asleep,b.jpg#4\n"),
+        ("a.tsv", "a dog runs\ta.jpg#0\ntwo cats asleep\tb.jpg#1\n"),
+        ("a.json", '[{"image": "a.jpg#0", "text": "a dog runs"}, {"image": "b.jpg#0", "text": "two cats asleep"}]'),
+    ],
+)  # fmt: skip
+def test_the_number_of_a_caption_is_no_part_of_its_images_name(tmp_path: Path, name: str, text: str) -> None:
+    read = read_captions(write(tmp_path, text, name))
+    assert [(row.image, row.caption) for row in read.rows] == ROWS and not read.bad
+
+
+def test_names_without_a_suffix_are_not_swallowed_by_an_open_quotation_mark(tmp_path: Path) -> None:
+    for name in ("a.jpg", "b.jpg", "c.jpg"):
+        save(tmp_path / "photos" / name)
+    for text in ('image,caption\na,"one\nb,two"\nc,three\n', 'caption,n,image\n"one,0,a\ntwo",0,b\nthree,0,c\n'):
+        checked = read_dataset(write(tmp_path, text, "captions.csv"), tmp_path / "photos", ratios=(1, 0, 0))
+        assert [(image.name, image.captions) for image in checked.dataset.images] == [
+            ("b.jpg", ('two"',)), ("c.jpg", ("three",)),
+        ]  # fmt: skip
+        assert [row.where for row in checked.bad] == ["line 2"]
