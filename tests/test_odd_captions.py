@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from crossmodal.data.captions import read_captions
+from crossmodal.data.captions import CaptionFile, read_captions
 from crossmodal.data.dataset import read_dataset
 from crossmodal.errors import CaptionsError
 from tests.test_captions import FORMATS, write
@@ -88,3 +88,38 @@ def test_names_without_a_suffix_are_not_swallowed_by_an_open_quotation_mark(tmp_
             ("b.jpg", ('two"',)), ("c.jpg", ("three",)),
         ]  # fmt: skip
         assert [row.where for row in checked.bad] == ["line 2"]
+
+
+def coco(tmp_path: Path, images: list[tuple[object, str]], annotations: list[tuple[object, str]]) -> CaptionFile:
+    content = {
+        "images": [{"id": key, "file_name": name} for key, name in images],
+        "annotations": [{"image_id": key, "caption": caption} for key, caption in annotations],
+    }
+    return read_captions(write(tmp_path, json.dumps(content)))
+
+
+def test_an_id_of_two_images_gives_neither_the_others_caption(tmp_path: Path) -> None:
+    images: list[tuple[object, str]] = [(1, "a.jpg"), ("1", "b.jpg"), (2, "c.jpg"), (2, "c.jpg"), (None, "d.jpg")]
+    read = coco(tmp_path, images, [(1, "whose?"), (2.0, "two cats"), (None, "nobody's")])
+    assert [(row.image, row.caption) for row in read.rows] == [("c.jpg", "two cats")]
+    assert [str(row) for row in read.bad] == [
+        "annotation 1: several images have the id 1", "annotation 3: no image with the id None",
+    ]  # fmt: skip
+
+
+def test_images_of_coco_without_a_caption_are_counted(tmp_path: Path) -> None:
+    read = coco(tmp_path, [(1, "a.jpg"), (2, "b.jpg"), (3, "c.jpg")], [(1, "a dog")])
+    assert read.notes == ("Read as COCO captions. Images without a caption: 2, such as b.jpg.",)
+    assert coco(tmp_path, [(1, "a.jpg")], [(1, "a dog")]).notes == ("Read as COCO captions.",)
+
+
+def test_a_name_that_stands_twice_in_an_object_keeps_all_its_captions(tmp_path: Path) -> None:
+    read = read_captions(write(tmp_path, '{"a.jpg": ["one"], "b.jpg": "two", "a.jpg": [{"raw": "three"}]}'))
+    assert [(row.image, row.caption) for row in read.rows] == [("a.jpg", "one"), ("b.jpg", "two"), ("a.jpg", "three")]
+
+
+def test_json_lines_with_capital_keys_and_a_broken_first_line(tmp_path: Path) -> None:
+    lines = ['{"Image": "x.jpg", "Caption"', *(json.dumps({"Image": name, "Caption": text}) for name, text in ROWS)]
+    read = read_captions(write(tmp_path, "\n".join(lines)))
+    assert [(row.image, row.caption) for row in read.rows] == ROWS
+    assert [str(row) for row in read.bad] == ["line 1: not a JSON object"]
