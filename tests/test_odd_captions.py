@@ -123,3 +123,48 @@ def test_json_lines_with_capital_keys_and_a_broken_first_line(tmp_path: Path) ->
     read = read_captions(write(tmp_path, "\n".join(lines)))
     assert [(row.image, row.caption) for row in read.rows] == ROWS
     assert [str(row) for row in read.bad] == ["line 1: not a JSON object"]
+
+
+def test_a_few_damaged_bytes_do_not_change_the_encoding_of_all_lines(tmp_path: Path) -> None:
+    lines = "".join(f"a.jpg,un café número {number}\n" for number in range(60)).encode()
+    (tmp_path / "c.csv").write_bytes(b"image,caption\n" + lines + b"b.jpg,caf\xe9 latin\n" + lines)
+    read = read_captions(tmp_path / "c.csv")
+    assert [row.caption for row in read.rows if row.image == "b.jpg"] == ["caf\ufffd latin"]
+    assert read.rows[0].caption == "un café número 0" and len(read.rows) == 121
+    assert read.notes[0] == "Bytes that are not UTF-8 are replaced in the lines 62."
+
+
+def test_halves_of_characters_as_bytes_are_replaced_and_a_pair_is_joined(tmp_path: Path) -> None:
+    text = "image,caption\na.jpg,a \ud83d dog\nb.jpg,a \ud83d\ude00 face\n"
+    (tmp_path / "c.csv").write_bytes(text.encode("utf-8", "surrogatepass"))
+    assert [row.caption for row in read_captions(tmp_path / "c.csv").rows] == ["a \ufffd dog", "a 😀 face"]
+
+
+def test_zero_bytes_cost_their_row(tmp_path: Path) -> None:
+    read = read_captions(write(tmp_path, "image,caption\na.jpg,a dog\nb.jpg,a c\0at\n" + "\0" * 5000 + "\nc.jpg,two\n"))
+    assert [row.image for row in read.rows] == ["a.jpg", "c.jpg"]
+    assert [row.where for row in read.bad] == ["line 3", "line 4"] and max(len(str(row)) for row in read.bad) < 500
+
+
+def test_a_list_in_pythons_way_with_a_backslash_warns_of_nothing(
+    tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    read = read_captions(write(tmp_path, "image,captions\na.jpg,\"['a \\dog', 'x']\"\n"))
+    assert [row.caption for row in read.rows] == ["a \\dog", "x"] and not list(recwarn)
+
+
+def test_text_files_find_their_photos_by_other_spellings_and_what_is_without_is_said(tmp_path: Path) -> None:
+    for name in ("a.jpg", "B.JPG", "c.jpg", "Cafe\u0301.jpg", "d.jpg", "d.png", "e.jpg", "f.jpg"):
+        (tmp_path / name).touch()
+    for name in ("a.txt", "b.txt", "c.TXT", "Caf\u00e9.txt", "d.txt", "e.jpg.txt", "README.txt"):
+        (tmp_path / name).write_text(name)
+    read = read_captions(tmp_path)
+    assert {row.image: row.caption for row in read.rows} == {
+        "a.jpg": "a.txt", "B.JPG": "b.txt", "c.jpg": "c.TXT", "Cafe\u0301.jpg": "Caf\u00e9.txt", "e.jpg": "e.jpg.txt",
+    }  # fmt: skip
+    assert [str(row) for row in read.bad] == ["d.txt, line 1 (d): several photos have this name: d.jpg, d.png"]
+    assert read.notes == (
+        "Read from 6 text files, one caption per line.",
+        "Text files without a photo of their name, which are not read: README.txt.",
+        "Photos without a text file: f.jpg.",
+    )

@@ -103,9 +103,9 @@ def _coco(images: list[Any], annotations: list[Any]) -> tuple[str, Iterator[Row]
     names: dict[str, str | None] = {}
     shared: set[str] = set()
     for image in images:
-        if isinstance(image, dict) and (key := _id(image.get("id"))):
-            if names.setdefault(key, _image(image)) != _image(image):
-                shared.add(key)
+        key = _id(image.get("id")) if isinstance(image, dict) else ""
+        if key and names.setdefault(key, _image(image)) != _image(image):
+            shared.add(key)
     annotated = {_id(annotation.get("image_id")) for annotation in annotations if isinstance(annotation, dict)}
     without = [name or f"the one with the id {key}" for key, name in names.items() if key not in annotated]
     note = f" Images without a caption: {len(without):,}, such as {without[0]}." if without else ""

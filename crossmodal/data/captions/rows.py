@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,7 +104,8 @@ def _list_in(cell: str) -> list[str] | None:
         return None
     for parse in (json.loads, ast.literal_eval):
         try:
-            values = parse(cell)
+            with warnings.catch_warnings(action="ignore"):  # of backslashes, which Python may read otherwise one day
+                values = parse(cell)
         except (ValueError, SyntaxError, RecursionError, MemoryError):
             continue
         # Python joins strings without a comma between them, as in NumPy's lists: those are not read.
