@@ -29,12 +29,11 @@ from crossmodal.progress import print_anywhere, silent, terminal
 from crossmodal.recipe import WHOLE, Recipe
 from crossmodal.recipe_checks import check_recipe
 from crossmodal.runs.folder import FEATURES, best_epoch, load_state, make_room, results_of
-from crossmodal.towers.image import image_from_plain
-from crossmodal.towers.text import needs_captions, text_from_plain
+from crossmodal.towers.text import needs_captions
 from crossmodal.training.distributed import leave_processes, say, share_statistics, start_processes
 from crossmodal.training.setting import Interrupted, Setting
 from crossmodal.training.sources import Sources
-from crossmodal.training.starting import started_from
+from crossmodal.training.starting import interrupted_model, started_from
 from crossmodal.training.trainer import Trainer
 from model import DEFAULT, RECIPES, WITHOUT_DOWNLOAD
 
@@ -152,7 +151,8 @@ def build_model(options: argparse.Namespace) -> DualEncoder:
 
 def resumed_model(options: argparse.Namespace, state: dict[str, Any]) -> DualEncoder:
     """Rebuild the model of an interrupted run; its recipe stands."""
-    recipe = Recipe.from_plain(state["recipe"])
+    model = interrupted_model(state)
+    recipe = model.recipe
     changed = list(_given(options, ["epochs", "lr", *FROZEN, *(knob.name for knob in KNOBS)]))
     changed += ["recipe"] if options.recipe not in (None, recipe.name) else []
     changed += ["start_from"] if options.start_from else []
@@ -161,8 +161,7 @@ def resumed_model(options: argparse.Namespace, state: dict[str, Any]) -> DualEnc
         raise CrossmodalError(
             f"--resume continues the run's own recipe ({recipe.name}); leave out {option}, or start a run without --resume."
         )
-    towers = image_from_plain(state["image_tower"]), text_from_plain(state["text_tower"])
-    return DualEncoder(*towers, recipe)
+    return model
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

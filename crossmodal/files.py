@@ -15,6 +15,7 @@ from typing import Any
 from crossmodal.errors import CheckpointError, CrossmodalError, printable
 
 SHARED, PRIVATE = 0o666, 0o600  # modes of new files: as the umask allows, or for their owner alone
+READ_AT_ONCE, MOST_BYTES = 1 << 24, 100_000_000  # bytes of a file of text
 PART = re.compile(r"(?s)\..+\.[0-9a-f]{12}\.part")
 FINGERPRINT = re.compile(r"[0-9a-f]{32}")
 
@@ -113,6 +114,19 @@ def stays_below(path: str) -> bool:
     )
 
 
+def read_bounded(path: Path, most: int = MOST_BYTES) -> bytes:
+    """Return the content of a file; raises CrossmodalError for one of more than `most` bytes, which may never end."""
+    content = bytearray()
+    with open(path, "rb") as file:
+        large = os.fstat(file.fileno()).st_size > most
+        while not large and (part := file.read(READ_AT_ONCE)):
+            content += part
+            large = len(content) > most
+    if large:
+        raise CrossmodalError(f"{path} has more than the {most / 1_000_000:g} MB that are read of such a file.")
+    return bytes(content)
+
+
 def write_text(path: Path, text: str, mode: int = SHARED) -> None:
     """Write `text` as UTF-8, whole or not at all."""
     with whole_file(path, mode) as temporary:
@@ -195,7 +209,7 @@ def read_lines(
     if not Path(path).is_file():
         return []
     records = []
-    for line in Path(path).read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in read_bounded(path).decode(errors="replace").splitlines():
         try:
             record = json.loads(line)
         except ValueError:

@@ -5,17 +5,29 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from crossmodal import cli
-from crossmodal.data.captions import BadRow
+from crossmodal.commands.sentences import read_lines_of
+from crossmodal.data.captions import BadRow, read_captions
+from crossmodal.data.splits import read_names
 from crossmodal.data.thumbnails import Size, thumbnail
 from crossmodal.errors import CrossmodalError
-from crossmodal.files import PRIVATE, checked_fingerprint, remove_leftovers, stays_below, whole_file, write_text
+from crossmodal.files import (
+    PRIVATE,
+    checked_fingerprint,
+    read_lines,
+    remove_leftovers,
+    stays_below,
+    whole_file,
+    write_text,
+)
 from crossmodal.photos.changes import Changes
 from crossmodal.photos.store import Store
+from crossmodal.search.cutoff import Cutoff
 from crossmodal.search.hit import CaptionHit, Hit, as_json
 from crossmodal.search.record import Found, Photo
 from crossmodal.serving.keys import add_key, owner_of, read_keys
@@ -132,3 +144,18 @@ def test_what_a_file_says_is_printed_without_commands_to_the_terminal(
     assert json.loads(shown[2])[0]["captions"] == [HOSTILE]
     for text in (out, err, *shown):
         assert all(c.isprintable() for c in text.replace("\n", ""))
+
+
+def test_texts_that_never_end_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "sparse"
+    with file.open("wb") as written:
+        written.truncate(40 * 10**9)
+    readers: list[Callable[[Path], object]] = [read_captions, read_names, read_keys, read_lines_of, read_lines]
+    for read in readers:
+        with pytest.raises(CrossmodalError, match="MB that are read of such a file"):
+            read(file)
+    file.rename(tmp_path / "cutoff.json")
+    with pytest.raises(CrossmodalError, match="MB that are read"):
+        Cutoff.read(tmp_path)
+    with pytest.raises(CrossmodalError, match="MB that are read"):
+        read_lines_of(Path("/dev/zero"))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from crossmodal.data.captions import read_captions
+from crossmodal.data.captions import CaptionFile, read_captions
 from crossmodal.data.dataset import read_dataset
 from crossmodal.errors import CaptionsError
 from tests.test_captions import FORMATS, write
@@ -63,3 +63,108 @@ def test_columns_that_nothing_tells_apart_are_one_sentence(tmp_path: Path) -> No
     ):
         with pytest.raises(CaptionsError, match="name them in a first line"):
             read_dataset(write(tmp_path, text, "captions.tsv"), tmp_path / "photos")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.csv", "image,caption\na.jpg#0,a dog runs\nb.jpg#0,two cats asleep\n"),
+        ("a.csv", "caption,image\na dog runs,a.jpg#0\ntwo cats asleep,b.jpg#4\n"),
+        ("a.tsv", "a dog runs\ta.jpg#0\ntwo cats asleep\tb.jpg#1\n"),
+        ("a.json", '[{"image": "a.jpg#0", "text": "a dog runs"}, {"image": "b.jpg#0", "text": "two cats asleep"}]'),
+    ],
+)  # fmt: skip
+def test_the_number_of_a_caption_is_no_part_of_its_images_name(tmp_path: Path, name: str, text: str) -> None:
+    read = read_captions(write(tmp_path, text, name))
+    assert [(row.image, row.caption) for row in read.rows] == ROWS and not read.bad
+
+
+def test_names_without_a_suffix_are_not_swallowed_by_an_open_quotation_mark(tmp_path: Path) -> None:
+    for name in ("a.jpg", "b.jpg", "c.jpg"):
+        save(tmp_path / "photos" / name)
+    for text in ('image,caption\na,"one\nb,two"\nc,three\n', 'caption,n,image\n"one,0,a\ntwo",0,b\nthree,0,c\n'):
+        checked = read_dataset(write(tmp_path, text, "captions.csv"), tmp_path / "photos", ratios=(1, 0, 0))
+        assert [(image.name, image.captions) for image in checked.dataset.images] == [
+            ("b.jpg", ('two"',)), ("c.jpg", ("three",)),
+        ]  # fmt: skip
+        assert [row.where for row in checked.bad] == ["line 2"]
+
+
+def coco(tmp_path: Path, images: list[tuple[object, str]], annotations: list[tuple[object, str]]) -> CaptionFile:
+    content = {
+        "images": [{"id": key, "file_name": name} for key, name in images],
+        "annotations": [{"image_id": key, "caption": caption} for key, caption in annotations],
+    }
+    return read_captions(write(tmp_path, json.dumps(content)))
+
+
+def test_an_id_of_two_images_gives_neither_the_others_caption(tmp_path: Path) -> None:
+    images: list[tuple[object, str]] = [(1, "a.jpg"), ("1", "b.jpg"), (2, "c.jpg"), (2, "c.jpg"), (None, "d.jpg")]
+    read = coco(tmp_path, images, [(1, "whose?"), (2.0, "two cats"), (None, "nobody's")])
+    assert [(row.image, row.caption) for row in read.rows] == [("c.jpg", "two cats")]
+    assert [str(row) for row in read.bad] == [
+        "annotation 1: several images have the id 1", "annotation 3: no image with the id None",
+    ]  # fmt: skip
+
+
+def test_images_of_coco_without_a_caption_are_counted(tmp_path: Path) -> None:
+    read = coco(tmp_path, [(1, "a.jpg"), (2, "b.jpg"), (3, "c.jpg")], [(1, "a dog")])
+    assert read.notes == ("Read as COCO captions. Images without a caption: 2, such as b.jpg.",)
+    assert coco(tmp_path, [(1, "a.jpg")], [(1, "a dog")]).notes == ("Read as COCO captions.",)
+
+
+def test_a_name_that_stands_twice_in_an_object_keeps_all_its_captions(tmp_path: Path) -> None:
+    read = read_captions(write(tmp_path, '{"a.jpg": ["one"], "b.jpg": "two", "a.jpg": [{"raw": "three"}]}'))
+    assert [(row.image, row.caption) for row in read.rows] == [("a.jpg", "one"), ("b.jpg", "two"), ("a.jpg", "three")]
+
+
+def test_json_lines_with_capital_keys_and_a_broken_first_line(tmp_path: Path) -> None:
+    lines = ['{"Image": "x.jpg", "Caption"', *(json.dumps({"Image": name, "Caption": text}) for name, text in ROWS)]
+    read = read_captions(write(tmp_path, "\n".join(lines)))
+    assert [(row.image, row.caption) for row in read.rows] == ROWS
+    assert [str(row) for row in read.bad] == ["line 1: not a JSON object"]
+
+
+def test_a_few_damaged_bytes_do_not_change_the_encoding_of_all_lines(tmp_path: Path) -> None:
+    lines = "".join(f"a.jpg,un café número {number}\n" for number in range(60)).encode()
+    (tmp_path / "c.csv").write_bytes(b"image,caption\n" + lines + b"b.jpg,caf\xe9 latin\n" + lines)
+    read = read_captions(tmp_path / "c.csv")
+    assert [row.caption for row in read.rows if row.image == "b.jpg"] == ["caf\ufffd latin"]
+    assert read.rows[0].caption == "un café número 0" and len(read.rows) == 121
+    assert read.notes[0] == "Bytes that are not UTF-8 are replaced in the lines 62."
+
+
+def test_halves_of_characters_as_bytes_are_replaced_and_a_pair_is_joined(tmp_path: Path) -> None:
+    text = "image,caption\na.jpg,a \ud83d dog\nb.jpg,a \ud83d\ude00 face\n"
+    (tmp_path / "c.csv").write_bytes(text.encode("utf-8", "surrogatepass"))
+    assert [row.caption for row in read_captions(tmp_path / "c.csv").rows] == ["a \ufffd dog", "a 😀 face"]
+
+
+def test_zero_bytes_cost_their_row(tmp_path: Path) -> None:
+    read = read_captions(write(tmp_path, "image,caption\na.jpg,a dog\nb.jpg,a c\0at\n" + "\0" * 5000 + "\nc.jpg,two\n"))
+    assert [row.image for row in read.rows] == ["a.jpg", "c.jpg"]
+    assert [row.where for row in read.bad] == ["line 3", "line 4"] and max(len(str(row)) for row in read.bad) < 500
+
+
+def test_a_list_in_pythons_way_with_a_backslash_warns_of_nothing(
+    tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    read = read_captions(write(tmp_path, "image,captions\na.jpg,\"['a \\dog', 'x']\"\n"))
+    assert [row.caption for row in read.rows] == ["a \\dog", "x"] and not list(recwarn)
+
+
+def test_text_files_find_their_photos_by_other_spellings_and_what_is_without_is_said(tmp_path: Path) -> None:
+    for name in ("a.jpg", "B.JPG", "c.jpg", "Cafe\u0301.jpg", "d.jpg", "d.png", "e.jpg", "f.jpg"):
+        (tmp_path / name).touch()
+    for name in ("a.txt", "b.txt", "c.TXT", "Caf\u00e9.txt", "d.txt", "e.jpg.txt", "README.txt"):
+        (tmp_path / name).write_text(name)
+    read = read_captions(tmp_path)
+    assert {row.image: row.caption for row in read.rows} == {
+        "a.jpg": "a.txt", "B.JPG": "b.txt", "c.jpg": "c.TXT", "Cafe\u0301.jpg": "Caf\u00e9.txt", "e.jpg": "e.jpg.txt",
+    }  # fmt: skip
+    assert [str(row) for row in read.bad] == ["d.txt, line 1 (d): several photos have this name: d.jpg, d.png"]
+    assert read.notes == (
+        "Read from 6 text files, one caption per line.",
+        "Text files without a photo of their name, which are not read: README.txt.",
+        "Photos without a text file: f.jpg.",
+    )

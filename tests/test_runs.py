@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import os
 import random
 import signal
@@ -10,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -436,6 +438,29 @@ def test_half_written_files_of_a_killed_run_are_removed(
         (tmp_path / name).write_bytes(b"half")
     assert training_script.main(arguments(collection, weights, tmp_path, "--epochs", "1")) == 0
     assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.part")] == [".mine.txt.part"]
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_damaged_training_state_is_one_sentence(
+    collection: tuple[Path, Path], weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = arguments(collection, weights, tmp_path)
+    assert training_script.main([*options, "--epochs", "1"]) == 0
+    path = tmp_path / "training_state.pt"
+    whole = torch.load(path, weights_only=True)
+    nan = {key: value * math.nan if value.is_floating_point() else value for key, value in whole["model"].items()}
+    damaged: list[dict[str, Any]] = [
+        {"recipe": {}}, {"recipe": {**whole["recipe"], "stages": 5}}, {"image_tower": {"name": 7}}, {"text_tower": {}},
+        {"model": {}}, {"model": {"logit_scale": "x"}}, {"model": nan}, {"optimizer": {}},
+        {"progress": {**whole["progress"], "epoch": "1"}}, {"progress": {**whole["progress"], "losses": [None]}},
+        {"progress": {**whole["progress"], "step": -3}},
+    ]  # fmt: skip
+    for change in damaged:
+        torch.save({**whole, **change}, path)
+        capsys.readouterr()
+        assert training_script.main([*options, "--resume"]) == 1, change.keys()
+        error = capsys.readouterr().err.strip()
+        assert error.endswith("start a run without --resume.") and "\n" not in error
 
 
 @pytest.mark.usefixtures("tiny")

@@ -1,9 +1,11 @@
 """The server: swaps, connections, proxies, signals; in threads of this process, and as a process of its own."""
 
 import asyncio
+import contextlib
 import http.client
 import logging
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -14,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import IO
 
 import httpx
 import numpy as np
@@ -355,12 +358,14 @@ def test_only_a_trusted_proxy_says_whom_it_asks_for() -> None:
 
 
 @contextmanager
-def running(cache: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def running(
+    cache: Path, *options: str, log: int | IO[str] = subprocess.DEVNULL
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A server on a port of its own."""
     command = [sys.executable, "-m", "crossmodal", "serve", "--port", "0", *options]
     # Its log goes nowhere: a pipe that nobody reads fills up, and then the server waits.
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+        command, stdout=subprocess.PIPE, stderr=log, text=True,
         env={**os.environ, "XDG_CACHE_HOME": str(cache)},
     )  # fmt: skip
     assert process.stdout is not None
@@ -375,6 +380,31 @@ def running(cache: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str],
 def server(runs: Path, cache: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
     with running(cache, "--checkpoint", str(runs), "--rate", "1000000/minute") as started:
         yield started
+
+
+@pytest.mark.real
+def test_1100_half_open_requests_stop_no_server_and_fill_no_log(runs: Path, cache: Path, tmp_path: Path) -> None:
+    with (tmp_path / "log").open("w") as log, running(cache, "--checkpoint", str(runs), log=log) as (process, url):
+        host, port = url.removeprefix("http://").split(":")
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if 0 <= soft < 2000:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (2000, hard))
+        half_open = []
+        for _ in range(1100):
+            half_open.append(socket.create_connection((host, int(port)), timeout=SECONDS))
+            with contextlib.suppress(OSError):  # turned away already
+                half_open[-1].sendall(b"GET /api/stats HTTP/1.1\r\nhost: localhost\r\n")
+        end, status = time.monotonic() + SECONDS, 0
+        while status != 200 and time.monotonic() < end:
+            with contextlib.suppress(httpx.HTTPError):
+                status = httpx.get(f"{url}/health", timeout=SECONDS).status_code
+            time.sleep(0.5)
+        assert status == 200 and process.poll() is None
+        for one in half_open:
+            one.close()
+    lines = (tmp_path / "log").read_text().splitlines()
+    assert sum("too many connections" in line for line in lines) == 1
+    assert sum(map(len, lines)) < 20_000
 
 
 def test_a_swap_under_load_fails_no_request(

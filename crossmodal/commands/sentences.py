@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from crossmodal.errors import CrossmodalError
+from crossmodal.files import read_bounded
 
 
 def read_lines_of(path: Path) -> list[str]:
@@ -15,7 +16,7 @@ def read_lines_of(path: Path) -> list[str]:
     if str(path) == "everyday":
         return everyday_scenes()
     try:
-        content = path.read_bytes().decode("utf-8-sig", "surrogateescape")
+        content = read_bounded(path).decode("utf-8-sig", "surrogateescape")
     except OSError as error:
         raise CrossmodalError(f"{path} cannot be read ({error.strerror}).") from error
     # Not splitlines, which would also cut a sentence at U+2028 and its like.

@@ -43,14 +43,20 @@ class KnownNames:
         Unicode forms, slashes and upper and lower case may differ, the suffix may be missing, and the folder's own
         name may be repeated in front; the closest of these spellings decides.
         """
+        fits = self.fitting(written)
+        if len(fits) > 1:
+            fits = [name for name in fits if is_photo(name)]
+        return fits[0] if len(fits) == 1 else None
+
+    def fitting(self, written: str) -> list[str]:
+        """Return all known names that `written` means, by the closest spelling that any has (see `find`)."""
         if written in self._exact:
-            return written
+            return [written]
         for spelling in (written, self._without_parents(written)):
             for found, key in zip(self._spellings, _keys(spelling, bare=False), strict=True):
                 if key in found:
-                    fits = found[key] if len(found[key]) == 1 else [name for name in found[key] if is_photo(name)]
-                    return fits[0] if len(fits) == 1 else None
-        return None
+                    return found[key]
+        return []
 
     def nearest(self, written: str) -> str | None:
         """Return the known name that looks most like `written`, for "did you mean"; slow among many names."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from crossmodal.data.captions import CaptionRow
 from crossmodal.errors import CaptionsError, CrossmodalError
+from crossmodal.files import read_bounded
 
 SPLITS = ("train", "val", "test")
 # The list files that data sets come with, looked for beside the caption file.
@@ -19,9 +20,10 @@ SPLIT_FILES = {
 def read_names(path: Path) -> list[str]:
     """Read a list of image names, one per line; raises CrossmodalError when it is absent or empty."""
     try:
-        names = [line.strip() for line in Path(path).read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        lines = read_bounded(path).decode("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise CrossmodalError(f"The list of image names {path} cannot be read ({error}).") from error
+    names = [line.strip() for line in lines if line.strip()]
     if not names:
         raise CrossmodalError(f"The list of image names {path} is empty; it should hold one name per line.")
     return names

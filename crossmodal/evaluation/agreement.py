@@ -13,6 +13,7 @@ from crossmodal.encoding.collection import encode_captions, encode_files
 from crossmodal.encoding.devices import worker_count
 from crossmodal.errors import CaptionsError, CrossmodalError
 from crossmodal.evaluation.evaluate import ImageChoice, Say, choose_images
+from crossmodal.files import read_bounded
 from crossmodal.progress import Bars, silent
 from crossmodal.runs.opening import open_encoder
 
@@ -47,7 +48,7 @@ def read_judgements(
     its own; the crowd's rating is the share of yes. Raises CaptionsError for another format.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")
+        text = read_bounded(path).decode("utf-8-sig").replace("\r\n", "\n")
     except (OSError, UnicodeDecodeError) as error:
         raise CaptionsError(f"The ratings {path} cannot be read as text ({error}).") from error
     lines = [line for line in text.split("\n") if line.strip()]

@@ -10,7 +10,7 @@ from typing import Any, get_args
 import numpy as np
 
 from crossmodal.errors import CrossmodalError
-from crossmodal.files import cache_folder, checked_fingerprint
+from crossmodal.files import cache_folder, checked_fingerprint, read_bounded
 from crossmodal.search.query import Calibration
 from crossmodal.towers.published_names import is_published
 
@@ -84,7 +84,7 @@ class Cutoff:
         if not path.is_file():
             return None
         try:
-            return Cutoff.from_plain(json.loads(path.read_text(encoding="utf-8")))
+            return Cutoff.from_plain(json.loads(read_bounded(path)))
         except (ValueError, RecursionError, CrossmodalError) as error:
             raise CrossmodalError(f"{path} is broken ({error}); delete it, or calibrate it again.") from error
 

@@ -7,7 +7,7 @@ import secrets
 from pathlib import Path
 
 from crossmodal.errors import CrossmodalError
-from crossmodal.files import PRIVATE, write_text
+from crossmodal.files import PRIVATE, read_bounded, write_text
 
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 LINE = re.compile(rf"(?P<name>{NAME.pattern}):(?P<digest>[0-9a-f]{{64}})")
@@ -24,7 +24,7 @@ def read_keys(path: Path) -> dict[str, bytes]:
 def _lines(path: Path) -> list[tuple[str, re.Match[str] | None]]:
     """Return the lines of a file of keys, each with the key that it holds; None for a comment and an empty line."""
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        lines = read_bounded(path).decode().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise CrossmodalError(f"The API keys {path} cannot be read ({error}).") from error
     found = [(line, LINE.fullmatch(line.strip())) for line in lines]

@@ -1,7 +1,7 @@
 """Where a run is trained, and how far it is."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,18 @@ class Progress:
     def is_stuck(self, patience: int) -> bool:
         """Say whether so many epochs have passed since the best one."""
         return self.best_epoch >= 0 and self.epoch - 1 - self.best_epoch >= patience
+
+    @staticmethod
+    def from_plain(values: Mapping[str, Any]) -> "Progress":
+        """Return what a training state says; raises TypeError or ValueError for what no run writes."""
+        read, first = Progress(**values), asdict(Progress())
+        for name, value in asdict(read).items():
+            kind = (int, float) if isinstance(first[name], float) else type(first[name])
+            if not isinstance(value, kind) or (name in ("epoch", "step", "updates") and value < 0):
+                raise ValueError(name)
+        if not all(isinstance(loss, float) for loss in read.losses):
+            raise ValueError("losses")
+        return read
 
     def next_epoch(self) -> "Progress":
         """Return the progress at the start of the epoch after this one."""

@@ -1,15 +1,16 @@
-"""Training a trained model further, on other captions, and how much of what it was stays."""
+"""Going on with a model: that of an interrupted run, or a trained one on other captions, and how much of what it was stays."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from crossmodal.dual_encoder import DualEncoder
 from crossmodal.encoding.embeddings import model_path
-from crossmodal.errors import CrossmodalError
+from crossmodal.errors import CheckpointError, CrossmodalError
 from crossmodal.recipe import Recipe
 from crossmodal.runs.opening import checkpoint_of
 from crossmodal.towers.image import image_from_plain
@@ -20,6 +21,21 @@ SHAPE = (
     "image_tower", "text_tower", "joint_size", "image_weights", "text_weights", "image_size", "image_stages", "text_layers",
     "image_pooling", "text_pooling", "projection", "hidden_size", "loss", "resize",
 )  # fmt: skip
+
+
+def interrupted_model(state: Mapping[str, Any]) -> DualEncoder:
+    """Return the model of an interrupted run, by its own recipe; raises CheckpointError for a state that is damaged."""
+    try:
+        towers = image_from_plain(state["image_tower"]), text_from_plain(state["text_tower"])
+        model = DualEncoder(*towers, Recipe.from_plain(state["recipe"]))
+        model.load_state_dict(state["model"])
+        weights = [*state["model"].values(), *(state.get("average") or {}).values()]
+        sound = all(bool(value.isfinite().all()) for value in weights)
+    except Exception as error:  # what towers raise that are built from values which another program changed
+        raise CheckpointError("The training state is damaged; start a run without --resume.") from error
+    if not sound:
+        raise CheckpointError("The weights in the training state are not all numbers; start a run without --resume.")
+    return model
 
 
 def started_from(checkpoint: Path, overridden: Callable[[Recipe], Recipe]) -> DualEncoder:

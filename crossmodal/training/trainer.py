@@ -283,7 +283,7 @@ class Trainer:
             self.optimizer.load_state_dict(state["optimizer"])
             if self._average:
                 self._average.module.load_state_dict(state["average"])
-            self.progress = Progress(**state["progress"])
+            self.progress = Progress.from_plain(state["progress"])
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise CheckpointError("The training state is damaged; start a run without --resume.") from error
 

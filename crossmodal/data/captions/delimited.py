@@ -17,6 +17,7 @@ from crossmodal.data.captions.rows import (
     CaptionRow,
     Row,
     rows_of_entry,
+    without_number,
 )
 from crossmodal.data.names import is_photo
 from crossmodal.errors import CaptionsError
@@ -72,7 +73,7 @@ def read_lines(path: Path, lines: list[str], known: str, find: Find) -> tuple[st
     columns = [column.strip().lower() for column in sample[0].split("|")]
     layout = None if columns == RESULTS_HEADER else _first_layout(_with_header, sample[0], delimiters)
     if layout is not None:  # its captions may look like anything
-        return str(layout), _records(lines, first + 1, layout)
+        return str(layout), _records(lines, first + 1, layout, find)
     if columns == RESULTS_HEADER or sum(map(bool, map(RESULTS_LINE.fullmatch, sample))) * 2 > len(sample):
         start = first + (columns == RESULTS_HEADER)
         return "Read as Flickr30k's results.csv.", _matches(
@@ -84,7 +85,7 @@ def read_lines(path: Path, lines: list[str], known: str, find: Find) -> tuple[st
     if _mostly(_names_a_photo, tokens) or (layout is None and _mostly(bool, tokens)):
         return "Read as Flickr's token file.", _matches(lines, first, TOKEN_LINE, "not name.jpg#0<TAB>caption")
     if layout is not None:
-        return str(layout), _records(lines, first, layout)
+        return str(layout), _records(lines, first, layout, find)
     raise CaptionsError(
         f"{path} has no columns for images and captions that can be told apart ({sample[0][:60]!r}); name them in a first line, "
         f"such as 'image' and 'caption'. It should be one of: {known}."
@@ -141,9 +142,9 @@ def _fields(record: str, delimiter: str, strict: bool = False) -> list[str]:
     return [] if any(len(field) > LONGEST_FIELD for field in fields) else fields
 
 
-def _records(lines: list[str], start: int, layout: Layout) -> Iterator[Row]:
+def _records(lines: list[str], start: int, layout: Layout, find: Find) -> Iterator[Row]:
     while start < len(lines):
-        record, end = _record(lines, start, layout)
+        record, end = _record(lines, start, layout, find)
         where, first, start = f"line {start + 1}", lines[start], end
         if not first.strip():
             continue
@@ -165,7 +166,7 @@ def _records(lines: list[str], start: int, layout: Layout) -> Iterator[Row]:
             yield from rows_of_entry(fields[layout.image], caption, where, split)
 
 
-def _record(lines: list[str], start: int, layout: Layout) -> tuple[str | None, int]:
+def _record(lines: list[str], start: int, layout: Layout, find: Find) -> tuple[str | None, int]:
     """Return the record that begins at a line, and the line after it; None where its quotation mark never closes.
 
     A quoted caption may run over several lines. They are joined only when strict CSV parses the whole with the
@@ -177,7 +178,7 @@ def _record(lines: list[str], start: int, layout: Layout) -> tuple[str | None, i
         if not _quote_is_open(record, layout.delimiter):
             whole = end == start + 1 or (
                 len(_fields(record, layout.delimiter, strict=True)) == len(layout.names)
-                and sum(_is_a_row(line, layout) for line in record.split("\n")) <= 1
+                and sum(_is_a_row(line, layout, find) for line in record.split("\n")) <= 1
             )
             return (record, end) if whole else (None, start + 1)
         if end < len(lines):
@@ -196,15 +197,17 @@ def _quote_is_open(record: str, delimiter: str) -> bool:
     return False
 
 
-def _is_a_row(line: str, layout: Layout) -> bool:
+def _is_a_row(line: str, layout: Layout, find: Find) -> bool:
     """Say whether a line of a longer record has an image's name where a row of its own would have it."""
     cells = line.split(layout.delimiter)
-    image = -1 if layout.image == len(layout.names) - 1 else layout.image
-    return len(cells) >= len(layout.names) and _names_a_photo(cells[image])
+    if len(cells) < len(layout.names):
+        return False
+    image = cells[-1 if layout.image == len(layout.names) - 1 else layout.image]
+    return _names_a_photo(image) or find(image.strip(' "')) is not None
 
 
 def _names_a_photo(cell: str) -> bool:
-    return is_photo(cell.strip(' "'))
+    return is_photo(without_number(cell.strip(' "')))
 
 
 def _rejoined(fields: list[str], layout: Layout) -> list[str]:

@@ -9,6 +9,15 @@ from crossmodal.data.captions.rows import CAPTION_KEYS, IMAGE_KEYS, BadRow, Row,
 from crossmodal.errors import CaptionsError
 
 PLURALS = (*CAPTION_KEYS, "captions", "sentences")
+SAMPLE = 20  # lines that are looked at to tell JSON lines
+
+
+class _Entries(dict[str, Any]):
+    """A JSON object that also has the entries that a later one of the same name replaces."""
+
+    def __init__(self, entries: list[tuple[str, Any]]) -> None:
+        super().__init__(entries)
+        self.all = entries
 
 
 def read_json(path: Path, text: str, known: str) -> tuple[str, Iterator[Row]]:
@@ -18,21 +27,24 @@ def read_json(path: Path, text: str, known: str) -> tuple[str, Iterator[Row]]:
     except RecursionError:
         raise CaptionsError(f"{path} is JSON that is nested too deeply to hold captions.") from None
     except ValueError as error:
-        lines = text.strip().split("\n")
-        if len(lines) > 1 and _is_object(lines[0]):
+        sample = text.strip().split("\n", SAMPLE)[:SAMPLE]
+        if len(sample) > 1 and sum(map(_is_object, sample)) * 2 > len(sample):
             return "Read as JSON lines.", _lines(text.split("\n"))
         raise CaptionsError(f"{path} looks like JSON but is not whole: {error}.") from error
     if isinstance(content, list):
         return "Read as a JSON list.", _entries(content)
     images = content.get("images")
     if isinstance(images, list) and isinstance(content.get("annotations"), list):
-        return "Read as COCO captions.", _coco(images, content["annotations"])
+        return _coco(images, content["annotations"])
     if isinstance(images, list) and any(isinstance(image, dict) and "sentences" in image for image in images[:20]):
         return "Read as Karpathy's split file.", _karpathy(images)
-    if _first(content, IMAGE_KEYS) is not None and _first(content, PLURALS) is not None:
+    entry = _plain(content)
+    if _first(entry, IMAGE_KEYS) is not None and _first(entry, PLURALS) is not None:
         return "Read as JSON lines.", _entries([content])
     if content and all(isinstance(value, (str, list)) for value in content.values()):
-        return "Read as a JSON object of captions by image name.", _by_name(content)
+        return "Read as a JSON object of captions by image name.", _by_name(
+            json.loads(text, object_pairs_hook=_Entries)
+        )
     raise CaptionsError(
         f"{path} is JSON with the keys {', '.join(map(str, list(content)[:6])) or '(none)'}; it should be one of: {known}."
     )
@@ -71,27 +83,54 @@ def _entries(entries: list[Any]) -> Iterator[Row]:
         yield from _entry(entry, f"entry {number}")
 
 
+def _plain(entry: Any) -> Any:
+    """Return an object with its keys in small letters, as the names of columns are read."""
+    return {key.strip().lower(): value for key, value in entry.items()} if isinstance(entry, dict) else entry
+
+
 def _entry(entry: Any, where: str) -> Iterator[Row]:
+    entry = _plain(entry)
     split = entry.get("split") if isinstance(entry, dict) else None
     yield from rows_of_entry(_image(entry), _first(entry, PLURALS), where, split)
 
 
-def _by_name(content: dict[str, Any]) -> Iterator[Row]:
-    for number, (name, captions) in enumerate(content.items(), start=1):
+def _by_name(content: _Entries) -> Iterator[Row]:
+    for number, (name, captions) in enumerate(content.all, start=1):
         yield from rows_of_entry(name, captions, f"entry {number}")
 
 
-def _coco(images: list[Any], annotations: list[Any]) -> Iterator[Row]:
-    # An id may be a number in one list and text in the other.
-    names = {str(image["id"]): _image(image) for image in images if isinstance(image, dict) and "id" in image}
+def _coco(images: list[Any], annotations: list[Any]) -> tuple[str, Iterator[Row]]:
+    names: dict[str, str | None] = {}
+    shared: set[str] = set()
+    for image in images:
+        key = _id(image.get("id")) if isinstance(image, dict) else ""
+        if key and names.setdefault(key, _image(image)) != _image(image):
+            shared.add(key)
+    annotated = {_id(annotation.get("image_id")) for annotation in annotations if isinstance(annotation, dict)}
+    without = [name or f"the one with the id {key}" for key, name in names.items() if key not in annotated]
+    note = f" Images without a caption: {len(without):,}, such as {without[0]}." if without else ""
+    return f"Read as COCO captions.{note}", _annotations(annotations, names, shared)
+
+
+def _annotations(annotations: list[Any], names: dict[str, str | None], shared: set[str]) -> Iterator[Row]:
     for number, annotation in enumerate(annotations, start=1):
         where = f"annotation {number}"
         image_id = annotation.get("image_id") if isinstance(annotation, dict) else None
-        name = names.get(str(image_id))
-        if name is None:
-            yield BadRow(where, "", f"no image with the id {image_id}")
+        key = _id(image_id)
+        name = names.get(key)
+        if key in shared:
+            yield BadRow(where, "", f"several images have the id {str(image_id)[:40]}")
+        elif name is None:
+            yield BadRow(where, "", f"no image with the id {str(image_id)[:40]}")
         else:
             yield from rows_of_entry(name, annotation.get("caption"), where)
+
+
+def _id(value: Any) -> str:
+    """Return an id as text, as which it stands in one list or the other; "" for none, and 7 for 7.0, which tables make of it."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return "" if value is None else str(value)
 
 
 def _karpathy(images: list[Any]) -> Iterator[Row]:

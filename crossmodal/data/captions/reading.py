@@ -1,6 +1,6 @@
 """Reads captions: a file in any known format, or a folder of text files beside photos."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from crossmodal.data.captions.delimited import Find, read_lines
 from crossmodal.data.captions.json_files import read_json
 from crossmodal.data.captions.rows import BadRow, CaptionFile, CaptionRow, Row
 from crossmodal.data.captions.text import read_text, without_surrogates
-from crossmodal.data.names import is_photo
+from crossmodal.data.names import KnownNames, is_photo
 from crossmodal.errors import CaptionsError
 from crossmodal.files import listed
 
@@ -63,28 +63,45 @@ def _rows_of(path: Path, find: Find = _unknown) -> tuple[Iterator[Row], list[str
 
 def _sidecars(folder: Path) -> tuple[Iterator[Row], list[str]]:
     """Read the captions of `photo.jpg`, one per line, from `photo.txt`, beside it or in a folder of their own."""
-    files = [path for path in sorted(folder.rglob("*")) if not _is_of_a_system(path.relative_to(folder))]
-    photos = {path.with_suffix(""): path.relative_to(folder).as_posix() for path in files if is_photo(path.name)}
-    texts = [path for path in files if path.suffix == ".txt"]
-    beside = [path for path in texts if path.with_suffix("") in photos] or texts
+    files = [path.relative_to(folder) for path in sorted(folder.rglob("*"))]
+    files = [path for path in files if not _is_of_a_system(path)]
+    photos = [path.as_posix() for path in files if is_photo(path.name)]
+    texts = [path for path in files if path.suffix.lower() == ".txt"]
+    known = KnownNames(photos)
+    meant = {path: known.fitting(path.with_suffix("").as_posix()) for path in texts}
+    beside = [path for path in texts if meant[path]] or texts
     if not beside:
         raise CaptionsError(
             f"The folder {folder} has no captions: it should hold a text file for each photo, such as photo.txt "
             "for photo.jpg. A caption file is named itself with --captions."
         )
-
     notes = [f"Read from {len(beside):,} text files, one caption per line."]
+    if others := [path.as_posix() for path in texts if path not in beside]:
+        notes.append(f"Text files without a photo of their name, which are not read: {listed(others)}.")
+    captioned = {name for names in meant.values() for name in names}
+    if captioned and (without := [name for name in photos if name not in captioned]):
+        notes.append(f"Photos without a text file: {listed(without)}.")
+    rows, said = _lines_of(folder, beside, meant)
+    return iter(rows), notes + said
+
+
+def _lines_of(folder: Path, texts: list[Path], meant: Mapping[Path, Sequence[str]]) -> tuple[list[Row], list[str]]:
+    """Return a row for each line of the text files, and notes on how these were decoded."""
     decoded: dict[str, list[str]] = {}
     rows: list[Row] = []
-    for path in beside:
-        name = path.relative_to(folder).with_suffix("").as_posix()
-        text, said = read_text(path)
+    for path in texts:
+        text, said = read_text(folder / path)
         for note in said:
-            decoded.setdefault(note, []).append(f"{name}.txt")
+            decoded.setdefault(note, []).append(path.as_posix())
+        name = path.with_suffix("").as_posix()
         for number, line in enumerate(text.split("\n"), start=1):
+            where = f"{path.as_posix()}, line {number}"
+            if len(meant[path]) > 1:
+                rows.append(BadRow(where, name, f"several photos have this name: {listed(meant[path])}"))
+                break
             if line.strip():
-                rows.append(CaptionRow(photos.get(path.with_suffix(""), name), line, f"{name}.txt, line {number}"))
-    return iter(rows), notes + [f"{listed(names)}: {note}" for note, names in decoded.items()]
+                rows.append(CaptionRow(meant[path][0] if meant[path] else name, line, where))
+    return rows, [f"{listed(names)}: {note}" for note, names in decoded.items()]
 
 
 def _is_of_a_system(path: Path) -> bool:
@@ -102,7 +119,9 @@ def _sorted_out(rows: Iterable[Row]) -> tuple[list[CaptionRow], list[BadRow]]:
             bad.append(replace(row, image=image))
             continue
         caption = " ".join(without_surrogates(row.caption).split())
-        if caption and image:
+        if "\0" in caption:
+            bad.append(BadRow(row.where, image, "the caption has zero bytes, so the file may be damaged"))
+        elif caption and image:
             good.append(CaptionRow(image, caption, row.where, row.split))
         else:
             bad.append(BadRow(row.where, image, "the caption is empty" if image else "no image name"))

@@ -3,11 +3,13 @@
 import ast
 import json
 import re
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from crossmodal.data.names import is_photo
 from crossmodal.errors import printable
 
 SPLIT_NAMES = {
@@ -17,6 +19,7 @@ SPLIT_NAMES = {
 # The names that columns and keys have, in order of preference.
 IMAGE_KEYS = ("image", "image_name", "file_name", "filename", "filepath", "image_path", "path", "photo")
 CAPTION_KEYS = ("caption", "comment", "raw", "sentence", "text", "description", "title")
+LONGEST_SHOWN = 80  # characters of an image's name in a message
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class BadRow:
     reason: str
 
     def __str__(self) -> str:
-        name = f" ({self.image})" if self.image else ""
+        name = f" ({self.image[:LONGEST_SHOWN]})" if self.image else ""
         return printable(f"{self.where}{name}: {self.reason}")
 
 
@@ -64,7 +67,7 @@ def rows_of_entry(image: str | None, captions: Any, where: str, split: Any = Non
     `captions` is text, a list of texts or of {"raw": text}, or text that holds a JSON or Python list. `split` is
     the file's own word for it, or None or empty where there is none.
     """
-    image = image.strip() if image else ""
+    image = without_number(image.strip()) if image else ""
     name = SPLIT_NAMES.get(str(split).strip().lower()) if split else None
     if split and name is None:
         yield BadRow(where, image, f"the split {str(split)[:40]!r} is none of train, val and test")
@@ -76,6 +79,12 @@ def rows_of_entry(image: str | None, captions: Any, where: str, split: Any = Non
         yield BadRow(where, image, "no caption")
     else:
         yield from (CaptionRow(image, text, where, name) for text in texts)
+
+
+def without_number(name: str) -> str:
+    """Return the name of a photo without the number of a caption, as tables made of Flickr's token file have it: photo.jpg#0."""
+    bare = re.sub(r"#\d+$", "", name)
+    return bare if is_photo(bare) else name
 
 
 def _texts(captions: Any) -> list[str]:
@@ -95,7 +104,8 @@ def _list_in(cell: str) -> list[str] | None:
         return None
     for parse in (json.loads, ast.literal_eval):
         try:
-            values = parse(cell)
+            with warnings.catch_warnings(action="ignore"):  # of backslashes, which Python may read otherwise one day
+                values = parse(cell)
         except (ValueError, SyntaxError, RecursionError, MemoryError):
             continue
         # Python joins strings without a comma between them, as in NumPy's lists: those are not read.

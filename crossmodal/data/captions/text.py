@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crossmodal.errors import CaptionsError
+from crossmodal.files import listed, read_bounded
 
 if TYPE_CHECKING:
     from charset_normalizer import CharsetMatch
@@ -17,6 +18,11 @@ MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+MOST, MOST_DETECTED = (
+    1_000_000_000,
+    50_000_000,
+)  # bytes that are read, and of which the encoding is detected in half a minute
+DECODED_AS = "Decoded as {}, since it is not UTF-8."
 
 
 def read_text(path: Path) -> tuple[str, list[str]]:
@@ -25,37 +31,76 @@ def read_text(path: Path) -> tuple[str, list[str]]:
     The encoding is told by a byte-order mark, else it is UTF-8, else it is detected. Raises CaptionsError when
     the file is absent, cannot be read, or is not text.
     """
+    content = _content(path)
+    try:
+        text, note = _decoded(content)
+    except UnicodeDecodeError as error:
+        raise CaptionsError(
+            f"{path} is not text in UTF-8 (byte {error.start}) or another known encoding; save it as UTF-8."
+        ) from error
+    if "\n" not in text.rstrip("\n"):  # old Macs, and some of their programs still, end lines with a carriage return
+        text = text.replace("\r", "\n")
+    return text, [note] if note else []
+
+
+def _content(path: Path) -> bytes:
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # what has no end is not read
             raise CaptionsError(f"{path} is not a regular file; name a file of captions.")
-        content = path.read_bytes()
+        return read_bounded(path, MOST)
     except FileNotFoundError:
         raise CaptionsError(f"The caption file {path} is not there; name it with --captions.") from None
     except OSError as error:
         raise CaptionsError(f"{path} cannot be read ({error.strerror}).") from error
-    encoding = next((name for mark, name in MARKS if content.startswith(mark)), "utf-8")
+
+
+def _decoded(content: bytes) -> tuple[str, str]:
+    """Return a content as text, and a note where it is not UTF-8; raises UnicodeDecodeError for what is not text."""
+    for mark, encoding in MARKS:
+        if content.startswith(mark):
+            return content.decode(encoding), "" if encoding == "utf-8-sig" else DECODED_AS.format(encoding)
     try:
-        text = content.decode(encoding)
-    except UnicodeDecodeError as error:
+        text, note = _as_utf8(content)
+    except UnicodeDecodeError:
         encoding = _detected(content) or ""
         if not encoding:
-            raise CaptionsError(
-                f"{path} is not text in UTF-8 (byte {error.start}) or another known encoding; save it as UTF-8."
-            ) from error
-        text = content.decode(encoding)
-    if "\0" in text:
-        if encoding != "utf-8" or not (encoding := _detected(content) or ""):
-            raise CaptionsError(f"{path} is not text: it has zero bytes; save it as UTF-8.")
-        text = content.decode(encoding)
-    if "\n" not in text.rstrip("\n"):  # old Macs, and some of their programs still, end lines with a carriage return
-        text = text.replace("\r", "\n")
-    utf8 = encoding in ("utf-8", "utf-8-sig", "ascii")
-    return text, [] if utf8 else [f"Decoded as {encoding}, since it is not UTF-8."]
+            raise
+        return content.decode(encoding), DECODED_AS.format(encoding)
+    if "\0" in text and (encoding := _detected(content) or "utf-8") not in ("utf-8", "ascii"):
+        return content.decode(encoding), DECODED_AS.format(encoding)
+    return text, note
+
+
+def _as_utf8(content: bytes) -> tuple[str, str]:
+    """Return a content of which more lines are UTF-8 than are not, ASCII aside, and a note of the others.
+
+    So that a few damaged bytes, or lines of another file, do not make another encoding of all of it. Halves of characters,
+    which are replaced later, are taken for UTF-8. Raises UnicodeDecodeError.
+    """
+    try:
+        return content.decode("utf-8", "surrogatepass"), ""
+    except UnicodeDecodeError:
+        told = [(number, line) for number, line in enumerate(content.split(b"\n"), start=1) if not line.isascii()]
+        broken = [number for number, line in told if not _is_utf8(line)]
+        if len(broken) * 2 >= len(told):
+            raise
+    lines = listed(f"{number:,}" for number in broken)
+    return content.decode("utf-8", "replace"), f"Bytes that are not UTF-8 are replaced in the lines {lines}."
+
+
+def _is_utf8(line: bytes) -> bool:
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _detected(content: bytes) -> str | None:
     from charset_normalizer import from_bytes  # here, since nearly all files are UTF-8
 
+    if len(content) > MOST_DETECTED:
+        return None
     matches = from_bytes(content)
     best = matches.best()
     if best is None:
