@@ -25,10 +25,10 @@ from crossmodal.search.search import Search
 from crossmodal.serving.api import create_app
 from crossmodal.serving.guards import Limits
 from crossmodal.serving.keys import add_key, owner_of, read_keys
-from tests import test_page
+from tests import conftest
 
 Client = Callable[..., TestClient]
-calibrated = test_page.runs  # a fixture
+calibrated = conftest.runs  # a fixture
 
 
 @pytest.fixture(scope="module")
