@@ -74,6 +74,9 @@ def captions_table(search: Search, file: Path, hits: Sequence[Hit]) -> None:
     captions = OwnCaptions(file).captions()
     rows = [(photo, caption) for photo, ones in captions.items() for caption in ones]
     rows = [*((hit.photo.path, "") for hit in hits if hit.photo.path not in captions), *rows]
+    if not rows:
+        st.caption("No photos are shown that captions could be written under.")
+        return
     # Another table once something was changed, since the changes of one are of its rows as they were.
     key = f"{TABLE} {st.session_state.setdefault(TABLE, 0)}"
 
