@@ -49,6 +49,7 @@ LAYOUTS = {
     "semicolons": ("image;caption\na.jpg;a dog, running\nb.jpg;two cats\n", "semicolons"),
     "bars and numbers": ("file name|caption|split\na.jpg|a dog, running|train\nb.jpg|two cats|val\n", "bars"),
     "bars": ("filename|description\na.jpg|a dog, running\nb.jpg|two cats\n", "bars"),
+    "Excel, quoted": ('"SEP=;"\nimage;caption\na.jpg;"a dog, running"\nb.jpg;two cats\n', "semicolons"),
     "Excel": ('sep=;\r\nimage;caption\r\na.jpg;"a dog, running"\r\nb.jpg;two cats\r\n', "semicolons"),
     "Flickr30k with commas": ('image_name,comment_number,comment\na.jpg,0," a dog, running"\nb.jpg,1, two cats\n', "'comment'"),
     "metadata.csv": ('file_name,text\na.jpg,"a dog, running"\nb.jpg,two cats\n', "'text'"),

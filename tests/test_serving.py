@@ -202,6 +202,13 @@ def test_uploads_end_at_so_many_bytes(client: Client, honest: bool) -> None:
     assert api.post("/api/search/text", content=b" " * 100_000).status_code == 413
 
 
+def test_an_upload_without_a_file_name_is_told_what_it_lacks(client: Client) -> None:
+    with client() as api:
+        answer = api.post("/api/search/upload", data={"file": "a photo"}, files={"other": ("b.txt", b"b")})
+    assert answer.status_code == 422
+    assert "file: This should be a file; send it with a file name." in answer.json()["error"]["message"]
+
+
 def test_uploads_end_at_so_many_pixels(client: Client) -> None:
     api = client(limits=Limits(upload_pixels=10_000))
     assert api.post("/api/search/upload", files={"file": photo(size=(90, 90))}).status_code == 200

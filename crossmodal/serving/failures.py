@@ -43,11 +43,14 @@ def _id(request: Request) -> str:
 async def _unprocessable(request: Request, failure: Exception) -> JSONResponse:
     assert isinstance(failure, RequestValidationError)
     # "body.filters.after: Value error, write a day ..." is of no use to who only sees the page.
-    told = [
-        f"{one['loc'][-1] if one['loc'] else 'request'}: {one['msg'].removeprefix('Value error, ')}"
-        for one in failure.errors()[:5]
-    ]
+    told = [f"{one['loc'][-1] if one['loc'] else 'request'}: {_reason(one['msg'])}" for one in failure.errors()[:5]]
     return error(422, CODES[422], "; ".join(told), _id(request))
+
+
+def _reason(message: str) -> str:
+    if "UploadFile" in message:
+        return "This should be a file; send it with a file name."
+    return message.removeprefix("Value error, ")
 
 
 async def _http(request: Request, failure: Exception) -> JSONResponse:
