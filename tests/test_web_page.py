@@ -2,8 +2,10 @@
 
 import base64
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,15 +13,18 @@ import httpx
 import pytest
 from PIL import Image
 
+from crossmodal.cli import main
 from crossmodal.photos.index import index_photos
 from crossmodal.search.cutoff import Cutoff, Thresholds
 from crossmodal.search.query import Calibration
 from tests import axe
+from tests.test_photo_index import save
 from tests.test_server import running
 from tests.test_serving import cache as cache  # a fixture
 from tests.test_serving import calibrated as calibrated  # a fixture
 from tests.test_serving import photo as image_file
 from tests.test_serving import runs as runs  # a fixture
+from tests.test_written import LISBON, exif_of
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
@@ -279,8 +284,67 @@ def test_filters_of_a_folder(browser: "Chrome", folder: str) -> None:
     assert " x " in text_of(browser, "large-data")
 
 
+@pytest.fixture
+def dated(runs: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A server of five photos of three months, two of them in Lisbon, with an album."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+    root = tmp_path / "dated"
+    days = [
+        datetime(2019, 5, 1),
+        datetime(2019, 5, 9),
+        datetime(2021, 1, 1),
+        datetime(2021, 1, 2),
+        datetime(2021, 7, 1),
+    ]
+    for number, day in enumerate(days):
+        path = save(root / f"{number}.jpg", (50 * number, 90, 9), exif=exif_of(gps=LISBON if number < 2 else None))
+        os.utime(path, (day.timestamp(),) * 2)
+    index_photos(root, checkpoint=runs)
+    main(["albums", "--photos", str(root), "--save", "Winter", "in 2021"])
+    with running(cache, "--photos", str(root)) as (_, address):
+        yield address
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+def test_time_place_and_albums_narrow_a_search(browser: "Chrome", dated: str, width: int) -> None:
+    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+
+    # Each in one script, since the buttons are made anew by each answer.
+    buttons = "[...document.querySelectorAll(`#${arguments[0]} button`)]"
+
+    def titles(name: str) -> list[str]:
+        found: list[str] = browser.execute_script(f"return {buttons}.map(one => one.textContent.trim())", name)
+        return found
+
+    def press(name: str, title: str) -> None:
+        browser.execute_script(f"{buttons}.find(one => one.textContent.startsWith(arguments[1])).click()", name, title)
+
+    browser.get(dated)
+    until(lambda: titles("albums") == ["Winter 3"])
+    until(lambda: at(browser, "narrow").is_displayed())
+    browser.find_element("css selector", "#narrow summary").click()
+    until(lambda: [title[-1:] for title in titles("months")] == ["2", "2", "1"])
+    assert "Lisbon 2" in titles("places")
+    assert axe.violations(browser, axe.script()) == []
+    assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")
+    press("places", "Lisbon")
+    until(lambda: len(photos(browser)) == 2)
+    assert "q=in%3ALisbon" in browser.current_url
+    until(lambda: len(titles("months")) == 1)
+    press("understood", "in:Lisbon")
+    until(lambda: len(titles("months")) == 3 and len(photos(browser)) == 5)
+    press("months", titles("months")[1])
+    until(lambda: len(photos(browser)) == 2 and "2021-01" in browser.current_url)
+    browser.back()
+    until(lambda: len(titles("months")) == 3 and len(photos(browser)) == 5)
+    press("albums", "Winter")
+    until(lambda: len(photos(browser)) == 3 and "album%3AWinter" in browser.current_url)
+    assert at(browser, "query").get_attribute("value") == "album:Winter"
+
+
 def test_a_run_has_no_filters(page: "Chrome") -> None:
-    assert not at(page, "filters").is_displayed()
+    assert not any(at(page, name).is_displayed() for name in ("filters", "narrow", "albums"))
 
 
 def test_what_the_cut_off_left_out_can_be_shown(browser: "Chrome", runs: Path, cache: Path) -> None:
