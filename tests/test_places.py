@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import math
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, suppress
@@ -67,6 +68,22 @@ def test_those_who_took_long_for_nothing_share_a_place() -> None:
                     pass
 
     asyncio.run(scenario())
+
+
+def test_those_who_fail_again_and_again_share_a_place_where_what_takes_long_is_told() -> None:
+    async def shares(places: Places, failures: int) -> bool:
+        for _ in range(failures):
+            for who in "ab":
+                await failed(places, who, 0)
+        async with places.held("a"):
+            try:
+                async with places.held("b"):
+                    return False
+            except Overloaded:
+                return True
+
+    for long, failures, shared in ((9.0, 4, False), (9.0, 5, True), (math.inf, 5, False)):
+        assert asyncio.run(shares(Places(2, each=1, patience=0.05, long=long), failures)) == shared
 
 
 def test_an_upload_that_takes_long_makes_room_for_another(monkeypatch: pytest.MonkeyPatch, client: Client) -> None:

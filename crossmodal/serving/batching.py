@@ -17,8 +17,9 @@ WINDOW = 0.003  # seconds that the first of a batch waits for others
 MOST = 32
 WAITING = 1024  # queries; more are turned away rather than kept waiting for ever
 
-CLIENTS = 10_000  # that are remembered because their work took long
+CLIENTS = 10_000  # whose failures are remembered
 SLOW_FOR = 300  # seconds
+FAILURES = 5  # of a client, after which it is one of those; a single one that takes long counts as all of them
 
 
 class Overloaded(Exception):
@@ -28,23 +29,26 @@ class Overloaded(Exception):
 class Places:
     """Places for work that only few may do at a time; Overloaded is raised where none gets free in time.
 
-    Clients whose work took long and came to nothing share one of the places for some minutes, so that the others find
-    another one free.
+    Clients whose work took long and came to nothing, or came to nothing again and again, share one of the places for some
+    minutes, so that the others find another one free.
     """
 
     def __init__(self, count: int, each: int, patience: float, long: float = math.inf) -> None:
-        """There are `count` places, of which one client may have `each`; `patience`, and what is `long`, are in seconds."""
+        """There are `count` places, of which one client may have `each`; `patience`, and what is `long`, are in seconds.
+
+        Without `long` nobody's failures count.
+        """
         self._all, self._each, self._patience, self._long = asyncio.Semaphore(count), each, patience, long
         self._own: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._slow, self._waiting = asyncio.Semaphore(1), 0
-        self._took_long: TTLCache[str, bool] = TTLCache(CLIENTS, SLOW_FOR)
+        self._failures: TTLCache[str, int] = TTLCache(CLIENTS, SLOW_FOR)
 
     @asynccontextmanager
     async def held(self, who: str) -> AsyncIterator[Callable[[], bool]]:
         """Hold a place for a client for the length of a block; yield what says whether to give it up to one who waits."""
         own = self._own.get(who) or asyncio.Semaphore(self._each)
         self._own[who] = own
-        is_slow = who in self._took_long
+        is_slow = self._failures.get(who, 0) >= FAILURES
         async with AsyncExitStack() as places:
             try:
                 async with asyncio.timeout(self._patience):
@@ -61,8 +65,9 @@ class Places:
             try:
                 yield lambda: not is_slow and self._waiting > 0 and time.monotonic() - began > self._long
             except BaseException:
-                if time.monotonic() - began > self._long:
-                    self._took_long[who] = True
+                if self._long < math.inf:
+                    took_long = time.monotonic() - began > self._long
+                    self._failures[who] = FAILURES if took_long else self._failures.get(who, 0) + 1
                 raise
 
 

@@ -64,7 +64,9 @@ def read_lines(path: Path, lines: list[str], known: str, find: Find) -> tuple[st
     Where there is no header, `find` helps to tell the names of images from captions.
     """
     first = next((number for number, line in enumerate(lines) if line.strip()), len(lines))
-    told = re.fullmatch(r'"?sep=([\t;|,])"?\s*', lines[first], re.I) if first < len(lines) else None  # Excel's own first line
+    told = (
+        re.fullmatch(r'"?sep=([\t;|,])"?\s*', lines[first], re.I) if first < len(lines) else None
+    )  # Excel's own first line
     first += told is not None
     sample = [line.rstrip("\r") for line in lines[first:] if line.strip()][:SAMPLE]
     if not sample:
