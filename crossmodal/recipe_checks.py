@@ -7,8 +7,8 @@ from crossmodal.errors import CrossmodalError
 from crossmodal.recipe import WHOLE, Recipe
 
 
-def check_recipe(recipe: Recipe) -> None:
-    """Raise CrossmodalError for a value that cannot be trained with."""
+def check_recipe(recipe: Recipe, trained: bool = False) -> None:
+    """Raise CrossmodalError for a value that cannot be trained with; a `trained` model needs no head start."""
     for knob in (f for f in fields(recipe) if "least" in f.metadata or "choices" in f.metadata):
         value, option, choices = getattr(recipe, knob.name), knob.name.replace("_", "-"), knob.metadata.get("choices")
         if choices and value not in choices:
@@ -23,7 +23,7 @@ def check_recipe(recipe: Recipe) -> None:
     _check_frozen(recipe)
     _check_soft_targets(recipe)
     _check_features(recipe)
-    _check_projection(recipe)
+    _check_projection(recipe, trained)
     if recipe.chunk_size and recipe.learns_statistics:
         raise CrossmodalError(
             "--chunk-size cannot be used where BatchNorm learns from the batch (an mlp projection, a random image "
@@ -64,7 +64,7 @@ def _check_features(recipe: Recipe) -> None:
         )
 
 
-def _check_projection(recipe: Recipe) -> None:
+def _check_projection(recipe: Recipe, trained: bool) -> None:
     if recipe.projection == "linear" and recipe.dropout:
         raise CrossmodalError(
             "--dropout is that of a hidden layer, which a linear projection does not have; set it to 0, and "
@@ -74,7 +74,7 @@ def _check_projection(recipe: Recipe) -> None:
         raise CrossmodalError(
             "--head-start-epochs trains linear and residual projections; set it to 0 or --projection to one of them."
         )
-    if recipe.projection == "residual" and not recipe.head_start_epochs:
+    if recipe.projection == "residual" and not recipe.head_start_epochs and not trained:
         raise CrossmodalError(
             "--projection residual takes its statistics of the features in the head start; set --head-start-epochs "
             "to 1 or more."

@@ -1,5 +1,6 @@
 """Training a trained model further: --start-from."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,9 @@ import torch
 import training_script
 from crossmodal.dual_encoder import DualEncoder
 from crossmodal.encoding.embeddings import model_path
+from crossmodal.errors import CrossmodalError
 from crossmodal.recipe import Recipe
+from crossmodal.recipe_checks import check_recipe
 from crossmodal.runs.folder import results_of
 from tests.test_runs import arguments
 
@@ -43,6 +46,21 @@ def test_it_goes_on_from_the_weights_of_a_run(
     assert results_of(output)[0]["loss"] is None
     # What was started so is resumed without naming it again.
     assert training_script.main([*further(collection, before, output)[:6], "--resume"]) == 0
+
+
+def test_a_model_with_residual_projections_goes_on_without_another_head_start(
+    recipe: Recipe, collection: tuple[Path, Path], weights: Path, tmp_path: Path
+) -> None:
+    shape = replace(recipe, projection="residual", hidden_size=16)
+    (tmp_path / "before").mkdir()
+    DualEncoder.from_recipe(shape, weights).save(model_path(tmp_path / "before", 1), 1, {}, {})
+    options = further(collection, tmp_path / "before", tmp_path / "after", "--epochs", "1")
+    assert training_script.main(options) == 0
+    assert [record["epoch"] for record in results_of(tmp_path / "after")] == [0, 1]
+    assert training_script.main([*options[:6], "--resume"]) == 0
+    check_recipe(shape, trained=True)
+    with pytest.raises(CrossmodalError, match="takes its statistics of the features in the head start"):
+        check_recipe(shape)  # without a trained model there are none to go by
 
 
 def test_a_share_of_the_start_stays(collection: tuple[Path, Path], before: Path, tmp_path: Path) -> None:
