@@ -51,7 +51,7 @@ def test_it_goes_on_from_the_weights_of_a_run(
 def test_a_model_with_residual_projections_goes_on_without_another_head_start(
     recipe: Recipe, collection: tuple[Path, Path], weights: Path, tmp_path: Path
 ) -> None:
-    shape = replace(recipe, projection="residual", hidden_size=16)
+    shape = replace(recipe, projection="residual", hidden_size=16, head_start_epochs=0)
     (tmp_path / "before").mkdir()
     DualEncoder.from_recipe(shape, weights).save(model_path(tmp_path / "before", 1), 1, {}, {})
     options = further(collection, tmp_path / "before", tmp_path / "after", "--epochs", "1")
