@@ -19,7 +19,7 @@ WAITING = 1024  # queries; more are turned away rather than kept waiting for eve
 
 CLIENTS = 10_000  # whose failures are remembered
 SLOW_FOR = 300  # seconds
-FAILURES = 5  # of a client, after which it is one of those; a single one that takes long counts as all of them
+MOST_FAILURES = 5  # of a client, after which it shares; a single one that takes long counts as all of them
 
 
 class Overloaded(Exception):
@@ -48,7 +48,7 @@ class Places:
         """Hold a place for a client for the length of a block; yield what says whether to give it up to one who waits."""
         own = self._own.get(who) or asyncio.Semaphore(self._each)
         self._own[who] = own
-        is_slow = self._failures.get(who, 0) >= FAILURES
+        is_slow = self._failures.get(who, 0) >= MOST_FAILURES
         async with AsyncExitStack() as places:
             try:
                 async with asyncio.timeout(self._patience):
@@ -67,7 +67,7 @@ class Places:
             except BaseException:
                 if self._long < math.inf:
                     took_long = time.monotonic() - began > self._long
-                    self._failures[who] = FAILURES if took_long else self._failures.get(who, 0) + 1
+                    self._failures[who] = MOST_FAILURES if took_long else self._failures.get(who, 0) + 1
                 raise
 
 
