@@ -13,7 +13,7 @@ from pathlib import Path
 import filelock
 
 from crossmodal.errors import CrossmodalError
-from crossmodal.files import stays_below, write_text
+from crossmodal.files import read_bounded, stays_below, write_text
 
 OWN_CAPTIONS = "captions.csv"
 COLUMNS = ["image", "caption", "split"]
@@ -81,10 +81,9 @@ class OwnCaptions:
         Raises CrossmodalError for a broken file, which may be another's.
         """
         try:
-            state = self.path.stat()
-            if not stat.S_ISREG(state.st_mode) or state.st_size > MOST_BYTES:
-                raise self._broken("it is no regular file, or too large")
-            text = self.path.read_text(encoding="utf-8-sig")
+            if not stat.S_ISREG(self.path.stat().st_mode):
+                raise self._broken("it is no regular file")
+            text = read_bounded(self.path, MOST_BYTES).decode("utf-8-sig")
         except FileNotFoundError:
             return {}
         except OSError as error:
