@@ -238,6 +238,27 @@ def test_a_file_that_another_process_has_open_is_one_sentence(tmp_path: Path) ->
     assert MilvusGallery(milvus).count() == 3  # the one that has it open was not disturbed
 
 
+PINGED = """
+import sys, time
+from crossmodal.scale.milvus.connection import Milvus
+milvus = Milvus(sys.argv[1], "photos")
+milvus.create("photos", {"id": 255}, size=2)
+time.sleep(12)  # pymilvus would ping every ten seconds
+milvus.put("photos", [{"id": "a", "vector": [1.0, 0.0]}])
+assert milvus.count("photos") == 1
+"""
+
+
+def test_a_file_is_not_pinged(tmp_path: Path) -> None:
+    """Its server answers the third ping of an idle client with "Too many pings", and a search at that moment fails."""
+    traced = {**os.environ, "GRPC_VERBOSITY": "INFO", "GRPC_TRACE": "http,http_keepalive"}
+    command = [sys.executable, "-c", PINGED, str(tmp_path / "a.db")]
+    done = subprocess.run(command, env=traced, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "INCOMING" in done.stderr  # it traces
+    assert "received ping" not in done.stderr
+
+
 def test_another_checkpoint_is_refused(
     runs: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

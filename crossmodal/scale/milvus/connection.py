@@ -23,6 +23,8 @@ STALLED = 120.0  # seconds without a row indexed, after which no more is waited 
 LOOKED_AT, LOOKED_AT_FILTERED = 128, 1000  # neighbours that HNSW keeps in sight; among few that pass it needs more
 MOST = 16_384  # rows that Milvus returns at once
 FORMAT, VERSION = "crossmodal-milvus-gallery", 2
+# A file is served from this process, by a server that hangs up on a client that pings it as often as the client would.
+UNPINGED = {"grpc.keepalive_time_ms": 2**31 - 1, "grpc.http2.bdp_probe": 0}
 TEXT = 65_535  # bytes that a VARCHAR holds at the most
 T = TypeVar("T")
 
@@ -45,9 +47,11 @@ class Milvus:
         self.url, self.name, self.is_file = url, name, "://" not in url
         if self.is_file and not url.endswith(".db"):
             raise CrossmodalError(f"{url} is neither a URL like http://localhost:19530 nor a file NAME.db.")
-        token = os.environ.get("MILVUS_TOKEN", "")
+        about: dict[str, Any] = {"token": os.environ.get("MILVUS_TOKEN", ""), "timeout": SECONDS}
+        if self.is_file:
+            about["grpc_options"] = UNPINGED
         try:
-            self._client: Any = self._told(lambda: MilvusClient(url, token=token, timeout=SECONDS))
+            self._client: Any = self._told(lambda: MilvusClient(url, **about))
         except UnavailableError as error:
             if self.is_file and _held_elsewhere(Path(url) / "LOCK"):
                 raise UnavailableError(
