@@ -6,6 +6,8 @@ def printable(text: str) -> str:
 
     What comes out of a file may hold anything; it goes through here before it is shown.
     """
+    if text.isprintable():  # as nearly all are, and each photo of each answer is asked
+        return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 

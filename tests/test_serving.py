@@ -16,6 +16,7 @@ import pytest
 from fastapi.testclient import TestClient
 from limits import parse
 from PIL import Image
+from starlette.exceptions import HTTPException
 
 from crossmodal.errors import CrossmodalError
 from crossmodal.galleries import Place, open_search
@@ -23,7 +24,7 @@ from crossmodal.photos.index import index_photos
 from crossmodal.search.cutoff import Cutoff
 from crossmodal.search.search import Search
 from crossmodal.serving.api import create_app
-from crossmodal.serving.guards import Limits
+from crossmodal.serving.guards import Limits, Rate
 from crossmodal.serving.keys import add_key, owner_of, read_keys
 from tests import conftest
 
@@ -306,6 +307,26 @@ def test_rates_are_of_each_key_and_address(client: Client, tmp_path: Path) -> No
     # Guessing keys is limited too, by the address.
     assert [api.get("/api/stats", headers={"x-api-key": str(n)}).status_code for n in range(5)][-1] == 429
     assert api.get("/health").status_code == 200
+
+
+def test_a_rate_counts_the_last_seconds_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, rate = 1000.0, Rate(parse("3/10second"))
+    monkeypatch.setattr("crossmodal.serving.guards.time.monotonic", lambda: now)
+    rate.count("me")
+    now = 1006.0
+    rate.count("me", 2)
+    with pytest.raises(HTTPException) as refused:
+        rate.count("me")
+    assert refused.value.headers == {"retry-after": "4"}  # when the first is ten seconds old
+    rate.count("you", 3)
+    now = 1010.0
+    rate.count("me")
+    with pytest.raises(HTTPException):
+        rate.count("me")
+    now = 1016.0
+    rate.count("me", 2)
+    with pytest.raises(HTTPException):  # more than may be asked at once, whenever that is
+        rate.count("new", 4)
 
 
 def test_other_web_sites_may_not_ask_unless_named(client: Client) -> None:

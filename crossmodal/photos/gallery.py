@@ -17,10 +17,8 @@ from crossmodal.search.gallery import About, Match, Written
 from crossmodal.search.in_memory import PhotosInMemory
 from crossmodal.search.query import Term
 from crossmodal.search.record import DESCRIBED
-from crossmodal.search.vector_index import PlainIndex, scored
+from crossmodal.search.vector_index import WORTH_A_COPY, PlainIndex, scored
 from crossmodal.search.word_file import WORDS
-
-WORTH_A_COPY = 20_000  # photos; fewer are scanned in a few milliseconds as they are
 
 
 class FolderGallery(PhotosInMemory):

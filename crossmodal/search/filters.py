@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import date, datetime, time, timedelta
+from functools import cache
 from math import ceil
 from typing import Any, Literal
 
@@ -169,8 +170,9 @@ class Filters:
 NO_FILTERS = Filters()
 
 
-def filters_on(known: frozenset[str] = frozenset(FIELDS)) -> list[FilterKind]:
+@cache
+def filters_on(known: frozenset[str] = frozenset(FIELDS)) -> tuple[FilterKind, ...]:
     """Return the filters that photos can be narrowed by where these fields of a record are known."""
     declared = ((one.name, one.metadata["kind"]) for one in fields(Filters))
     kinds = (replace(kind, name=name, typed=kind.typed or name) for name, kind in declared)
-    return [kind for kind in kinds if kind.field in known]
+    return tuple(kind for kind in kinds if kind.field in known)

@@ -5,6 +5,7 @@ import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import reduce
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -90,11 +91,10 @@ class Search:
 
     def understood(self, *texts: str) -> Understood:
         """Take the filters that stand in words out of them; several texts add up. Raises as crossmodal.search.typed does."""
-        whole, albums = Understood(), self._albums
+        albums = self._albums
         query_of = (lambda name: albums.entry(name).query) if albums else None
-        for text in texts:
-            whole = whole.and_also(understood(text, self.gallery, query_of=query_of))
-        return whole
+        read = [understood(text, self.gallery, query_of=query_of) for text in texts]
+        return reduce(Understood.and_also, read) if read else Understood()
 
     @property
     def albums(self) -> Albums:

@@ -68,8 +68,11 @@ def understood(text: str, gallery: Gallery, today: date | None = None, query_of:
     A bare year is a date where photos are of that year. `query_of` returns the query of an album by its name; what it asks for is
     asked for with the rest. Raises CrossmodalError for a value that its filter cannot have, and as `parse_terms` does.
     """
+    text = replaced_surrogates(text)
+    if not has_pieces(text):
+        return Understood(tuple(parse_terms(text.strip())))
     reader = _Reader(gallery, today or date.today(), query_of)
-    words = PIECE.sub(reader.read, replaced_surrogates(text))
+    words = PIECE.sub(reader.read, text)
     if reader.pieces:
         words = IDLE_SIGNS.sub("", " ".join(words.split()))
     words = " ".join([words.strip(), *(f"- {word}" for word in reader.unwanted)]).strip()
@@ -79,7 +82,7 @@ def understood(text: str, gallery: Gallery, today: date | None = None, query_of:
 
 def has_pieces(text: str) -> bool:
     """Say whether something in a query may be a filter, an album, a date or a word to take away; else it is words alone."""
-    return any(match.lastgroup for match in PIECE.finditer(replaced_surrogates(text)))
+    return any(match.lastgroup for match in PIECE.finditer(text))
 
 
 def spelled(key: str, value: str) -> str:

@@ -7,6 +7,9 @@ import numpy as np
 from crossmodal.errors import CrossmodalError
 
 AGAIN = "Make the index again with --rebuild, or a run's embeddings with `python -m crossmodal embed`."
+# Vectors; fewer are scanned in a millisecond as they are, by one thread: a scan by several waits for all of them, which on
+# a server that is busy encoding takes ten times as long as the scan.
+WORTH_A_COPY = 20_000
 Ranked = tuple[np.ndarray, np.ndarray]  # scores fp32 and rows, best first
 
 

@@ -63,8 +63,8 @@ def create_app(
     # They wait here rather than in the threads, which searches need too.
     app.state.uploading = Places(AT_ONCE, each=1, patience=PATIENCE, long=LONG)
     app.state.showing = Places(AT_ONCE, each=AT_ONCE, patience=10 * PATIENCE)
+    app.include_router(searching.ROUTES)  # first, since routes are tried in their order
     app.include_router(ROUTES)
-    app.include_router(searching.ROUTES)
     app.include_router(albums.ROUTES)
     app.include_router(facets.ROUTES)
     add_failures(app)

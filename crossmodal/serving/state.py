@@ -113,7 +113,9 @@ class Serving:
     async def query(self, terms: Sequence[Term], photos: Sequence[tuple[np.ndarray, float]] = ()) -> Query:
         """Return the query of terms, and of photos' vectors with weights; raises CrossmodalError for none."""
         known, learned = self.search.with_taught(terms)
-        vectors = await asyncio.gather(*(self._encoded(term.text) for term in known))
+        # A task for each is dear where there is one, as there nearly always is.
+        encoded = [self._encoded(term.text) for term in known]
+        vectors = [await encoded[0]] if len(encoded) == 1 else await asyncio.gather(*encoded)
         return Query.of(known, np.stack(vectors) if vectors else None, [*photos, *learned], terms)
 
     async def _encoded(self, sentence: str) -> np.ndarray:
