@@ -123,7 +123,7 @@ def overridden(recipe: Recipe, options: argparse.Namespace) -> Recipe:
     recipe = recipe.with_epochs(options.epochs) if options.epochs else recipe
     recipe = recipe.with_lr(options.lr) if options.lr else recipe
     recipe = recipe.with_stages(**_given(options, FROZEN))
-    check_recipe(recipe, trained=bool(options.start_from or options.resume))
+    check_recipe(recipe, trained=bool(options.start_from))
     return recipe
 
 

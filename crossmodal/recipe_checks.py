@@ -24,6 +24,10 @@ def check_recipe(recipe: Recipe, trained: bool = False) -> None:
     _check_soft_targets(recipe)
     _check_features(recipe)
     _check_projection(recipe, trained)
+    if recipe.start_share and not (trained or recipe.head_start_epochs):
+        raise CrossmodalError(
+            "--start-share needs a model from before the first epoch; give --head-start-epochs or --start-from too."
+        )
     if recipe.chunk_size and recipe.learns_statistics:
         raise CrossmodalError(
             "--chunk-size cannot be used where BatchNorm learns from the batch (an mlp projection, a random image "

@@ -63,6 +63,14 @@ def test_a_model_with_residual_projections_goes_on_without_another_head_start(
         check_recipe(shape)  # without a trained model there are none to go by
 
 
+def test_a_share_of_a_start_needs_one(recipe: Recipe) -> None:
+    share = replace(recipe, start_share=0.5)
+    check_recipe(replace(share, head_start_epochs=0), trained=True)
+    check_recipe(replace(share, head_start_epochs=1))
+    with pytest.raises(CrossmodalError, match="needs a model from before the first epoch"):
+        check_recipe(replace(share, head_start_epochs=0))
+
+
 def test_a_share_of_the_start_stays(collection: tuple[Path, Path], before: Path, tmp_path: Path) -> None:
     for name, share in (("plain", "0"), ("mean", "0.75")):
         options = ("--epochs", "1", "--start-share", share)

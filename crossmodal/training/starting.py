@@ -60,14 +60,6 @@ def started_from(checkpoint: Path, overridden: Callable[[Recipe], Recipe]) -> Du
     return model
 
 
-def check_start(recipe: Recipe, has_start: bool) -> None:
-    """Raise CrossmodalError where a share of a start is asked for and there is none; a head start is one too."""
-    if recipe.start_share and not (has_start or recipe.head_start_epochs):
-        raise CrossmodalError(
-            "--start-share needs a model from before the first epoch; give --head-start-epochs or --start-from too."
-        )
-
-
 def drawn_to_start(weights: dict[str, Tensor], folder: Path, share: float) -> dict[str, Tensor]:
     """Return a share of the weights of epoch 0 in a run's folder with the rest of these.
 

@@ -37,7 +37,7 @@ from crossmodal.training.optimizer import learning_rate, make_optimizer, set_lea
 from crossmodal.training.setting import Interrupted, Progress, Setting
 from crossmodal.training.shared_encoding import encode_shared
 from crossmodal.training.soft_targets import SoftTargets, soft_targets
-from crossmodal.training.starting import check_start, drawn_to_start
+from crossmodal.training.starting import drawn_to_start
 from crossmodal.training.step import StepPlan, compute_gradient
 
 STATE_EVERY = 600.0  # seconds between states within an epoch, so that a kill costs at most that
@@ -92,7 +92,6 @@ class Trainer:
         share_weights(self.model)
         self._remember_texts()
         self.soft = soft_targets(self.recipe, self.train_set, self.setting, self.model.device)
-        check_start(self.recipe, self.setting.trained or self.progress.epoch > 0)
         if self.progress.epoch == 0:
             if self.recipe.head_start_epochs:
                 self._head_start()
