@@ -63,17 +63,24 @@ def collection(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return draw_sample(tmp_path_factory.mktemp("collection") / "drawn", scenes=30, seed=3)
 
 
+def write_epoch(
+    model: DualEncoder, collection: tuple[Path, Path], folder: Path, epoch: int, metrics: dict[str, float]
+) -> None:
+    """Write a model, as a checkpoint keeps it, and its embeddings of a collection into a run's folder."""
+    captions, images = collection
+    data = {"captions": str(captions), "images": str(images)}
+    model.load_state_dict(model.stored_weights())
+    fingerprint = model.save(model_path(folder, epoch), epoch, metrics, data)
+    embeddings = encode_dataset(model, read_dataset(captions, images).dataset, data, 0)
+    save_embeddings(folder, epoch, fingerprint, embeddings)
+
+
 @pytest.fixture
 def runs(model: DualEncoder, collection: tuple[Path, Path], tmp_path: Path) -> Path:
     """A folder of runs with two epochs."""
-    captions, images = collection
-    dataset = read_dataset(captions, images).dataset
-    data = {"captions": str(captions), "images": str(images)}
-    model.load_state_dict(model.stored_weights())
     metrics = {f"{way}_r{k}": 12.5 for way in ("t2i", "i2t") for k in (1, 5, 10)} | {"rsum": 75.0, "images": 3}
     for epoch in (1, 2):
-        fingerprint = model.save(model_path(tmp_path, epoch), epoch, metrics, data)
-        save_embeddings(tmp_path, epoch, fingerprint, encode_dataset(model, dataset, data, 0))
+        write_epoch(model, collection, tmp_path, epoch, metrics)
         append_line(tmp_path / "results.jsonl", {"epoch": epoch, "loss": 1.0, **metrics})
     return tmp_path
 

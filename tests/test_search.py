@@ -14,11 +14,9 @@ from PIL import Image
 
 from crossmodal import cli
 from crossmodal.commands.prompt import inline_photo, prompt
-from crossmodal.data.dataset import read_dataset
 from crossmodal.data.preprocessing import Preprocessing
 from crossmodal.dual_encoder import DualEncoder
-from crossmodal.encoding.collection import encode_dataset
-from crossmodal.encoding.embeddings import Embeddings, load_embeddings, model_path, save_embeddings
+from crossmodal.encoding.embeddings import Embeddings, load_embeddings, save_embeddings
 from crossmodal.errors import CheckpointError, CrossmodalError
 from crossmodal.search.captions import CaptionList
 from crossmodal.search.filters import Filters
@@ -26,6 +24,7 @@ from crossmodal.search.gallery import About
 from crossmodal.search.hit import as_csv, as_file
 from crossmodal.search.run_gallery import RunGallery
 from crossmodal.search.search import Search
+from tests.conftest import write_epoch
 
 
 class FakeRuntime:
@@ -143,12 +142,7 @@ def test_embeddings_of_another_model_are_refused_with_the_command(tmp_path: Path
 @pytest.fixture
 def run(model: DualEncoder, collection: tuple[Path, Path], tmp_path: Path) -> Path:
     """A run folder with one epoch."""
-    captions, images = collection
-    dataset = read_dataset(captions, images).dataset
-    data = {"captions": str(captions), "images": str(images)}
-    model.load_state_dict(model.stored_weights())
-    fingerprint = model.save(model_path(tmp_path, 1), 1, {}, data)
-    save_embeddings(tmp_path, 1, fingerprint, encode_dataset(model, dataset, data, 0))
+    write_epoch(model, collection, tmp_path, 1, {})
     return tmp_path
 
 
