@@ -147,6 +147,7 @@ def _date(hit: Hit, iso: str) -> str:
 # Labels and forms of the facts that are not shown as they are.
 FORMS: Mapping[str, tuple[str, Callable[[Hit, Any], str]]] = {
     "date": ("date", _date),
+    "text": ("text in the photo", lambda _, value: value),
     "keywords": ("keywords", lambda _, value: ", ".join(value)),
     "bytes": ("file", lambda _, value: f"{value / 1e6:.2f} MB"),
 }

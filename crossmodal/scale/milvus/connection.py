@@ -22,7 +22,7 @@ SECONDS_OF_WRITING = 600.0
 STALLED = 120.0  # seconds without a row indexed, after which no more is waited for
 LOOKED_AT, LOOKED_AT_FILTERED = 128, 1000  # neighbours that HNSW keeps in sight; among few that pass it needs more
 MOST = 16_384  # rows that Milvus returns at once
-FORMAT, VERSION = "crossmodal-milvus-gallery", 2
+FORMAT, VERSION = "crossmodal-milvus-gallery", 3
 # A file is served from this process, by a server that hangs up on a client that pings it as often as the client would.
 UNPINGED = {"grpc.keepalive_time_ms": 2**31 - 1, "grpc.http2.bdp_probe": 0}
 TEXT = 65_535  # bytes that a VARCHAR holds at the most
