@@ -1,5 +1,6 @@
 """Saved searches: kept, counted, opened, renamed and forgotten, by Python, the command line and the API."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -261,6 +262,53 @@ def test_the_api_lists_and_opens_albums(client: TestClient) -> None:
     assert [piece["kind"] for piece in answer["understood"]] == ["album"]
     asked = client.post("/api/search/text", json={"query": 'album:"old days"', "top_k": 2}).json()
     assert asked["photos"] == answer["photos"]
+
+
+def test_the_api_saves_albums_where_it_may_write(folder: Path) -> None:
+    search = opened(folder)
+    asked = {"name": "Old  reds", "query": "red", "filters": {"before": "2019-12-31"}}
+    with TestClient(create_app(lambda: search)) as client:
+        refused = client.post("/api/albums", json=asked)
+        assert (refused.status_code, client.get("/api/stats").json()["saves_albums"]) == (403, False)
+        assert "--allow-writes" in refused.json()["error"]["message"]
+    search = opened(folder)
+    with TestClient(create_app(lambda: search, writes=True)) as client:
+        assert client.get("/api/stats").json()["saves_albums"]
+        for kind in (
+            "text/plain",
+            "application/x-www-form-urlencoded",
+            "",
+        ):  # as a form of another web site would send it
+            foreign = client.post("/api/albums", content=json.dumps(asked), headers={"content-type": kind})
+            assert foreign.status_code in (415, 422)
+        assert client.get("/api/albums").json() == []
+        answer = client.post("/api/albums", json=asked)
+        assert (answer.status_code, answer.json()["name"], answer.json()["photos"]) == (201, "Old reds", 3)
+        assert client.get("/api/albums").json() == [answer.json()]
+        again = client.post("/api/albums", json={**asked, "name": "old reds"})
+        assert (again.status_code, "already" in again.json()["error"]["message"]) == (400, True)
+        for bad in ({"name": "Empty"}, {"name": "", "query": "red"}, {"name": "Odd", "query": "red", "colour": 1}):
+            assert client.post("/api/albums", json=bad).status_code in (400, 422)
+    assert [album.query for album in search.albums.entries().values()] == ["red before:2019-12-31"]
+
+
+def test_saving_an_album_needs_a_key_where_asking_does(folder: Path) -> None:
+    search = opened(folder)
+    with TestClient(
+        create_app(lambda: search, keys={"alice": hashlib.sha256(b"secret").digest()}, writes=True)
+    ) as client:
+        asked = {"name": "Reds", "query": "red"}
+        assert client.post("/api/albums", json=asked).status_code == 401
+        assert client.post("/api/albums", json=asked, headers={"x-api-key": "secret"}).status_code == 201
+
+
+def test_there_are_only_so_many_albums(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("crossmodal.search.albums.MOST_ALBUMS", 2)
+    search = opened(folder)
+    for name in "ab":
+        save_album(search, name, "red")
+    with pytest.raises(CrossmodalError, match="There are 2 albums already; forget one first"):
+        save_album(search, "c", "red")
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 ALBUMS = "albums.json"
 MOST_BYTES = 4 << 20
 LONGEST_QUERY = 1000  # characters, as the API takes
-COUNTS = 256  # albums whose counts are kept
+MOST_ALBUMS = 256  # as many as counts are kept of
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Albums(NamedFile[Album]):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, FORM)
-        self._counts: LRUCache[object, int] = LRUCache(COUNTS)
+        self._counts: LRUCache[object, int] = LRUCache(MOST_ALBUMS)
         self._lock = threading.Lock()
 
     def count(self, album: Album, search: "Search") -> int:
@@ -84,8 +84,8 @@ class Albums(NamedFile[Album]):
 def save_album(search: "Search", name: str, query: str, filters: Filters = NO_FILTERS) -> Album:
     """Keep a query, and filters that were chosen beside it, as an album; return it.
 
-    Raises CrossmodalError for a name that an album has, a query that is empty, cannot be read or names an album, and a gallery that
-    keeps no albums.
+    Raises CrossmodalError for a name that an album has, a query that is empty, cannot be read or names an album, one album too many,
+    and a gallery that keeps no albums.
     """
     albums, query = search.albums, " ".join(query.split())
     understood = search.understood(query) if query or not filters.given() else Understood()
@@ -93,6 +93,8 @@ def save_album(search: "Search", name: str, query: str, filters: Filters = NO_FI
         raise CrossmodalError(
             "An album is not made of another one; open that one, and save its query with what you add."
         )
+    if len(albums.entries()) >= MOST_ALBUMS:
+        raise CrossmodalError(f"There are {MOST_ALBUMS} albums already; forget one first.")
     album = Album(one_line(name), with_filters(query, understood, filters))
     search.understood(album.query).filters.check()
     albums.add(album)

@@ -140,10 +140,10 @@ class NamedFile(Generic[T]):
         try:
             lock.acquire()
         except filelock.Timeout as error:
-            raise CrossmodalError(f"Another program is changing {self.path}; try again in a moment.") from error
+            raise CrossmodalError(f"Another program is changing {self.path.name}; try again in a moment.") from error
         except OSError as error:
             raise CrossmodalError(
-                f"{self.path} cannot be written ({error.strerror}); {self.form.nouns} are kept beside the index, in a folder "
+                f"{self.path.name} cannot be written ({error.strerror}); {self.form.nouns} are kept beside the index, in a folder "
                 "that can."
             ) from error
         try:
