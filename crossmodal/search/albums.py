@@ -7,11 +7,11 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cachetools import LRUCache
+from cachetools import Cache, LRUCache
 
 from crossmodal.errors import CrossmodalError
 from crossmodal.search.filters import NO_FILTERS, Filters
-from crossmodal.search.named_file import Form, NamedFile, one_line
+from crossmodal.search.named_file import Form, NamedFile, NamedThings, one_line
 from crossmodal.search.typed import ALBUM, Understood, spelled, with_filters
 
 if TYPE_CHECKING:
@@ -55,12 +55,12 @@ def _album(plain: Mapping[str, Any]) -> Album:
 FORM = Form("album", "save the albums again", MOST_BYTES, vars, _album)
 
 
-class Albums(NamedFile[Album]):
-    """The albums in a file, and how many photos they held when they were counted last."""
+class Albums(NamedThings[Album]):
+    """The albums of a gallery, and how many photos they held when they were counted last."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path, FORM)
-        self._counts: LRUCache[object, int] = LRUCache(MOST_ALBUMS)
+    def __init__(self, *of: Any) -> None:
+        super().__init__(*of)
+        self._counts: Cache[object, int] = LRUCache(MOST_ALBUMS)
         self._lock = threading.Lock()
 
     def count(self, album: Album, search: "Search") -> int:
@@ -69,7 +69,7 @@ class Albums(NamedFile[Album]):
         Where its words are not cut off, it holds all photos that pass its filters. Raises CrossmodalError for a query that can no
         longer be answered, as where its folder is gone.
         """
-        key = album.query, date.today(), search.taught.state
+        key = album.query, date.today(), search.taught.state if search.gallery.about.words else None
         with self._lock:
             if key in self._counts:
                 return self._counts[key]
@@ -79,6 +79,13 @@ class Albums(NamedFile[Album]):
         with self._lock:
             self._counts[key] = count
         return count
+
+
+class AlbumFile(Albums, NamedFile[Album]):
+    """The albums in a file beside an index."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, FORM)
 
 
 def save_album(search: "Search", name: str, query: str, filters: Filters = NO_FILTERS) -> Album:

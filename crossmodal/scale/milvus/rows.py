@@ -58,6 +58,7 @@ def as_photo(row: dict[str, Any]) -> Photo:
     values: dict[str, Any] = {
         name: read(row[name]) if field.type is str else row[name] for name, field in FIELDS.items()
     }
+    values["text"] = values["text"] or None
     known = {one.name: values[one.name] for one in fields(Described) if one.name in values}
     described = Described(digest=bytes.fromhex(row["digest"]), taken=values["date"], **known)
     return Photo(Found(values["path"], values["bytes"], 0), 0, described, tuple(json.loads(row["captions"])))
