@@ -268,7 +268,7 @@ def test_the_api_saves_albums_where_it_may_write(folder: Path) -> None:
     search = opened(folder)
     asked = {"name": "Old  reds", "query": "red", "filters": {"before": "2019-12-31"}}
     with TestClient(create_app(lambda: search)) as client:
-        refused = client.post("/api/albums", json=asked)
+        refused = client.post("/api/albums/save", json=asked)
         assert (refused.status_code, client.get("/api/stats").json()["saves_albums"]) == (403, False)
         assert "--allow-writes" in refused.json()["error"]["message"]
     search = opened(folder)
@@ -279,16 +279,16 @@ def test_the_api_saves_albums_where_it_may_write(folder: Path) -> None:
             "application/x-www-form-urlencoded",
             "",
         ):  # as a form of another web site would send it
-            foreign = client.post("/api/albums", content=json.dumps(asked), headers={"content-type": kind})
+            foreign = client.post("/api/albums/save", content=json.dumps(asked), headers={"content-type": kind})
             assert foreign.status_code in (415, 422)
         assert client.get("/api/albums").json() == []
-        answer = client.post("/api/albums", json=asked)
+        answer = client.post("/api/albums/save", json=asked)
         assert (answer.status_code, answer.json()["name"], answer.json()["photos"]) == (201, "Old reds", 3)
         assert client.get("/api/albums").json() == [answer.json()]
-        again = client.post("/api/albums", json={**asked, "name": "old reds"})
+        again = client.post("/api/albums/save", json={**asked, "name": "old reds"})
         assert (again.status_code, "already" in again.json()["error"]["message"]) == (400, True)
         for bad in ({"name": "Empty"}, {"name": "", "query": "red"}, {"name": "Odd", "query": "red", "colour": 1}):
-            assert client.post("/api/albums", json=bad).status_code in (400, 422)
+            assert client.post("/api/albums/save", json=bad).status_code in (400, 422)
     assert [album.query for album in search.albums.entries().values()] == ["red before:2019-12-31"]
 
 
@@ -298,8 +298,8 @@ def test_saving_an_album_needs_a_key_where_asking_does(folder: Path) -> None:
         create_app(lambda: search, keys={"alice": hashlib.sha256(b"secret").digest()}, writes=True)
     ) as client:
         asked = {"name": "Reds", "query": "red"}
-        assert client.post("/api/albums", json=asked).status_code == 401
-        assert client.post("/api/albums", json=asked, headers={"x-api-key": "secret"}).status_code == 201
+        assert client.post("/api/albums/save", json=asked).status_code == 401
+        assert client.post("/api/albums/save", json=asked, headers={"x-api-key": "secret"}).status_code == 201
 
 
 def test_there_are_only_so_many_albums(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -188,7 +188,7 @@ def test_albums_are_kept_in_the_gallery(
     load(milvus, source, rebuild=True)  # all but the albums is thrown away
     assert {one.name for one in AlbumsInMilvus(milvus).entries().values()} == {"Animals", long}
     with TestClient(create_app(lambda: Search(MilvusGallery(milvus), MadeUpRuntime()), writes=True)) as client:
-        saved = client.post("/api/albums", json={"name": "By the API", "filters": {"folder": "1"}})
+        saved = client.post("/api/albums/save", json={"name": "By the API", "filters": {"folder": "1"}})
         assert (saved.status_code, saved.json()["photos"]) == (201, 2)
         assert len(client.get("/api/albums").json()) == 3 and client.get("/api/stats").json()["saves_albums"]
     monkeypatch.setattr("crossmodal.runs.models.Maker.runtime", lambda *_, **__: MadeUpRuntime())

@@ -53,7 +53,8 @@ async def album(
     return await searching.search_text(request, serving, schema.TextQuery(query=found.typed, top_k=top_k))
 
 
-@ROUTES.post("/api/albums", status_code=201, responses={**FAILURES, **ABSENT, **REFUSED})
+# A path of its own: what Starlette says of methods that a path allows is of one route alone.
+@ROUTES.post("/api/albums/save", status_code=201, responses={**FAILURES, **ABSENT, **REFUSED})
 async def save(request: Request, serving: Held, asked: NewAlbum) -> Album:
     """Save a search under a name; only a server that was started with --allow-writes does."""
     if not request.app.state.writes:
