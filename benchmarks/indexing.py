@@ -91,7 +91,7 @@ def folder(files: list[Path]) -> float:
         width = runtime.encode_pixels(np.zeros((BATCH, size, size, 3), dtype=np.uint8)).shape[1]
         Store.create(index, {
             "fingerprint": "0" * 32, "checkpoint": "", "recipe": "", "size": width, "runtime": "torch", "root": str(photos),
-            "excluded": [], "included": [], "cutoff": None, "bank": None, "quality": "normal", "views": 1, "weights": None,
+            "excluded": [], "included": [], "ocr": False, "cutoff": None, "bank": None, "quality": "normal", "views": 1, "weights": None,
         })  # fmt: skip
         with Store(index, writable=True) as store:
             return _rate(len(files), lambda: update(store, photos, [], here(lambda: runtime)))

@@ -3,21 +3,28 @@
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from limits import parse
 from PIL import Image
+from torch import Tensor
 
+from crossmodal.data.preprocessing import Preprocessing
 from crossmodal.dual_encoder import DualEncoder
+from crossmodal.encoder import Encoder
 from crossmodal.search.heat_map import heat_map, overlaid
 from crossmodal.search.query import Term
 from crossmodal.search.word_weights import word_weights
 from crossmodal.serving.guards import Limits
+from crossmodal.towers.published_clip import published_clip
 from tests.test_api import Client, found, uploaded
 from tests.test_api import client as client  # a fixture
 from tests.test_api import search as search  # a fixture
+from tests.test_published_clip import MOBILE
 
 
 def test_the_heat_is_what_each_place_adds(model: DualEncoder, photo: Image.Image) -> None:
@@ -34,6 +41,43 @@ def test_the_heat_is_what_each_place_adds(model: DualEncoder, photo: Image.Image
     found = heat_map(model, photo, query.numpy())
     assert found.shape == tuple(grid.shape[2:])
     np.testing.assert_allclose(found, (expected / expected.max()).numpy(), atol=1e-4)
+
+
+class Corner(Encoder):
+    """Sees how red the upper left of an image is, against its blue everywhere."""
+
+    preparation = Preprocessing(70, (0.5,) * 3, (0.5,) * 3, "bilinear", "squash", 1.0)
+    device = torch.device("cpu")
+
+    def encode_image(self, pixels: Tensor) -> Tensor:
+        red, blue = pixels[:, 0, :10, :10].float().mean((1, 2)), pixels[:, 2].float().mean((1, 2))
+        return torch.nn.functional.normalize(torch.stack([red, blue], 1), dim=1)
+
+    def encode_text(self, sentences: Sequence[str]) -> Tensor:
+        raise NotImplementedError
+
+    def plain(self) -> dict[str, Any]:
+        raise NotImplementedError
+
+
+def test_a_map_by_masking_by_hand() -> None:
+    photo = Image.new("RGB", (70, 70), (0, 0, 70))
+    photo.paste((250, 0, 70), (0, 0, 10, 10))
+    found = heat_map(Corner(), photo, np.array([1.0, 0.0], dtype=np.float32))
+    expected = np.zeros((7, 7))
+    expected[:2, :2] = 1  # a mask is three places wide, and the corner lies under those of four places
+    np.testing.assert_allclose(found, expected, atol=0.01)
+
+
+def test_any_model_has_a_map(clips: Path, model: DualEncoder, photo: Image.Image) -> None:
+    published = published_clip(MOBILE, clips)
+    query = published.encode_text(["a red car"])[0].numpy()
+    found = heat_map(published, photo, query)
+    assert found.shape == (7, 7) and found.min() >= 0 and found.max() == pytest.approx(1)
+    assert not np.allclose(found, heat_map(published, photo, -query))
+    with pytest.MonkeyPatch.context() as patch:  # a tower of tokens, as a ViT is
+        patch.setattr(model.image_tower, "grid", lambda pixels: torch.zeros(1, 4, 8))
+        assert heat_map(model, photo, np.eye(32, dtype=np.float32)[0]).shape == (7, 7)
 
 
 @pytest.mark.parametrize("resize", ["squash", "crop"])

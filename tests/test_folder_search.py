@@ -216,7 +216,7 @@ def test_hits_have_one_form(search: Search) -> None:
     hit = search.photos(search.query("red"), 1).hits[0]
     plain = hit.plain()
     form = ["id", "image", "path", "score", "captions", "words", "date", "width", "height", "orientation", "camera", "title",
-            "keywords", "description", "place", "bytes", "exact_copies", "similar_copies"]  # fmt: skip
+            "keywords", "description", "place", "text", "bytes", "exact_copies", "similar_copies"]  # fmt: skip
     not_in_milvus = () if isinstance(search.gallery, FolderGallery) else ("words", "keywords")
     assert list(plain) == [name for name in form if name not in not_in_milvus]
     assert (plain["image"], plain["date"], plain["orientation"]) == ("warm/red.png", "2020-01-01T12:00:00", "landscape")

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +20,19 @@ from crossmodal.cli import main
 from crossmodal.errors import CrossmodalError, UnavailableError
 from crossmodal.galleries import Place, open_run, open_search
 from crossmodal.scale.milvus import loading
+from crossmodal.scale.milvus.albums import AlbumsInMilvus
 from crossmodal.scale.milvus.connection import Milvus
 from crossmodal.scale.milvus.gallery import MilvusGallery
 from crossmodal.scale.milvus.loading import Source, load
 from crossmodal.scale.milvus.rows import as_photo, as_row, read, written
+from crossmodal.search.albums import save_album
+from crossmodal.search.facets import FIELD_OF
 from crossmodal.search.filters import NO_FILTERS, Filters
 from crossmodal.search.gallery import About
+from crossmodal.search.in_memory import PhotosInMemory
 from crossmodal.search.record import DESCRIBED, Described, Found, Photo
 from crossmodal.search.search import Search
+from crossmodal.search.vector_index import PlainIndex
 from crossmodal.serving.api import create_app
 from tests.milvus_server import LocalMilvus
 from tests.test_server import MadeUpRuntime, running
@@ -37,6 +42,13 @@ from tests.test_serving import photo
 from tests.test_serving import runs as runs  # a fixture
 
 SIZE = 8
+
+
+@pytest.fixture(params=["file", pytest.param("server", marks=pytest.mark.real)])
+def milvus(request: pytest.FixtureRequest, tmp_path: Path) -> Milvus:
+    """An own gallery in a file, and on a server."""
+    url = request.getfixturevalue("milvus_server").url if request.param == "server" else str(tmp_path / "x.db")
+    return Milvus(url, "named")
 
 
 def made_up(count: int, seed: int = 0) -> Source:
@@ -108,7 +120,7 @@ def test_the_gallery_knows_what_its_source_knew(tmp_path: Path) -> None:
     source, milvus = made_up(9), Milvus(str(tmp_path / "x.db"), "g")
     load(milvus, source, rebuild=False)
     gallery = MilvusGallery(milvus)
-    assert gallery.about == source.about
+    assert gallery.about == replace(source.about, albums=True)
     assert (gallery.count(), gallery.caption_count(), gallery.captions(source.vectors[0], 3)) == (9, 0, [])
     for name, values in source.values.items():
         assert list(gallery.values(name)) == list(values)
@@ -123,6 +135,68 @@ def test_the_gallery_knows_what_its_source_knew(tmp_path: Path) -> None:
         gallery.id_at("4/44.jpg")
     with pytest.raises(CrossmodalError, match="no photo with this id"):
         gallery.photo("0" * 24)
+
+
+def test_months_and_places_are_counted_as_in_memory(milvus: Milvus, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = made_up(30)
+    days = [datetime(2019 + n % 3, 1 + n % 4, 5).timestamp() for n in range(30)]
+    places = ["Lisbon, Portugal", "", 'Porto "x", Portugal', "Zürich, Schweiz"]
+    photos = [
+        replace(one, described=replace(one.described, taken=days[n], place=places[n % 4]))
+        for n, one in enumerate(source.photos)
+    ]
+    memory = PhotosInMemory(source.about, photos, source.vectors, PlainIndex(source.vectors))
+    load(milvus, Source.of(memory), rebuild=True)
+    gallery = MilvusGallery(milvus)
+    assert gallery.facet("month") == memory.facet("month") and gallery.facet("place")["Portugal"] == 15
+    for filters in (
+        NO_FILTERS,
+        Filters(place="portugal"),
+        Filters(folder="3"),
+        Filters(after=date(2020, 1, 1)),
+        Filters(camera="none"),
+    ):
+        for facet in FIELD_OF:
+            counted = gallery.facet(facet, filters)
+            assert list(counted.items()) == list(memory.facet(facet, filters).items()), (facet, filters)
+    monkeypatch.setattr("crossmodal.scale.milvus.gallery.MOST_COUNTED", 9)
+    assert MilvusGallery(milvus).facet("month", Filters(place="portugal")) == {}
+    assert MilvusGallery(milvus).facet("month") == memory.facet("month")
+
+
+def test_albums_are_kept_in_the_gallery(
+    milvus: Milvus, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = made_up(9)
+    load(milvus, source, rebuild=True)
+    search = Search(MilvusGallery(milvus), MadeUpRuntime())
+    for name in search.albums.entries():  # of another test
+        search.albums.forget(name)
+    long = "ΐ" * 60  # of 180 characters, where case is folded
+    for name in ("Zoo", "Old days", long):
+        save_album(search, name, "folder:1 camera:2")
+    elsewhere = Search(MilvusGallery(milvus), MadeUpRuntime()).albums
+    assert [one.name for one in elsewhere.entries().values()] == ["Zoo", "Old days", long]
+    assert elsewhere.count(elsewhere.entry("old DAYS"), search) == search.count(None, Filters(folder="1", camera="2"))
+    assert search.understood('album:"old days"').filters == Filters(folder=("1",), camera=("2",))
+    with pytest.raises(CrossmodalError, match="There is an album 'zoo' already"):
+        save_album(search, "zoo", "folder:1")
+    assert elsewhere.rename("zoo", "Animals").query == "folder:1 camera:2"
+    elsewhere.forget("old days")
+    assert {one.name for one in search.albums.entries().values()} == {"Animals", long}
+    load(milvus, replace(source, photos=source.photos[:5], vectors=source.vectors[:5]), rebuild=False)
+    load(milvus, source, rebuild=True)  # all but the albums is thrown away
+    assert {one.name for one in AlbumsInMilvus(milvus).entries().values()} == {"Animals", long}
+    with TestClient(create_app(lambda: Search(MilvusGallery(milvus), MadeUpRuntime()), writes=True)) as client:
+        saved = client.post("/api/albums/save", json={"name": "By the API", "filters": {"folder": "1"}})
+        assert (saved.status_code, saved.json()["photos"]) == (201, 2)
+        assert len(client.get("/api/albums").json()) == 3 and client.get("/api/stats").json()["saves_albums"]
+    monkeypatch.setattr("crossmodal.runs.models.Maker.runtime", lambda *_, **__: MadeUpRuntime())
+    there = ["--milvus", milvus.url, "--collection", milvus.name]
+    assert main(["albums", *there, "--save", "Typed", "folder:2"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("Typed: folder:2 (1 photo).") and said.strip().endswith(" ".join(there))
+    assert main(["albums", *there, "--forget", "typed"]) == 0
 
 
 def test_a_search_waits_for_no_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,7 +32,7 @@ from crossmodal.search.record import Found
 SIZE = 8
 META: dict[str, Any] = {
     "fingerprint": "f" * 32, "checkpoint": "none.pt", "recipe": "r", "size": 3, "runtime": "torch", "root": "..",
-    "excluded": [], "included": [], "cutoff": None, "bank": None, "quality": "normal", "views": 1, "weights": None,
+    "excluded": [], "included": [], "ocr": False, "cutoff": None, "bank": None, "quality": "normal", "views": 1, "weights": None,
 }  # fmt: skip
 
 

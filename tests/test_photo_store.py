@@ -350,7 +350,7 @@ def damaged(rng: random.Random) -> str | bytes | int:
 
 
 COLUMNS = ("path", "size", "changed", "inode", "status_changed", "slot", "digest", "width", "height", "taken", "camera",
-           "look", "title", "keywords", "description", "place", "latitude", "longitude", "names")  # fmt: skip
+           "look", "title", "keywords", "description", "place", "latitude", "longitude", "text", "names")  # fmt: skip
 
 
 @pytest.mark.parametrize("seed", range(60))

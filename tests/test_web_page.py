@@ -301,7 +301,7 @@ def dated(runs: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
         os.utime(path, (day.timestamp(),) * 2)
     index_photos(root, checkpoint=runs)
     main(["albums", "--photos", str(root), "--save", "Winter", "in 2021"])
-    with running(cache, "--photos", str(root)) as (_, address):
+    with running(cache, "--photos", str(root), "--allow-writes") as (_, address):
         yield address
 
 
@@ -341,6 +341,20 @@ def test_time_place_and_albums_narrow_a_search(browser: "Chrome", dated: str, wi
     press("albums", "Winter")
     until(lambda: len(photos(browser)) == 3 and "album%3AWinter" in browser.current_url)
     assert at(browser, "query").get_attribute("value") == "album:Winter"
+    # What is searched for is saved; what is wrong with it is said in the dialog.
+    press("understood", "album:Winter")
+    until(lambda: not at(browser, "save").is_displayed())
+    at(browser, "query").send_keys("in 2019")
+    until(lambda: at(browser, "save").is_displayed() and len(photos(browser)) == 2)
+    at(browser, "save").click()
+    assert axe.violations(browser, axe.script()) == []
+    at(browser, "name").send_keys("winter\n")
+    until(lambda: "There is an album 'winter' already" in text_of(browser, "unsaved"))
+    assert axe.violations(browser, axe.script()) == []
+    at(browser, "name").send_keys(" before\n")
+    until(lambda: titles("albums") == ["Winter 3", "winter before 2"])
+    assert not at(browser, "naming").is_displayed() and text_of(browser, "status") == "Saved winter before."
+    assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")
 
 
 def test_a_run_has_no_filters(page: "Chrome") -> None:

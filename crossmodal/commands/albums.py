@@ -1,10 +1,10 @@
-"""albums: searches that are kept with an indexed folder under a name, and hold what answers them now."""
+"""albums: searches that are kept with an indexed folder, or a gallery in Milvus, under a name, and hold what answers them now."""
 
 import argparse
 import shlex
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from crossmodal.commands.galleries import COLLECTION, add_gallery_options, opened
 from crossmodal.errors import CrossmodalError
 
 if TYPE_CHECKING:
@@ -15,8 +15,7 @@ if TYPE_CHECKING:
 def add_albums_command(commands: Any) -> None:
     """Add `albums`."""
     albums = commands.add_parser("albums", help="list saved searches, or save one; `search album:NAME` opens it")
-    albums.add_argument("--photos", type=Path, required=True, metavar="DIR", help="the indexed folder")
-    albums.add_argument("--index", type=Path, metavar="DIR", help="where its index lies, if not in the folder")
+    add_gallery_options(albums)
     instead = albums.add_mutually_exclusive_group()
     instead.add_argument(
         "--save",
@@ -30,14 +29,13 @@ def add_albums_command(commands: Any) -> None:
 
 
 def _albums(options: argparse.Namespace) -> None:
-    from crossmodal.galleries import Place, open_search
     from crossmodal.search.albums import save_album
 
-    search = open_search(Place(options.photos, options.index))
+    search = opened(options)
     try:
         if options.save:
             album = save_album(search, *options.save)
-            opens = shlex.join(["python", "-m", "crossmodal", "search", album.typed, "--photos", str(options.photos)])
+            opens = shlex.join(["python", "-m", "crossmodal", "search", album.typed, *_gallery(options)])
             print(f"{_line(album, search)}. Open it: {opens}")
         elif options.rename:
             print(f"{options.rename[0]} is {search.albums.rename(*options.rename).name} from now on.")
@@ -49,6 +47,13 @@ def _albums(options: argparse.Namespace) -> None:
             print("\n".join(_line(album, search) for album in albums) or "No search was saved yet.")
     finally:
         search.close()
+
+
+def _gallery(options: argparse.Namespace) -> list[str]:
+    """Return the options that name the gallery again."""
+    named = {"photos": None, "index": None, "milvus": None, "collection": COLLECTION}
+    given = ((name, getattr(options, name)) for name in named if getattr(options, name) != named[name])
+    return [word for name, value in given for word in (f"--{name}", str(value))]
 
 
 def _line(album: "Album", search: "Search") -> str:

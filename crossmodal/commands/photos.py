@@ -38,6 +38,11 @@ def add_index_command(commands: Any) -> None:
     index.add_argument(
         "--forget-missing", action="store_true", help="forget photos that are gone with all of their folder, too"
     )
+    index.add_argument(
+        "--ocr",
+        action=argparse.BooleanOptionalAction,
+        help="read the text in photos too, so that it is found; about a second a photo; the index remembers it",
+    )
     add_quality_option(index, default=None)
     index.add_argument("--rebuild", action="store_true", help="throw the old index away first")
     index.add_argument("--verbose", action="store_true", help="list every file and folder that cannot be used")
@@ -61,7 +66,7 @@ def _index(options: argparse.Namespace) -> None:
         changes = index_photos(
             options.photos, options.index, options.checkpoint, options.exclude, options.rebuild, _shown_on(bar),
             cluster=cluster_of(options), included=options.include, forget_missing=options.forget_missing,
-            quality=options.quality, weights=options.weights,
+            quality=options.quality, weights=options.weights, ocr=options.ocr,
         )  # fmt: skip
     finally:
         bar.close()
@@ -83,7 +88,9 @@ def _index(options: argparse.Namespace) -> None:
 
 def _shown_on(bar: "tqdm[Any]") -> "Callable[[Step], None]":
     def watch(step: "Step") -> None:
-        bar.set_description("Indexing", refresh=False)
+        if step.photos < bar.n:  # text is read after all photos were indexed
+            bar.reset()
+        bar.set_description(step.doing, refresh=False)
         bar.total = step.photos_in_all
         bar.update(step.photos - bar.n)
         bar.set_postfix_str(f"{step.bytes / 1e9:.2f} of {step.bytes_in_all / 1e9:.2f} GB")

@@ -37,6 +37,11 @@ def add_serving_commands(commands: Any) -> None:
     serve.add_argument("--upload-megapixels", type=float, default=40.0, help="largest photo that is decoded")
     serve.add_argument("--log-queries", action="store_true", help="write what is asked into the log")
     serve.add_argument(
+        "--allow-writes",
+        action="store_true",
+        help="let those who may ask save albums too (default: nothing is written)",
+    )
+    serve.add_argument(
         "--reload-model",
         action="store_true",
         help="make the server on this port reload model and gallery, then exit",
@@ -71,7 +76,7 @@ def _serve(options: argparse.Namespace) -> None:
     )
     served = Served(
         options.host, options.port, options.keys, tuple(options.cors_origin), frozenset(options.allow_host),
-        tuple(map(_network, options.trust_proxy)), options.log_queries, limits,
+        tuple(map(_network, options.trust_proxy)), options.log_queries, options.allow_writes, limits,
     )  # fmt: skip
     serve(lambda: open_search(place, terminal, to_stay=True), served)
 

@@ -84,9 +84,12 @@ def _values(read: Callable[[Any], Values], source: Any) -> dict[str, list[str]]:
 
 
 def _text(value: object, name: str) -> str:
-    """Return a value in single spaces on one line, without what cannot be printed."""
-    text = _decoded(value) if isinstance(value, bytes) else str(value)
-    text = text[: WRITTEN[name]].encode("utf-8", "replace").decode()
+    return plain_text(_decoded(value) if isinstance(value, bytes) else str(value), WRITTEN[name])
+
+
+def plain_text(text: str, most: int) -> str:
+    """Return up to `most` characters of a text in single spaces on one line, without what cannot be printed."""
+    text = text[:most].encode("utf-8", "replace").decode()
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 

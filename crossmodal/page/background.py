@@ -68,24 +68,36 @@ def indexing(photos: Path) -> "Work[Changes] | None":
 
 
 def index(
-    photos: Path, place: Path, checkpoint: Path | None, weights: Path | None = None, rebuild: bool = False
+    photos: Path,
+    place: Path,
+    checkpoint: Path | None,
+    weights: Path | None = None,
+    rebuild: bool = False,
+    ocr: bool | None = None,
 ) -> None:
     """Begin to index a folder, or to bring its index in `place` up to date, unless that is under way.
 
     `checkpoint` makes a new one, or a published model by its name, whose weights are looked for in `weights` first; with
-    `rebuild` also in place of one that is there.
+    `rebuild` also in place of one that is there. `ocr` is as for `index_photos`.
     """
     folder = photos.resolve()
     with _LOCK:
         before = _INDEXING.get(folder)
         if before is None or before.finished:
             _INDEXING[folder] = Work(
-                "Looking through the folder", lambda work: _index(work, photos, place, checkpoint, weights, rebuild)
+                "Looking through the folder",
+                lambda work: _index(work, photos, place, checkpoint, weights, rebuild, ocr),
             )
 
 
 def _index(
-    work: "Work[Changes]", photos: Path, place: Path, checkpoint: Path | None, weights: Path | None, rebuild: bool
+    work: "Work[Changes]",
+    photos: Path,
+    place: Path,
+    checkpoint: Path | None,
+    weights: Path | None,
+    rebuild: bool,
+    ocr: bool | None,
 ) -> "Changes":
     from crossmodal.photos.index import index_photos
 
@@ -93,10 +105,10 @@ def _index(
     work.progress = Progress("Looking through the folder")
 
     def watched(step: "Step") -> None:
-        detail = f" so far, {step.photos_per_second:.0f} a second, {step.seconds_left:.0f} s left"
-        work.progress = Progress("Indexing", step.photos, step.photos_in_all, detail)
+        detail = f" so far, {step.photos_per_second:.2g} a second, {step.seconds_left:.0f} s left"
+        work.progress = Progress(step.doing, step.photos, step.photos_in_all, detail)
 
-    return index_photos(photos, place, default=checkpoint, rebuild=rebuild, watch=watched, weights=weights)
+    return index_photos(photos, place, default=checkpoint, rebuild=rebuild, watch=watched, weights=weights, ocr=ocr)
 
 
 def _prepare_model(

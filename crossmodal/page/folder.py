@@ -5,9 +5,11 @@ from pathlib import Path
 import streamlit as st
 
 from crossmodal.page.background import REFRESH, index, indexing, watch
+from crossmodal.photos.ocr import has_rapidocr
 from crossmodal.photos.store import DATABASE, Store
 from crossmodal.photos.summary import counted, summary
 
+OCR = "read the text in photos"
 SEEN = "indexing seen"  # the folder whose indexing this session has watched
 
 
@@ -17,7 +19,7 @@ def index_button(photos: Path, place: Path, checkpoint: Path | None, weights: Pa
     there = (place / DATABASE).is_file()
     st.button(
         "Look for new photos" if there else "Index this folder", key="index photos", type="secondary" if there else "primary",
-        on_click=index, args=(photos, place, checkpoint, weights), disabled=bool(work and not work.finished),
+        on_click=index, args=(photos, place, checkpoint, weights, False, st.session_state.get(OCR)), disabled=bool(work and not work.finished),
     )  # fmt: skip
 
 
@@ -35,10 +37,20 @@ def index_section(photos: Path, place: Path, slow: float) -> None:
         with Store(place, writable=False) as store:
             many = sum(1 for _ in store.photos())
         st.success(summary(changes, many, (), options=False))
+    if has_rapidocr():
+        st.checkbox(
+            "Read the text in photos", value=there and _reads_text(place), key=OCR,
+            help="So that it is found too (OCR). It takes about a second a photo, and begins when the folder is indexed.",
+        )  # fmt: skip
     if there:
         unusable(place)
     else:
         st.markdown("This folder is not indexed yet. Photos can be searched as soon as the first ones are.")
+
+
+def _reads_text(place: Path) -> bool:
+    with Store(place, writable=False) as store:
+        return bool(store.meta["ocr"])
 
 
 def unusable(place: Path) -> None:

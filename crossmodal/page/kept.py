@@ -8,7 +8,7 @@ import streamlit as st
 from crossmodal.errors import CrossmodalError
 from crossmodal.page.address import change
 from crossmodal.page.large_view import as_text
-from crossmodal.search.named_file import LONGEST_NAME, NamedFile
+from crossmodal.search.named_file import LONGEST_NAME, NamedThings
 
 SAID = "said of names"  # in the session: what came of the last change, and whether it was done
 
@@ -29,9 +29,9 @@ def say_what_was_done() -> None:
         (st.success if done else st.error)(as_text(said))  # names may come with another's index
 
 
-def row(file: NamedFile[Any], key: str, text: str, opens: str, words: str) -> None:
-    """Show a thing of a file, by its key: a text, a button that searches for some words, and what changes the thing."""
-    of, name = f"{file.form.noun} {key}", file.entries()[key].name
+def row(kept: NamedThings[Any], key: str, text: str, opens: str, words: str) -> None:
+    """Show a thing that is kept, by its key: a text, a button that searches for some words, and what changes the thing."""
+    of, name = f"{kept.form.noun} {key}", kept.entries()[key].name
     with st.container(horizontal=True, vertical_alignment="center"):
         st.text(text, width="stretch")
         st.button(
@@ -42,18 +42,18 @@ def row(file: NamedFile[Any], key: str, text: str, opens: str, words: str) -> No
         )
         with st.popover("Rename"):
             st.text_input(
-                "New name", name, key=f"new name {of}", max_chars=LONGEST_NAME, on_change=_rename, args=(file, name, of)
+                "New name", name, key=f"new name {of}", max_chars=LONGEST_NAME, on_change=_rename, args=(kept, name, of)
             )
-        st.button("Forget", key=f"forget {of}", on_click=_forget, args=(file, name))
+        st.button("Forget", key=f"forget {of}", on_click=_forget, args=(kept, name))
 
 
-def _rename(file: NamedFile[Any], name: str, of: str) -> None:
-    do(lambda: f"{name} is {file.rename(name, st.session_state[f'new name {of}']).name} from now on.")
+def _rename(kept: NamedThings[Any], name: str, of: str) -> None:
+    do(lambda: f"{name} is {kept.rename(name, st.session_state[f'new name {of}']).name} from now on.")
 
 
-def _forget(file: NamedFile[Any], name: str) -> None:
+def _forget(kept: NamedThings[Any], name: str) -> None:
     def forget() -> str:
-        file.forget(name)
+        kept.forget(name)
         return f"Forgot {name}."
 
     do(forget)

@@ -147,6 +147,7 @@ def _date(hit: Hit, iso: str) -> str:
 # Labels and forms of the facts that are not shown as they are.
 FORMS: Mapping[str, tuple[str, Callable[[Hit, Any], str]]] = {
     "date": ("date", _date),
+    "text": ("text in the photo", lambda _, value: value),
     "keywords": ("keywords", lambda _, value: ", ".join(value)),
     "bytes": ("file", lambda _, value: f"{value / 1e6:.2f} MB"),
 }
@@ -183,12 +184,7 @@ def _heat(maker: Maker, hit: Hit, query: Query) -> str | None:
     key = hit.id, query.vector.tobytes()
     try:
         if key not in known:
-            if maker.published:
-                raise CrossmodalError(
-                    f"it needs the towers of this project, and {maker.checkpoint} is a published model."
-                )
             with st.spinner("Looking where the photo is like the query ..."):
-                from crossmodal.dual_encoder import DualEncoder
                 from crossmodal.search.heat_map import (  # brings the towers, which take seconds to import
                     heat_map,
                     overlaid,
@@ -197,7 +193,7 @@ def _heat(maker: Maker, hit: Hit, query: Query) -> str | None:
                 work = MODELS.get(maker.fingerprint, None, "Loading the model", lambda work: maker.model()[1])
                 # Decoded in a process of its own, and in this one only as what that gave.
                 model, photo = work.result(), load_photo(as_jpeg(Path(hit.path), LARGE))
-                assert isinstance(model, DualEncoder)
+                assert model is not None  # it was waited for
                 prepare = model.preparation
                 heat = heat_map(model, photo, query.vector)
             known.clear()  # one for each session; the others are quick to make again

@@ -16,6 +16,7 @@ class Changes:
     forgotten: int = 0
     unchanged: int = 0
     skipped: dict[str, str] = field(default_factory=dict)  # newly skipped files, with the reason
+    read: int = 0  # photos in which text was looked for
     cut_short: list[str] = field(default_factory=list)  # new photos that lack their last bytes
     unreadable: list[str] = field(default_factory=list)  # folders that could not be listed
     missing: dict[str, int] = field(default_factory=dict)  # folders without a file, and their photos, which are kept
@@ -53,6 +54,7 @@ class Step:
     bytes: int
     bytes_in_all: int
     seconds: float
+    doing: str = "Indexing"
 
     @property
     def photos_per_second(self) -> float:

@@ -16,7 +16,7 @@ CREATE TABLE photos (
     status_changed INTEGER NOT NULL, slot INTEGER NOT NULL, digest BLOB NOT NULL, width INTEGER NOT NULL,
     height INTEGER NOT NULL, taken REAL, camera TEXT NOT NULL, look INTEGER NOT NULL, title TEXT NOT NULL,
     keywords TEXT NOT NULL, description TEXT NOT NULL, place TEXT NOT NULL, latitude REAL, longitude REAL,
-    names TEXT NOT NULL
+    text TEXT, names TEXT NOT NULL
 );
 CREATE INDEX photos_digest ON photos (digest);
 CREATE TABLE skipped (
@@ -24,7 +24,7 @@ CREATE TABLE skipped (
     status_changed INTEGER NOT NULL, reason TEXT NOT NULL
 ) WITHOUT ROWID;
 CREATE VIRTUAL TABLE written USING fts5 (
-    title, keywords, description, place, names, content = photos, content_rowid = id,
+    title, keywords, description, place, names, text, content = photos, content_rowid = id,
     tokenize = 'porter unicode61 remove_diacritics 2'
 );
 """

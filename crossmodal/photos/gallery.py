@@ -10,7 +10,7 @@ from crossmodal.files import shown
 from crossmodal.photos.own_captions import OWN_CAPTIONS
 from crossmodal.photos.store import Store
 from crossmodal.photos.written import find
-from crossmodal.search.albums import ALBUMS
+from crossmodal.search.albums import ALBUMS, AlbumFile, Albums
 from crossmodal.search.cutoff import Cutoff, cutoff_folder
 from crossmodal.search.filters import NO_FILTERS, Filters
 from crossmodal.search.gallery import About, Match, Written
@@ -44,7 +44,7 @@ class FolderGallery(PhotosInMemory):
         )
         about = About(
             shown(str(root)), root, meta["fingerprint"], Path(meta["checkpoint"]), meta["recipe"], DESCRIBED,
-            calibrated or Cutoff.from_plain(meta.get("cutoff")), words=folder / WORDS, albums=folder / ALBUMS,
+            calibrated or Cutoff.from_plain(meta.get("cutoff")), words=folder / WORDS, albums=True,
             own_captions=folder / OWN_CAPTIONS,
         )  # fmt: skip
         super().__init__(about, photos, unit, PlainIndex(vectors), bias=bias)
@@ -52,6 +52,10 @@ class FolderGallery(PhotosInMemory):
             from crossmodal.search.half_index import HalfIndex  # imports torch, which one search does without
 
             self.index = HalfIndex(vectors)
+
+    def albums(self) -> Albums:
+        """Return the albums in the file beside the index."""
+        return AlbumFile(self._folder / ALBUMS)
 
     def written(
         self, terms: Sequence[Term], vector: np.ndarray, filters: Filters = NO_FILTERS, corrected: bool = False

@@ -7,6 +7,7 @@ from pathlib import Path
 from crossmodal.errors import CrossmodalError
 from crossmodal.files import shown
 from crossmodal.hubs import Banks
+from crossmodal.photos.ocr import rapidocr_reader, read_texts, require_rapidocr
 from crossmodal.photos.store import DATABASE, INDEX_FOLDER, Store, index_folder
 from crossmodal.photos.update import Changes, Watch, Work, here, locked, update
 from crossmodal.recipe import NORMAL
@@ -29,6 +30,7 @@ def index_photos(
     forget_missing: bool = False,
     quality: str | None = None,
     weights: Path | None = None,
+    ocr: bool | None = None,
 ) -> Changes:
     """Make or bring up to date the index of a folder of photos.
 
@@ -37,7 +39,8 @@ def index_photos(
     the default run; one that is there keeps its own model. The patterns
     `excluded` and `included` are remembered until others are given (see Excluded). With `cluster` the work is
     done where it says; `forget_missing` as for `update`. In HIGH `quality` a vector is the mean over as many views of
-    its photo as the model says. Raises CrossmodalError when another model, or this one in another quality, made the
+    its photo as the model says. With `ocr` the text in photos is read too, also of those that were indexed before, until
+    `ocr` is False. Raises CrossmodalError when another model, or this one in another quality, made the
     index, unless `rebuild` throws it away first.
     """
     photos = Path(photos)
@@ -48,6 +51,8 @@ def index_photos(
         raise CrossmodalError(
             f"An index with the name {INDEX_FOLDER} is of the folder that it lies in; give --index another name."
         )
+    if ocr:
+        require_rapidocr()
     with locked(folder):
         if rebuild or not (folder / DATABASE).is_file():
             _create(folder, photos, checkpoint or default, quality or NORMAL, weights)
@@ -55,9 +60,10 @@ def index_photos(
             _refuse_strangers(store, photos, checkpoint, quality, weights)
             if weights and str(weights.resolve()) != store.meta["weights"]:
                 store.set_meta("weights", str(weights.resolve()))
-            for key, patterns in (("excluded", excluded), ("included", included)):
-                if patterns is not None and list(patterns) != store.meta[key]:
-                    store.set_meta(key, list(patterns))
+            asked = (("excluded", excluded and list(excluded)), ("included", included and list(included)), ("ocr", ocr))
+            for key, value in asked:
+                if value is not None and value != store.meta[key]:
+                    store.set_meta(key, value)
             meta, maker = store.meta, store.maker
             if cluster and maker.published:
                 raise CrossmodalError(
@@ -67,7 +73,11 @@ def index_photos(
                 work = here(lambda: maker.runtime(to_stay=True), meta["views"])
             else:
                 work = cluster(maker.model()[0], meta["views"])
-            return update(store, photos.resolve(), meta["excluded"], work, watch, meta["included"], forget_missing)
+            root = photos.resolve()
+            changes = update(store, root, meta["excluded"], work, watch, meta["included"], forget_missing)
+            if meta["ocr"]:
+                changes.read = read_texts(store, root, rapidocr_reader, watch)
+            return changes
 
 
 def _create(folder: Path, photos: Path, checkpoint: Path | str | None, quality: str, weights: Path | None) -> None:
@@ -84,7 +94,7 @@ def _create(folder: Path, photos: Path, checkpoint: Path | str | None, quality: 
         "cutoff": cutoff.plain() if cutoff else None,
         "fingerprint": content["fingerprint"], "checkpoint": str(path), "recipe": model.label,
         "size": model.joint_size + bool(banks), "bank": banks.captions.plain() if banks else None, "runtime": runtime.name, "root": root, "excluded": [],
-        "included": [], "quality": quality, "views": model.views(quality), "weights": str(weights.resolve()) if weights else None,
+        "included": [], "ocr": False, "quality": quality, "views": model.views(quality), "weights": str(weights.resolve()) if weights else None,
     })  # fmt: skip
 
 

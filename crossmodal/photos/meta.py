@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from crossmodal.data.limits import CAMERA, WRITTEN
+from crossmodal.data.limits import CAMERA, READ_TEXT, WRITTEN
 from crossmodal.encoding.views import MOST_VIEWS
 from crossmodal.errors import CrossmodalError
 from crossmodal.files import FINGERPRINT
@@ -16,7 +16,7 @@ from crossmodal.photos.database import broken
 from crossmodal.recipe import QUALITIES
 from crossmodal.search.cutoff import Cutoff
 
-FORMAT, VERSION = "crossmodal-photo-index", 6
+FORMAT, VERSION = "crossmodal-photo-index", 7
 VECTORS = r"vectors-[0-9a-f]{8}\.f32"  # names of files; none is ever written again
 DIGEST_BYTES = 16
 LONGEST = 4096  # characters of a path or a pattern
@@ -33,6 +33,7 @@ SOUND_RECORD = " AND ".join((
         for name, most in (("latitude", 90), ("longitude", 180))
     ),
     *(f"typeof({name}) = 'text' AND length({name}) <= {most}" for name, most in {"camera": CAMERA, **WRITTEN}.items()),
+    f"(text IS NULL OR typeof(text) = 'text' AND length(text) <= {READ_TEXT})",
 ))  # fmt: skip
 
 
@@ -73,6 +74,7 @@ SOUND: dict[str, Callable[[Any], bool]] = {
     "quality": lambda value: value in QUALITIES,
     "views": lambda value: type(value) is int and 1 <= value <= MOST_VIEWS,
     "root": lambda value: _text(value) and (os.path.isabs(value) or set(value.split("/")) in ({".."}, {"."})),
+    "ocr": lambda value: type(value) is bool,
     "excluded": _patterns,
     "included": _patterns,
     "fingerprint": lambda value: _text(value, FINGERPRINT.pattern),

@@ -43,7 +43,7 @@ def read_photo(root: Path, found: Found, prepare: Prepare, known: Collection[byt
     if found.size > MOST:
         return Read(found, reason=TOO_LARGE)
     try:
-        digest, content = _content(path, found.size)
+        digest, content = content_of(path, found.size)
     except FileNotFoundError:
         return Read(found, gone=True)
     except OSError as error:
@@ -55,7 +55,7 @@ def read_photo(root: Path, found: Found, prepare: Prepare, known: Collection[byt
     return read_content(found, digest, path if content is None else content, prepare)
 
 
-def _content(path: Path, size: int) -> tuple[bytes | None, bytes | None]:
+def content_of(path: Path, size: int) -> tuple[bytes | None, bytes | None]:
     """Return the digest of a file, and its bytes unless they are too many to be held.
 
     What is no ordinary file may block, or never end: no more than `size` bytes are read, and both are None where

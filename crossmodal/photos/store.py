@@ -24,7 +24,7 @@ from crossmodal.photos.database import DATABASE, broken, connect, explained, mak
 from crossmodal.photos.meta import FORMAT, SOUND_RECORD, VERSION, checked_meta
 from crossmodal.photos.vector_file import remove_strays, write_whole
 from crossmodal.photos.walk import INDEX_FOLDER, is_photo
-from crossmodal.photos.written import enter, names_of, withdraw
+from crossmodal.photos.written import enter, names_of, withdraw, write_text
 from crossmodal.runs.models import Maker
 from crossmodal.search.record import Described, Found, Photo
 
@@ -238,18 +238,19 @@ class Store:
 
     def touch(self, found: Found) -> None:
         """Record that a file was touched and holds what it held; within `change`."""
-        self._db.execute(
-            "UPDATE photos SET size = ?, changed = ?, inode = ?, status_changed = ? WHERE path = ?",
-            (*found.state, os.fsencode(found.path)),
-        )
+        states = "size = ?, changed = ?, inode = ?, status_changed = ?"
+        self._db.execute(f"UPDATE photos SET {states} WHERE path = ?", (*found.state, os.fsencode(found.path)))
+
+    def set_text(self, digest: bytes, text: str) -> None:
+        """Record the text in the photos with this content."""
+        with self.change():
+            write_text(self._db, digest, text)
 
     def skip(self, found: Found, reason: str) -> None:
         """Record that a file cannot be used, until it changes; within `change`."""
         self.forget([found.path])
-        self._db.execute(
-            f"INSERT INTO skipped ({FOUND}, reason) VALUES (?, ?, ?, ?, ?, ?)",
-            (os.fsencode(found.path), *found.state, reason),
-        )
+        row = (os.fsencode(found.path), *found.state, reason)
+        self._db.execute(f"INSERT INTO skipped ({FOUND}, reason) VALUES (?, ?, ?, ?, ?, ?)", row)
 
     def forget(self, paths: Iterable[str]) -> None:
         """Take paths out of the records; within `change`."""
@@ -283,9 +284,8 @@ class Store:
             return
         places = {slot: place for place, slot in enumerate(used)}
         with self.change():
-            self._db.executemany(
-                "UPDATE photos SET slot = ? WHERE path = ?", ((places[slot], path) for path, slot in rows)
-            )
+            moved = [(places[slot], path) for path, slot in rows]
+            self._db.executemany("UPDATE photos SET slot = ? WHERE path = ?", moved)
             self._db.execute("UPDATE meta SET value = ? WHERE key = 'vectors'", (json.dumps(name),))
         self._read()
         self.remove_strays()

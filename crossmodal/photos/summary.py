@@ -24,6 +24,8 @@ def summary(changes: "Changes", photos: int, skipped: Collection[str], options: 
     if skipped:
         often = Counter(skipped).most_common(1)[0][0]
         lines.append(f"{counted(len(skipped), 'file')} cannot be used; most common reason: {often}.")
+    if changes.read:
+        lines.append(f"Text was looked for in {counted(changes.read, 'photo')}.")
     if changes.unreadable:
         lines.append(f"{counted(len(changes.unreadable), 'folder')} cannot be listed; what was known of it is kept.")
     return "\n".join([*lines, *changes.remarks(options)])

@@ -13,7 +13,8 @@ from crossmodal.photos.database import DATABASE, connect
 from crossmodal.search.query import Term
 from crossmodal.search.wording import wanted_words
 
-COLUMNS = ", ".join((*WRITTEN, "names"))
+COLUMNS = ", ".join((*WRITTEN, "names", "text"))
+WEIGHTS = ", ".join([*("1.0" for _ in WRITTEN), "1.0", "0.5"])  # of a word in each, for BM25; OCR misreads some
 MOST = 1000  # photos that words find
 BEGIN, END = "\x01", "\x02"  # of a word that matches; nothing that is written holds what cannot be printed
 
@@ -36,6 +37,14 @@ def withdraw(db: sqlite3.Connection, path: bytes) -> None:
     )
 
 
+def write_text(db: sqlite3.Connection, digest: bytes, text: str) -> None:
+    """Enter the text in the photos with this content, in place of what was entered."""
+    for (path,) in db.execute("SELECT path FROM photos WHERE digest = ?", (digest,)).fetchall():
+        withdraw(db, path)
+        db.execute("UPDATE photos SET text = ? WHERE path = ?", (text, path))
+        enter(db, path)
+
+
 def find(folder: Path, terms: Sequence[Term]) -> list[tuple[str, bool, tuple[str, ...]]]:
     """Return the paths of photos of which a word of each wanted term is written, of very many the best matches (BM25).
 
@@ -49,7 +58,9 @@ def find(folder: Path, terms: Sequence[Term]) -> list[tuple[str, bool, tuple[str
     some, every = (
         " AND ".join(f"({f' {between} '.join(map(_quoted, words))})" for words in wanted) for between in ("OR", "AND")
     )
-    marked = " || ' ' || ".join(f"highlight(written, {place}, '{BEGIN}', '{END}')" for place in range(len(WRITTEN) + 1))
+    marked = " || ' ' || ".join(
+        f"coalesce(highlight(written, {place}, '{BEGIN}', '{END}'), '')" for place in range(COLUMNS.count(",") + 1)
+    )
     try:
         with closing(connect(folder / DATABASE, writable=False)) as db:
             whole = {
@@ -58,7 +69,7 @@ def find(folder: Path, terms: Sequence[Term]) -> list[tuple[str, bool, tuple[str
             }
             rows = db.execute(
                 f"SELECT photos.id, photos.path, {marked} FROM written JOIN photos ON photos.id = written.rowid "
-                "WHERE written MATCH ? AND typeof(photos.path) = 'blob' ORDER BY rank LIMIT ?", (f"({some}){without}", MOST),
+                f"WHERE written MATCH ? AND typeof(photos.path) = 'blob' ORDER BY bm25(written, {WEIGHTS}) LIMIT ?", (f"({some}){without}", MOST),
             ).fetchall()  # fmt: skip
     except (sqlite3.Error, OSError):
         return []

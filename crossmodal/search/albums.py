@@ -7,11 +7,11 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cachetools import LRUCache
+from cachetools import Cache, LRUCache
 
 from crossmodal.errors import CrossmodalError
 from crossmodal.search.filters import NO_FILTERS, Filters
-from crossmodal.search.named_file import Form, NamedFile, one_line
+from crossmodal.search.named_file import Form, NamedFile, NamedThings, one_line
 from crossmodal.search.typed import ALBUM, Understood, spelled, with_filters
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 ALBUMS = "albums.json"
 MOST_BYTES = 4 << 20
 LONGEST_QUERY = 1000  # characters, as the API takes
-COUNTS = 256  # albums whose counts are kept
+MOST_ALBUMS = 256  # as many as counts are kept of
 
 
 @dataclass(frozen=True)
@@ -55,12 +55,12 @@ def _album(plain: Mapping[str, Any]) -> Album:
 FORM = Form("album", "save the albums again", MOST_BYTES, vars, _album)
 
 
-class Albums(NamedFile[Album]):
-    """The albums in a file, and how many photos they held when they were counted last."""
+class Albums(NamedThings[Album]):
+    """The albums of a gallery, and how many photos they held when they were counted last."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path, FORM)
-        self._counts: LRUCache[object, int] = LRUCache(COUNTS)
+    def __init__(self, *of: Any) -> None:
+        super().__init__(*of)
+        self._counts: Cache[object, int] = LRUCache(MOST_ALBUMS)
         self._lock = threading.Lock()
 
     def count(self, album: Album, search: "Search") -> int:
@@ -69,7 +69,7 @@ class Albums(NamedFile[Album]):
         Where its words are not cut off, it holds all photos that pass its filters. Raises CrossmodalError for a query that can no
         longer be answered, as where its folder is gone.
         """
-        key = album.query, date.today(), search.taught.state
+        key = album.query, date.today(), search.taught.state if search.gallery.about.words else None
         with self._lock:
             if key in self._counts:
                 return self._counts[key]
@@ -81,11 +81,18 @@ class Albums(NamedFile[Album]):
         return count
 
 
+class AlbumFile(Albums, NamedFile[Album]):
+    """The albums in a file beside an index."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, FORM)
+
+
 def save_album(search: "Search", name: str, query: str, filters: Filters = NO_FILTERS) -> Album:
     """Keep a query, and filters that were chosen beside it, as an album; return it.
 
-    Raises CrossmodalError for a name that an album has, a query that is empty, cannot be read or names an album, and a gallery that
-    keeps no albums.
+    Raises CrossmodalError for a name that an album has, a query that is empty, cannot be read or names an album, one album too many,
+    and a gallery that keeps no albums.
     """
     albums, query = search.albums, " ".join(query.split())
     understood = search.understood(query) if query or not filters.given() else Understood()
@@ -93,6 +100,8 @@ def save_album(search: "Search", name: str, query: str, filters: Filters = NO_FI
         raise CrossmodalError(
             "An album is not made of another one; open that one, and save its query with what you add."
         )
+    if len(albums.entries()) >= MOST_ALBUMS:
+        raise CrossmodalError(f"There are {MOST_ALBUMS} albums already; forget one first.")
     album = Album(one_line(name), with_filters(query, understood, filters))
     search.understood(album.query).filters.check()
     albums.add(album)

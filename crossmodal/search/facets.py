@@ -26,7 +26,7 @@ class Coded:
     @staticmethod
     def of(photos: Sequence[Photo], facet: Facet) -> "Coded":
         """Read all photos; a photo of no month that a filter can ask for has none, as one of no known place."""
-        said = [_month(photo) if facet == "month" else photo.described.place for photo in photos]
+        said = [month_of(photo.date) if facet == "month" else photo.described.place for photo in photos]
         values = tuple(sorted({*said} - {""}))
         number = {value: code for code, value in enumerate(values)}
         return Coded(values, np.array([number.get(value, -1) for value in said], dtype=np.int32))
@@ -38,8 +38,9 @@ class Coded:
         return {value: count for value, count in zip(self.values, counts, strict=True) if count}
 
 
-def _month(photo: Photo) -> str:
-    taken = datetime.fromtimestamp(photo.date)
+def month_of(seconds: float) -> str:
+    """Return the month of a time ("2023-06", local time), "" where no filter could ask for it."""
+    taken = datetime.fromtimestamp(seconds)
     return f"{taken.year}-{taken.month:02}" if YEARS[0] <= taken.year <= YEARS[1] else ""
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -12,6 +12,9 @@ from crossmodal.search.facets import Facet, Spot
 from crossmodal.search.filters import NO_FILTERS, Filters
 from crossmodal.search.query import Term
 from crossmodal.search.record import Photo
+
+if TYPE_CHECKING:
+    from crossmodal.search.albums import Albums
 
 UNKNOWN_PHOTO = "There is no photo with this id."
 
@@ -30,7 +33,7 @@ class About:
     metrics: Mapping[str, float] = field(default_factory=dict)  # of the model on its validation split
     note: str = ""  # what a user has to know of these photos
     words: Path | None = None  # the file of the words that it was taught, where it can be taught any
-    albums: Path | None = None  # the file of the searches that are saved with it, where it keeps any
+    albums: bool = False  # whether searches can be saved with it
     own_captions: Path | None = None  # the file of the captions that its user writes, where they can be written
 
     @property
@@ -145,6 +148,10 @@ class Gallery(Protocol):
 
     def values(self, name: str) -> Sequence[Any]:
         """Return the different values of a field that can be chosen from, in order."""
+        ...
+
+    def albums(self) -> "Albums | None":
+        """Return the searches that are saved with it; None where none can be."""
         ...
 
     def close(self) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from crossmodal.search.ids import opaque_id, secret_key
 from crossmodal.search.query import Term
 from crossmodal.search.record import FIELDS, Photo
 from crossmodal.search.vector_index import VectorIndex
+
+if TYPE_CHECKING:
+    from crossmodal.search.albums import Albums
 
 
 class PhotosInMemory:
@@ -193,6 +196,10 @@ class PhotosInMemory:
             there = {value for row in self.rows.tolist() if (value := of(self.photos[row])) not in ("", None)}
             self._values[name] = sorted({one for value in there for one in value.split(between)} if between else there)
         return self._values[name]
+
+    def albums(self) -> "Albums | None":
+        """Return None: no searches are saved with these photos."""
+        return None
 
     def close(self) -> None:
         """Close what was opened for it: nothing here."""

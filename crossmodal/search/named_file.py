@@ -2,8 +2,9 @@
 
 import json
 import stat
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Protocol, Self, TypeVar
@@ -60,35 +61,22 @@ class Form(Generic[T]):
         return f"crossmodal-{self.nouns}"
 
 
-class NamedFile(Generic[T]):
-    """The things in a file; several threads and processes may use it."""
+class NamedThings(ABC, Generic[T]):
+    """Things that are kept under names; several threads and processes may use them."""
 
-    def __init__(self, path: Path, form: Form[T]) -> None:
-        self.path, self.form = Path(path), form
-        self._read: tuple[object, dict[str, T]] = (None, {})
+    def __init__(self, form: Form[T]) -> None:
+        self.form = form
 
-    @property
-    def state(self) -> object:
-        """What differs once the file was changed; None where there is none."""
-        try:
-            stat = self.path.stat()
-        except OSError:
-            return None
-        return stat.st_mtime_ns, stat.st_size, stat.st_ino
-
+    @abstractmethod
     def entries(self) -> dict[str, T]:
-        """Return the things by their keys (see `key_of`), in the order they were added; none where there is no file.
+        """Return the things by their keys (see `key_of`), in the order they were added.
 
-        Raises CrossmodalError for a broken file, which may be another's.
+        Raises CrossmodalError where what is kept is broken, and may be another's.
         """
-        state = self.state
-        if state is None:
-            return {}
-        known, entries = self._read
-        if known != state:
-            entries = {key_of(one.name): one for one in read_entries(self.path, self.form)}
-            self._read = (state, entries)
-        return entries
+
+    @abstractmethod
+    def _changed(self) -> AbstractContextManager[dict[str, T]]:
+        """Hold the things as they are now, to be changed and then written; nothing is written where an error is raised."""
 
     def entry(self, name: str) -> T:
         """Return a thing by its name; raises UnknownNameError, with the names there are, for an unknown one."""
@@ -122,7 +110,7 @@ class NamedFile(Generic[T]):
         return thing
 
     def forget(self, name: str) -> None:
-        """Take a thing out of the file; raises UnknownNameError for an unknown one."""
+        """Take a thing away; raises UnknownNameError for an unknown one."""
         self.entry(name)
         with self._changed() as kept:
             kept.pop(key_of(name), None)
@@ -133,17 +121,45 @@ class NamedFile(Generic[T]):
                 f"There is {self.form.one} {name!r} already; forget it first, or choose another name."
             )
 
+
+class NamedFile(NamedThings[T]):
+    """The things in a file."""
+
+    def __init__(self, path: Path, form: Form[T]) -> None:
+        super().__init__(form)
+        self.path = Path(path)
+        self._read: tuple[object, dict[str, T]] = (None, {})
+
+    @property
+    def state(self) -> object:
+        """What differs once the file was changed; None where there is none."""
+        try:
+            stat = self.path.stat()
+        except OSError:
+            return None
+        return stat.st_mtime_ns, stat.st_size, stat.st_ino
+
+    def entries(self) -> dict[str, T]:
+        """Return the things by their keys, in the order they were added; none where there is no file."""
+        state = self.state
+        if state is None:
+            return {}
+        known, entries = self._read
+        if known != state:
+            entries = {key_of(one.name): one for one in read_entries(self.path, self.form)}
+            self._read = (state, entries)
+        return entries
+
     @contextmanager
     def _changed(self) -> Iterator[dict[str, T]]:
-        """Yield the things as they are now, to be changed and written; nothing is written where an error is raised."""
         lock = filelock.FileLock(self.path.with_name(f"{self.path.name}.lock"), timeout=WAIT)
         try:
             lock.acquire()
         except filelock.Timeout as error:
-            raise CrossmodalError(f"Another program is changing {self.path}; try again in a moment.") from error
+            raise CrossmodalError(f"Another program is changing {self.path.name}; try again in a moment.") from error
         except OSError as error:
             raise CrossmodalError(
-                f"{self.path} cannot be written ({error.strerror}); {self.form.nouns} are kept beside the index, in a folder "
+                f"{self.path.name} cannot be written ({error.strerror}); {self.form.nouns} are kept beside the index, in a folder "
                 "that can."
             ) from error
         try:

@@ -46,7 +46,7 @@ class Described:
     """What is known of a photo beside its vector: content, size, time taken (seconds), camera, look, and what is written in it.
 
     Keywords stand in one text with limits.KEYWORDS between them, and the names of a place with commas. A position is in degrees,
-    None where the camera wrote none.
+    None where the camera wrote none. The text in the photo is None where nobody looked for it.
     """
 
     digest: bytes
@@ -61,6 +61,7 @@ class Described:
     place: str = ""
     latitude: float | None = None
     longitude: float | None = None
+    text: str | None = None
 
 
 NOT_DESCRIBED = Described(b"", 0, 0, None, "", 0)
@@ -146,6 +147,7 @@ FIELDS: Mapping[str, RecordField] = {
         RecordField("keywords", str, lambda photo: photo.described.keywords, _keywords, KEYWORDS),
         RecordField("description", str, lambda photo: photo.described.description, _same),
         RecordField("place", str, lambda photo: photo.described.place, _same),
+        RecordField("text", str, lambda photo: photo.described.text or "", _same),
         RecordField("bytes", int, lambda photo: photo.found.size, _same),
         RecordField("look", int, lambda photo: photo.described.look),
     )

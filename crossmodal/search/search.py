@@ -60,7 +60,7 @@ class Search:
         self.gallery, self.runtime = gallery, runtime
         self._everyday: CaptionList | None = None
         self._words = WordFile(gallery.about.words) if gallery.about.words else None
-        self._albums = Albums(gallery.about.albums) if gallery.about.albums else None
+        self._albums = gallery.albums() if gallery.about.albums else None
         self._lock = threading.Lock()
 
     # --- queries ---
@@ -100,7 +100,9 @@ class Search:
     def albums(self) -> Albums:
         """The searches that are saved with the gallery; raises UnknownNameError for a gallery that keeps none."""
         if self._albums is None:
-            raise UnknownNameError(f"Albums are kept with an indexed folder of photos: {INDEXED}")
+            raise UnknownNameError(
+                f"Albums are kept with a gallery in Milvus, and with an indexed folder of photos: {INDEXED}"
+            )
         return self._albums
 
     @property

@@ -166,7 +166,7 @@ class _Reader:
             )
         if self._query_of is None:
             raise CrossmodalError(
-                f"{text} cannot be opened: albums are kept with an indexed folder of photos, and hold no others."
+                f"{text} cannot be opened: albums are kept with an indexed folder of photos or a gallery in Milvus, and hold no others."
             )
         query = self._query_of(values[0])
         held = understood(query, self._gallery, self._today)

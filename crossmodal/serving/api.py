@@ -45,8 +45,9 @@ def create_app(
     origins: tuple[str, ...] = (),
     hosts: frozenset[str] = frozenset(),
     log_queries: bool = False,
+    writes: bool = False,
 ) -> FastAPI:
-    """Return the application; `open_search` is called when it starts, and for each swap."""
+    """Return the application; `open_search` is called when it starts, and for each swap. With `writes` albums can be saved."""
     limits, measures = limits or Limits(), Measures()
 
     @asynccontextmanager
@@ -59,6 +60,7 @@ def create_app(
         title="Photos and sentences", description=__doc__, version="1", lifespan=life, redoc_url=None, docs_url="/docs"
     )
     app.state.measures, app.state.limits, app.state.log_queries = measures, limits, log_queries
+    app.state.writes = writes
     app.state.open_search, app.state.swapping = open_search, asyncio.Lock()
     # They wait here rather than in the threads, which searches need too.
     app.state.uploading = Places(AT_ONCE, each=1, patience=PATIENCE, long=LONG)
@@ -161,16 +163,17 @@ def _gone() -> HTTPException:
 @ROUTES.get("/api/stats", responses=FAILURES)
 async def stats(request: Request, serving: Held) -> schema.Stats:
     """Tell what is served, and how it goes."""
-    return await run_in_threadpool(_stats, serving.search.gallery, request.app.state.measures)
+    return await run_in_threadpool(_stats, serving.search.gallery, request.app.state.measures, request.app.state.writes)
 
 
-def _stats(gallery: Gallery, measures: Measures) -> schema.Stats:
+def _stats(gallery: Gallery, measures: Measures, writes: bool) -> schema.Stats:
     about, cuts = gallery.about, measures.percentiles()
     recall = {key: round(value, 1) for key, value in about.metrics.items() if "_r" in key}
     return schema.Stats(
         photos=gallery.count(), captions=gallery.caption_count(), model=about.recipe, fingerprint=about.fingerprint,
         note=about.note, search=gallery.kind, fields=sorted(about.fields),
         filters=[_filter(gallery, kind) for kind in filters_on(about.fields)], recall=recall,
+        saves_albums=writes and about.albums,
         uptime_seconds=round(time.time() - measures.started, 1), queries=measures.queries,
         latency=schema.Latencies(p50=cuts[0], p95=cuts[1], p99=cuts[2]) if cuts else None,
     )  # fmt: skip

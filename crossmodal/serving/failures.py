@@ -13,7 +13,7 @@ from crossmodal.serving.guards import error
 from crossmodal.serving.schema import Error
 
 LOG = logging.getLogger("crossmodal.serving")
-CODES = {400: "bad_request", 401: "unauthorized", 404: "not_found", 405: "method_not_allowed", 413: "too_large",
+CODES = {400: "bad_request", 401: "unauthorized", 403: "forbidden", 404: "not_found", 405: "method_not_allowed", 413: "too_large",
          415: "unsupported_media_type", 422: "unprocessable", 429: "too_many_requests", 503: "unavailable"}  # fmt: skip
 FAILURES: dict[int | str, dict[str, object]] = {
     status: {"model": Error, "description": CODES[status].replace("_", " ")}

@@ -200,16 +200,6 @@ class Piece(BaseModel):
     )
 
 
-class Album(BaseModel):
-    """A saved search, which holds the photos that answer it now."""
-
-    name: str
-    query: str = Field(description="words and filters, as they are typed")
-    typed: str = Field(description="what opens it among the words of any query")
-    photos: int | None = Field(description="how many it holds now, copies included; none where it cannot be answered")
-    note: str = Field(description="why it cannot be answered; empty where it can")
-
-
 class Facet(BaseModel):
     """What a search can be narrowed by, and how many photos that leaves."""
 
@@ -281,6 +271,7 @@ class Stats(BaseModel):
     search: str = Field(description="how the gallery is searched")
     fields: list[str] = Field(description="what the gallery knows of its photos")
     filters: list[Filter]
+    saves_albums: bool = Field(description="whether a search can be saved as an album")
     recall: dict[str, float] = Field(description="of the model on its validation split, per cent, where known")
     uptime_seconds: float
     queries: int

@@ -40,6 +40,7 @@ class Served:
     hosts: frozenset[str] = frozenset()  # names that it answers to, beside its own
     proxies: tuple[str, ...] = ()  # addresses, or networks, that are believed when they say whom they ask for
     log_queries: bool = False
+    writes: bool = False  # whether those who may ask may save albums too
     limits: Limits = field(default_factory=Limits)
 
 
@@ -58,7 +59,7 @@ def serve(open_search: Callable[[], Search], served: Served) -> None:
         )
     first: list[Search] = [open_search()]  # here, so that what is wrong is one sentence and not a failed start
     app = create_app(lambda: first.pop() if first else open_search(), served.limits, keys, served.origins,
-                     served.hosts | {served.host}, served.log_queries)  # fmt: skip
+                     served.hosts | {served.host}, served.log_queries, served.writes)  # fmt: skip
     asyncio.run(_run(uvicorn.Server(config_of(app, served)), app, served))
 
 

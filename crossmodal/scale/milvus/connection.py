@@ -22,10 +22,11 @@ SECONDS_OF_WRITING = 600.0
 STALLED = 120.0  # seconds without a row indexed, after which no more is waited for
 LOOKED_AT, LOOKED_AT_FILTERED = 128, 1000  # neighbours that HNSW keeps in sight; among few that pass it needs more
 MOST = 16_384  # rows that Milvus returns at once
-FORMAT, VERSION = "crossmodal-milvus-gallery", 2
+FORMAT, VERSION = "crossmodal-milvus-gallery", 3
 # A file is served from this process, by a server that hangs up on a client that pings it as often as the client would.
 UNPINGED = {"grpc.keepalive_time_ms": 2**31 - 1, "grpc.http2.bdp_probe": 0}
 TEXT = 65_535  # bytes that a VARCHAR holds at the most
+ALBUM = "album "  # begins the keys of albums, in what is said about a gallery
 T = TypeVar("T")
 
 
@@ -96,9 +97,7 @@ class Milvus:
         """Return what the gallery holds, as it was written; raises CrossmodalError for another format."""
         if not self.has(self._about):
             return {}
-        for collection in (self._about, self.photos, self.captions):
-            if self.has(collection):  # a file is to be made ready by each process, a server once
-                self._told(lambda of=collection: self._client.load_collection(of, timeout=SECONDS_OF_WRITING))  # type: ignore[misc]
+        self.make_ready()
         rows = self.query(self._about, 'key != ""', ["key", "value"])
         about = {row["key"]: json.loads(row["value"]) for row in rows}
         if about and (about.get("format"), about.get("version")) != (FORMAT, VERSION):
@@ -108,8 +107,28 @@ class Milvus:
             )
         return about
 
+    def make_ready(self) -> None:
+        """Have the collections loaded that are there: a file's by each process, a server's once."""
+        for collection in (self._about, self.photos, self.captions):
+            if self.has(collection):
+                self._told(lambda of=collection: self._client.load_collection(of, timeout=SECONDS_OF_WRITING))  # type: ignore[misc]
+
+    def albums(self) -> dict[str, Any]:
+        """Return the rows of what the gallery holds that are albums, by their keys."""
+        if not self.has(self._about):
+            return {}
+        rows = self.query(self._about, f'key like "{ALBUM}%"', ["key", "value"])
+        return {row["key"]: json.loads(row["value"]) for row in rows}
+
+    def unsay(self, keys: Sequence[str]) -> None:
+        """Delete some of what is said about the gallery."""
+        if keys:
+            self.delete(self._about, keys)
+
     def say_about(self, values: Mapping[str, Any]) -> None:
         """Write some of what the gallery holds."""
+        if not values:
+            return
         self.create(self._about, {"key": 255, "value": TEXT}, size=2)
         self.put(
             self._about,
@@ -211,13 +230,15 @@ class Milvus:
         )
         return int(rows[0]["count(*)"])
 
-    def keys(self, collection: str) -> Iterator[list[str]]:
-        """Yield all keys of a collection, some thousands at once."""
+    def rows(self, collection: str, fields: Sequence[str], expression: str = "") -> Iterator[list[dict[str, Any]]]:
+        """Yield all rows that an expression is true of, some thousands at once."""
         rows = self._told(
-            lambda: self._client.query_iterator(collection, batch_size=5000, filter="", output_fields=["id"])
+            lambda: self._client.query_iterator(
+                collection, batch_size=5000, filter=expression, output_fields=list(fields)
+            )
         )
         while batch := self._told(rows.next):
-            yield [row["id"] for row in batch]
+            yield [dict(row) for row in batch]
         rows.close()
 
     def delete(self, collection: str, keys: Sequence[str]) -> None:

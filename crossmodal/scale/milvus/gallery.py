@@ -2,6 +2,7 @@
 
 import difflib
 import threading
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,12 @@ from crossmodal.errors import CrossmodalError, UnknownPhotoError
 from crossmodal.files import shown
 from crossmodal.hubs import as_query
 from crossmodal.runs.models import Maker
+from crossmodal.scale.milvus.albums import AlbumsInMilvus
 from crossmodal.scale.milvus.connection import Milvus, quoted
-from crossmodal.scale.milvus.rows import READ, as_photo, expression_of, written
+from crossmodal.scale.milvus.rows import READ, as_photo, expression_of, read, written
+from crossmodal.search.albums import Albums
 from crossmodal.search.cutoff import Cutoff
-from crossmodal.search.facets import Facet, Spot
+from crossmodal.search.facets import FIELD_OF, Facet, Spot, month_of, names_of_places
 from crossmodal.search.filters import NO_FILTERS, Filters
 from crossmodal.search.gallery import UNKNOWN_PHOTO, About, CaptionMatch, Match, Written
 from crossmodal.search.ids import opaque_id
@@ -24,6 +27,7 @@ from crossmodal.search.query import Term
 from crossmodal.search.record import Photo
 
 DAYS = (1, 10, 100, 1000, 10_000)  # before the newest photo, in which the newest ones are looked for
+MOST_COUNTED = 100_000  # photos whose dates and places are fetched to be counted
 COUNTS, SECONDS_KEPT = 256, 30.0  # filters whose counts are kept, and for how long
 
 
@@ -51,9 +55,12 @@ class MilvusGallery:
         self.about = About(
             held["title"], root or Path(held["root"]), held["fingerprint"], checkpoint or Path(held["checkpoint"]),
             held["recipe"], frozenset(held["fields"]), Cutoff.from_plain(held["cutoff"]), held["metrics"], held["note"],
+            albums=True,
         )  # fmt: skip
         # A search needs the count for its cut-off; asked of Milvus each time it would take as long as the search.
         self._counts: TTLCache[Filters, int] = TTLCache(COUNTS, SECONDS_KEPT)
+        self._counted: TTLCache[Filters, dict[Facet, dict[str, int]]] = TTLCache(COUNTS, SECONDS_KEPT)
+        self._facets: dict[str, dict[str, int]] = held["facets"]
         self._lock = threading.Lock()  # of the counts: several threads ask
         self._corrected: bool = held["corrected"]
         self._key, self._values = bytes.fromhex(held["id_key"]), held["values"]
@@ -104,8 +111,8 @@ class MilvusGallery:
         """
         corrected = corrected and self._corrected
         query = as_query(vector, corrected) if self._corrected else vector
-        read = [*READ, "vector"] if corrected else READ  # its last number is the bias
-        found = self._milvus.nearest(self._milvus.photos, query, count, read, self._expression(filters))
+        columns = [*READ, "vector"] if corrected else READ  # its last number is the bias
+        found = self._milvus.nearest(self._milvus.photos, query, count, columns, self._expression(filters))
         photos = [
             Match(as_photo(row), score - row["vector"][-1] if corrected else score, score) for row, score in found
         ]
@@ -183,8 +190,34 @@ class MilvusGallery:
         return self._milvus.count(self._milvus.captions) if self.about.has_captions else 0
 
     def facet(self, facet: Facet, filters: Filters = NO_FILTERS) -> dict[str, int]:
-        """Return none: Milvus does not group what it counts."""
-        return {}
+        """Return how many photos that pass are of each month, or found by each name of a place, as Gallery.facet says.
+
+        Of all photos they were counted when the gallery was loaded. Milvus does not group what it counts, so that for others
+        the dates and places are fetched; none where more than MOST_COUNTED photos pass.
+        """
+        if FIELD_OF[facet] not in self.about.fields:
+            return {}
+        if not filters.given():
+            return dict(self._facets.get(facet, {}))
+        with self._lock:
+            known = self._counted.get(filters)
+        if known is None:
+            known = self._count_facets(filters) if self.count(filters) <= MOST_COUNTED else {}
+            with self._lock:
+                self._counted[filters] = known
+        return dict(known.get(facet, {}))
+
+    def _count_facets(self, filters: Filters) -> dict[Facet, dict[str, int]]:
+        months: Counter[str] = Counter()
+        places: Counter[str] = Counter()
+        for rows in self._milvus.rows(self._milvus.photos, ["date", "place"], self._expression(filters)):
+            months.update(month for row in rows if (month := month_of(row["date"])))
+            places.update(place for row in rows if (place := read(row["place"])))
+        return {"month": dict(sorted(months.items())), "place": names_of_places(places)}
+
+    def albums(self) -> Albums:
+        """Return the searches that are saved with the gallery."""
+        return AlbumsInMilvus(self._milvus)
 
     def spots(self, filters: Filters = NO_FILTERS) -> list[Spot]:
         """Return none: positions are not brought into Milvus."""

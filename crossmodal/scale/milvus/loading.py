@@ -3,7 +3,7 @@
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from crossmodal.hubs import with_bias
 from crossmodal.runs.models import kept_as
 from crossmodal.scale.milvus.connection import FORMAT, TEXT, VERSION, Milvus, quoted
 from crossmodal.scale.milvus.rows import COLUMNS, as_row, stamp_of
+from crossmodal.search.facets import FIELD_OF, Facet
 from crossmodal.search.filters import filters_on
 from crossmodal.search.gallery import About
 from crossmodal.search.ids import opaque_id
@@ -43,6 +44,7 @@ class Source:
     captions: Sequence[tuple[str, str]]
     caption_vectors: np.ndarray
     corrected: bool = False
+    facets: Mapping[Facet, Mapping[str, int]] = field(default_factory=dict)  # of all photos
 
     @staticmethod
     def of(gallery: PhotosInMemory) -> "Source":
@@ -70,7 +72,9 @@ class Source:
                 vectors = with_bias(vectors, held.biases[1].numpy()[own])
         if gallery.bias is not None:
             photo_vectors = with_bias(photo_vectors, gallery.bias[rows])
-        return Source(about, values, photos, photo_vectors, captions, vectors, gallery.bias is not None)
+        return Source(about, values, photos, photo_vectors, captions, vectors, gallery.bias is not None,
+            {facet: gallery.facet(facet) for facet in FIELD_OF},
+        )  # fmt: skip
 
     def plain(self) -> dict[str, Any]:
         """Return what the gallery is, as plain values."""
@@ -80,6 +84,7 @@ class Source:
             "checkpoint": str(about.checkpoint), "recipe": about.recipe, "fields": sorted(about.fields),
             "cutoff": about.cutoff.plain() if about.cutoff else None, "metrics": dict(about.metrics), "note": about.note,
             "values": {name: list(values) for name, values in self.values.items()}, "corrected": self.corrected,
+            "facets": {facet: dict(counts) for facet, counts in self.facets.items()},
         }  # fmt: skip
 
 
@@ -87,9 +92,12 @@ def load(milvus: Milvus, source: Source, rebuild: bool, watch: Watch = lambda do
     """Bring a gallery in Milvus up to date with its source; return how many rows were sent.
 
     The next load resumes one that was cut off. Raises CrossmodalError where the gallery there is
-    of another model, unless `rebuild` throws it away first.
+    of another model, unless `rebuild` throws it away first, but for its albums.
     """
+    albums: dict[str, Any] = {}
     if rebuild:
+        milvus.make_ready()
+        albums = milvus.albums()
         milvus.drop()
     there = milvus.about()
     if there and there["fingerprint"] != source.about.fingerprint:
@@ -100,7 +108,9 @@ def load(milvus: Milvus, source: Source, rebuild: bool, watch: Watch = lambda do
         )
     # The key of the ids is the gallery's own, so that ids stay the same on whichever machine it is loaded or served.
     key = there.get("id_key") or secrets.token_hex(32)
-    milvus.say_about({"format": FORMAT, "version": VERSION, **source.plain(), "id_key": key, "complete": False})
+    milvus.say_about(
+        {"format": FORMAT, "version": VERSION, **albums, **source.plain(), "id_key": key, "complete": False}
+    )
     total = len(source.photos) + len(source.captions)
     secret = bytes.fromhex(key)
     sent = _bring(
@@ -150,8 +160,8 @@ def _bring(
     if sent >= AT_ONCE:
         milvus.settle(collection)
     if milvus.count(collection, up_to_date=True) > len(wanted):
-        for there in milvus.keys(collection):
-            gone = [key for key in there if key not in wanted]
+        for there in milvus.rows(collection, ["id"]):
+            gone = [row["id"] for row in there if row["id"] not in wanted]
             if gone:
                 milvus.delete(collection, gone)
     return sent

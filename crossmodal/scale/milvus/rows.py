@@ -9,14 +9,18 @@ from math import isfinite
 from typing import Any
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
-from crossmodal.data.limits import WRITTEN
+from crossmodal.data.limits import READ_TEXT, WRITTEN
 from crossmodal.scale.milvus.connection import TEXT, quoted
 from crossmodal.search.filters import Comparison, Condition, Filters
 from crossmodal.search.record import FIELDS, Described, Found, Photo
 
 # The column of each field of a record: the width of a text, by default the largest, or int or float.
 # Of what is written, a character is at most four bytes, and a byte three characters.
-WIDTHS = {"orientation": 16, "camera": 2000, **{name: 12 * most for name, most in WRITTEN.items()}}
+WIDTHS = {
+    "orientation": 16,
+    "camera": 2000,
+    **{name: 12 * most for name, most in {**WRITTEN, "text": READ_TEXT}.items()},
+}
 COLUMNS: dict[str, int | type] = {
     "id": 64, "stamp": 32, "digest": 64, "captions": TEXT,
     **{name: WIDTHS.get(name, TEXT) if field.type is str else field.type for name, field in FIELDS.items()},
@@ -54,6 +58,7 @@ def as_photo(row: dict[str, Any]) -> Photo:
     values: dict[str, Any] = {
         name: read(row[name]) if field.type is str else row[name] for name, field in FIELDS.items()
     }
+    values["text"] = values["text"] or None
     known = {one.name: values[one.name] for one in fields(Described) if one.name in values}
     described = Described(digest=bytes.fromhex(row["digest"]), taken=values["date"], **known)
     return Photo(Found(values["path"], values["bytes"], 0), 0, described, tuple(json.loads(row["captions"])))
