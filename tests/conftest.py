@@ -108,6 +108,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             tiny_clips.write_open_clip(name, folder)
         tiny_clips.write_words(folder)
         tiny_clips.write_sentence_transformers(folder)
+        tiny_clips.write_two_towers(folder / "two", folder / "clip-ViT-B-32" / "0_CLIPModel")
         yield folder
 
 

@@ -21,11 +21,13 @@ from crossmodal.photos.store import DATABASE
 from crossmodal.runs.opening import fingerprint_at, open_encoder
 from crossmodal.towers import published_clip as published
 from crossmodal.towers.published_clip import published_clip
+from crossmodal.towers.published_names import short_name
 from tests.test_photo_index import save
 from tests.tiny_clips import write_open_clip, write_sentence_transformers
 
 CLIP, MOBILE, SIGLIP = (f"open_clip:tiny-{name}/made" for name in ("clip", "mobile", "siglip"))
-ALL = (CLIP, MOBILE, SIGLIP, "clip-ViT-B-32")
+TWO = "sentence-transformers:two"
+ALL = (CLIP, MOBILE, SIGLIP, TWO, "clip-ViT-B-32")
 SENTENCES = ["a red car", "Two dogs, in the snow!"]
 
 
@@ -133,7 +135,7 @@ def test_without_weights_or_by_a_wrong_name(clips: Path, tmp_path: Path) -> None
         open_encoder(SIGLIP, tmp_path)
 
 
-@pytest.mark.parametrize("name", [CLIP, "clip-ViT-B-32"])
+@pytest.mark.parametrize("name", [CLIP, TWO, "clip-ViT-B-32"])
 def test_a_folder_is_indexed_and_searched_with_it(
     name: str, clips: Path, album: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -153,7 +155,7 @@ def test_a_folder_is_indexed_and_searched_with_it(
     assert [hit.name for hit in hits] == sorted(scores, key=lambda path: -scores[path])
     assert all(hit.score == pytest.approx(scores[hit.name], abs=0.02) for hit in hits)
     assert best.endswith(hits[0].name) and second.endswith(hits[1].name)
-    assert (search.gallery.about.recipe, str(search.gallery.about.checkpoint)) == (name, name)
+    assert (search.gallery.about.recipe, str(search.gallery.about.checkpoint)) == (short_name(name), name)
     search.close()
 
 

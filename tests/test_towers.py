@@ -12,7 +12,7 @@ import training_script
 from crossmodal.dual_encoder import DualEncoder
 from crossmodal.encoding.openvino_export import TorchRuntime, _export
 from crossmodal.encoding.runtime import Exported, OpenVinoRuntime
-from crossmodal.errors import CrossmodalError
+from crossmodal.errors import CrossmodalError, WeightsError
 from crossmodal.projection import Standardise
 from crossmodal.recipe import WHOLE, Recipe, Stage
 from crossmodal.recipe_checks import check_recipe
@@ -237,3 +237,46 @@ def test_what_cannot_be_trained_is_said(recipe: Recipe) -> None:
     ):
         with pytest.raises(CrossmodalError, match=words):
             check_recipe(replace(recipe, **changed))
+
+
+def write_encoder(folder: Path, kind: str) -> None:
+    """Write an encoder of transformers as it publishes them, without modules of sentence-transformers."""
+    import tokenizers
+    import transformers
+
+    pieces = ["<pad>", "<unk>", *SENTENCES[1].split()]
+    words = tokenizers.Tokenizer(
+        tokenizers.models.WordLevel({piece: row for row, piece in enumerate(pieces)}, unk_token="<unk>")
+    )
+    words.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    kept = transformers.PreTrainedTokenizerFast(tokenizer_object=words, pad_token="<pad>", unk_token="<unk>")
+    kept.save_pretrained(folder)
+    named: dict[str, tuple[str, dict[str, int]]] = {
+        "distilbert": ("DistilBert", {"dim": 32, "n_layers": 2, "n_heads": 2, "hidden_dim": 64}),
+        "mpnet": ("MPNet", {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}),
+        "t5": ("T5Encoder", {"d_model": 32, "d_kv": 16, "d_ff": 64, "num_layers": 2, "num_heads": 2}),
+    }
+    name, shape = named[kind]
+    config = transformers.AutoConfig.for_model(kind, vocab_size=len(pieces), **shape)
+    getattr(transformers, f"{name}Model")(config).save_pretrained(folder)
+
+
+@pytest.mark.parametrize("kind", ["distilbert", "mpnet"])
+def test_an_encoder_of_hugging_face_is_a_text_tower(kind: str, recipe: Recipe, tmp_path: Path) -> None:
+    from transformers import AutoModel
+
+    write_encoder(tmp_path / kind, kind)
+    tower = text_tower(replace(recipe, text_tower=f"someone/{kind}").with_stages(frozen_text=1), tmp_path).eval()
+    assert isinstance(tower, PretrainedTextTower)
+    ids = torch.arange(2, 5)[None]  # "two dogs in"
+    expected = AutoModel.from_pretrained(tmp_path / kind).eval()(input_ids=ids).last_hidden_state.mean(1)
+    found = tower(["two dogs in"])
+    torch.testing.assert_close(found, expected)
+    found.square().sum().backward()
+    assert all(one.grad is not None for one in tower.parameters() if one.requires_grad)
+
+
+def test_a_part_of_a_text_model_is_refused(recipe: Recipe, tmp_path: Path) -> None:
+    write_encoder(tmp_path / "t5", "t5")
+    with pytest.raises(WeightsError, match="is a part of a t5 model, which cannot be rebuilt alone"):
+        text_tower(replace(recipe, text_tower="t5"), tmp_path)

@@ -7,6 +7,8 @@ from typing import Any
 import open_clip
 import torch
 
+from tests.tiny import write_tiny_encoder
+
 VISION = {"image_size": 32, "layers": 2, "width": 64, "head_width": 32, "patch_size": 8}
 TEXT = {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}
 # As CLIP, as MobileCLIP2 and as SigLIP 2 are built.
@@ -65,7 +67,7 @@ def write_words(folder: Path) -> None:
 
 
 def write_sentence_transformers(folder: Path, seed: int = 0) -> None:
-    """Write a CLIP as sentence-transformers keeps it."""
+    """Write a CLIP as sentence-transformers published its own."""
     from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTokenizerFast
 
     inside = folder / "clip-ViT-B-32" / "0_CLIPModel"
@@ -83,5 +85,20 @@ def write_sentence_transformers(folder: Path, seed: int = 0) -> None:
         projection_dim=16,
     )
     CLIPModel(config).save_pretrained(inside)
+    module = {"idx": 0, "name": "0", "path": inside.name, "type": "sentence_transformers.models.CLIPModel"}
+    (inside.parent / "modules.json").write_text(json.dumps([module]))
     tokenizer.save_pretrained(inside)
     CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}).save_pretrained(inside)
+
+
+def write_two_towers(folder: Path, images_of: Path) -> None:
+    """Write a Router of an image tower, that of the CLIP in `images_of`, and of a BERT with a projection."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer import modules as parts
+
+    write_tiny_encoder(folder.with_name(f"{folder.name}-bert"))
+    torch.manual_seed(3)
+    text = [*SentenceTransformer(str(folder.with_name(f"{folder.name}-bert")), device="cpu"), parts.Dense(32, 16)]
+    image = [parts.Transformer(str(images_of))]
+    router = parts.Router({"text": text, "image": image}, route_mappings={(None, "image"): "image"})
+    SentenceTransformer(modules=[router], device="cpu").save(str(folder))

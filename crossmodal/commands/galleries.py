@@ -39,7 +39,8 @@ def add_model_options(command: Any, meaning: str) -> None:
     """
     command.add_argument(
         "--checkpoint", "--model", type=Path, metavar="MODEL",
-        help=f"{meaning}; or a published model: open_clip:MODEL/WEIGHTS, clip-ViT-B-32",
+        help=f"{meaning}; or a published model: open_clip:MODEL/WEIGHTS, clip-ViT-B-32, "
+        "sentence-transformers:NAME",
     )  # fmt: skip
     add_weights_option(command)
 

@@ -22,9 +22,17 @@ def add_measuring_commands(commands: Any) -> None:
         "--average-captions", action="store_true", help="also rank with the mean vector of each image's captions"
     )
     evaluate.set_defaults(run=_evaluate)
-    compare = commands.add_parser("compare", help="several checkpoints and the baselines in one table")
+    compare = commands.add_parser(
+        "compare", help="several checkpoints and the baselines in one table; or two by a blind vote, with --photos"
+    )
     compare.add_argument(
         "checkpoints", type=Path, nargs="+", help="checkpoints, runs, folders of runs (all of them), published models"
+    )
+    vote = compare.add_argument_group("a blind vote between two models, without captions")
+    vote.add_argument("--photos", type=Path, metavar="DIR", help="a folder of photos that both search")
+    vote.add_argument("--index", type=Path, metavar="DIR", help="where its index lies, beside which votes are kept")
+    vote.add_argument(
+        "--queries", type=Path, metavar="FILE", help="one a line (default: ten sentences about everyday scenes)"
     )
     compare.set_defaults(run=_compare)
     report = commands.add_parser("report", help="one HTML file: figures, curves, maps, queries, failures")
@@ -113,6 +121,12 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _compare(options: argparse.Namespace) -> None:
+    if options.photos:
+        from crossmodal.commands.voting import compare_on_photos
+
+        return compare_on_photos(options)
+    if options.index or options.queries:
+        raise CrossmodalError("--index and --queries are for a vote on photos; give --photos DIR too.")
     from crossmodal.evaluation.compare import compare, table
     from crossmodal.evaluation.result import as_json
     from crossmodal.files import write_text

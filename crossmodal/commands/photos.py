@@ -61,10 +61,10 @@ def _index(options: argparse.Namespace) -> None:
     bar: tqdm[Any] = tqdm(unit="photo", desc="Preparing the model", disable=None, leave=False)
     try:
         if options.parquet:
-            print(write_parquet(options, _shown_on(bar)))
+            print(write_parquet(options, shown_on(bar)))
             return
         changes = index_photos(
-            options.photos, options.index, options.checkpoint, options.exclude, options.rebuild, _shown_on(bar),
+            options.photos, options.index, options.checkpoint, options.exclude, options.rebuild, shown_on(bar),
             cluster=cluster_of(options), included=options.include, forget_missing=options.forget_missing,
             quality=options.quality, weights=options.weights, ocr=options.ocr,
         )  # fmt: skip
@@ -86,7 +86,9 @@ def _index(options: argparse.Namespace) -> None:
             print(f"  {shown(folder) or '.'}: the folder cannot be listed; what was known of it is kept")
 
 
-def _shown_on(bar: "tqdm[Any]") -> "Callable[[Step], None]":
+def shown_on(bar: "tqdm[Any]") -> "Callable[[Step], None]":
+    """Return what moves a bar on, step by step of an indexing."""
+
     def watch(step: "Step") -> None:
         if step.photos < bar.n:  # text is read after all photos were indexed
             bar.reset()

@@ -34,7 +34,12 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _app(options: argparse.Namespace) -> None:
-    streamlits, pages = divided(options.arguments)
+    become_page(*options.arguments)
+
+
+def become_page(*arguments: str) -> None:
+    """Go on as the page, in the same process; `arguments` are Streamlit's and the page's."""
+    streamlits, pages = divided(arguments)
     _become(["-m", "streamlit", "run", str(SCRIPTS / "app.py"), *streamlits, "--", *pages])
 
 

@@ -29,6 +29,7 @@ class Options:
     collection: str = Place.collection
     model: Path | None = None  # that makes new indexes, in the place of a run's: a published one by its name
     weights: Path | None = None  # the folder of those of a published model
+    votes: Path | None = None  # a ballot on `photos`, which is all that is shown then
     below: Path | None = None  # no other folder, and none that is not below it, is shown
     unknown: str = ""  # what was given beside these, in a sentence
 
@@ -66,7 +67,7 @@ class _Parser(argparse.ArgumentParser):
 def options(arguments: Sequence[str]) -> Options:
     """Read the options, and tell of unknown ones, `--help` among them; raises CrossmodalError for one without its value."""
     parser = _Parser(add_help=False, allow_abbrev=False)
-    for name in ("--checkpoints", "--images", "--photos", "--index", "--model", "--weights", "--below"):
+    for name in ("--checkpoints", "--images", "--photos", "--index", "--model", "--weights", "--votes", "--below"):
         parser.add_argument(name, type=Path)
     for name in ("--milvus", "--collection"):
         parser.add_argument(name)

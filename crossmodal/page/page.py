@@ -18,6 +18,7 @@ from crossmodal.page.large_view import Results, large_view
 from crossmodal.page.learning import learning_section
 from crossmodal.page.options import Options, options
 from crossmodal.page.results import ask, show
+from crossmodal.page.voting import voting
 from crossmodal.places import TRAIN
 from crossmodal.search.filters import filters_on
 
@@ -45,6 +46,8 @@ def page() -> None:
         settings = Options(unknown=str(error))
     if settings.unknown:
         st.warning(settings.unknown)
+    if settings.votes and settings.photos:
+        return voting(settings.photos, settings.votes)
     now = asked()
     try:
         choice = chosen(now, settings)
@@ -90,6 +93,8 @@ def warm_up() -> None:
     def begin() -> None:
         with contextlib.suppress(CrossmodalError):  # the page says what is wrong
             settings = options(sys.argv[1:])
+            if settings.votes:
+                return
             choice = chosen(Asked(), settings)
             work = opening(choice, settings)
             if work and work.result() and choice.name == "sample":

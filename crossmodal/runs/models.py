@@ -14,15 +14,15 @@ from crossmodal.encoding.runtime import TORCH, Exported, OpenVinoRuntime, Runtim
 from crossmodal.errors import CrossmodalError
 from crossmodal.files import checked_fingerprint
 from crossmodal.places import SHIPPED_RUN
-from crossmodal.towers.published_names import is_published
+from crossmodal.towers.published_names import is_published, kept_name
 
 if TYPE_CHECKING:
     from crossmodal.encoding.openvino_export import Model
 
 
 def kept_as(checkpoint: Path) -> Path:
-    """Return how others keep where a model is: a checkpoint's whole path, the name of a published model as it is."""
-    return checkpoint if is_published(checkpoint) else checkpoint.resolve()
+    """Return how others keep where a model is: a checkpoint's whole path, the name of a published model."""
+    return kept_name(checkpoint) if is_published(checkpoint) else checkpoint.resolve()
 
 
 @dataclass(frozen=True)

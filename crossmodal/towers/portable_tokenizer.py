@@ -45,16 +45,15 @@ def of_open_clip(published: Any) -> PortableTokenizer | None:
         return None
 
 
-def of_transformers(published: Any, length: int) -> PortableTokenizer | None:
-    """Return the portable form of a tokenizer of transformers; None where it has none."""
+def of_transformers(published: Any, length: int, tokens: Tokens) -> PortableTokenizer | None:
+    """Return the portable form of a tokenizer of transformers; None where it has none, or splits otherwise than `tokens`."""
     backend = getattr(published, "backend_tokenizer", None)
     if backend is None:
         return None
     tokenizer = Tokenizer.from_str(backend.to_str())
     tokenizer.enable_truncation(length)
     tokenizer.no_padding()
-    portable = PortableTokenizer(tokenizer, published.pad_token_id)
-    return _same(portable, lambda sentences: published(sentences, truncation=True, max_length=length)["input_ids"])
+    return _same(PortableTokenizer(tokenizer, published.pad_token_id), tokens)
 
 
 def _same(portable: PortableTokenizer, tokens: Tokens) -> PortableTokenizer | None:

@@ -9,15 +9,19 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from crossmodal.data.preprocessing import Preprocessing
 from crossmodal.encoder import Encoder
 from crossmodal.errors import CrossmodalError, WeightsError
 from crossmodal.towers.portable_tokenizer import PortableTokenizer, of_open_clip, of_transformers
 from crossmodal.towers.published_names import NAMES, OPEN_CLIP, short_name
-from crossmodal.towers.weights import find_clip_folder, find_clip_tokenizer, find_clip_weights
+from crossmodal.towers.weights import find_clip_tokenizer, find_clip_weights, find_model_folder
 
+UNTOLD_SCALE = 20.0  # by which sentence-transformers multiplies similarities in training, where a model holds none
+LONGEST = 1 << 20  # tokens that are a bound
+PROBES: tuple[Any, str] = (Image.linear_gradient("L").resize((90, 60)).convert("RGB"), "two dogs in the snow, by night")
+SAME = (0.98, 0.9999)  # least cosines with what the library gives for PROBES; it shrinks photos by another code
 RESIZING = {"shortest": "crop", "squash": "squash"}  # open_clip's words for it, and ours
 
 
@@ -32,12 +36,13 @@ class PublishedClip(Encoder):
         joint_size: int,
         tokenizer: Any,
         portable: PortableTokenizer | None,
+        logit_scale: Tensor | None,
     ) -> None:
         """`tokenizer` is the published one, and `portable` the same for a runtime without torch, where it can be had."""
         super().__init__()
         self.label, self.net, self._preprocessing, self.joint_size = label, net, preprocessing, joint_size
         self._tokenizer, self.portable_tokenizer = tokenizer, portable
-        self.temperature = 1 / net.logit_scale.detach().exp().item()
+        self.temperature = 1 / UNTOLD_SCALE if logit_scale is None else 1 / logit_scale.detach().exp().item()
         self.mean: Tensor
         self.std: Tensor
         self.register_buffer("mean", torch.tensor(preprocessing.mean).view(1, 3, 1, 1) * 255, persistent=False)
@@ -106,17 +111,19 @@ class _OpenClip(PublishedClip):
         return inner.get_vocab() if inner else self._tokenizer.encoder
 
 
-class _SentenceTransformersClip(PublishedClip):
+class _SentenceTransformers(PublishedClip):
+    """Whatever modules of sentence-transformers the images and the sentences go through."""
+
     def _image(self, pixels: Tensor) -> Tensor:
-        return self.net.visual_projection(self.net.vision_model(pixel_values=pixels).pooler_output)
+        return self.net({"pixel_values": pixels, "modality": "image"})["sentence_embedding"]
 
     def _tokens(self, sentences: list[str]) -> tuple[Tensor, Tensor]:
-        longest = self.net.config.text_config.max_position_embeddings
-        found = self._tokenizer(sentences, padding=True, truncation=True, max_length=longest, return_tensors="pt")
-        return found["input_ids"], found["attention_mask"]
+        found = self.net.preprocess(sentences)
+        ids = found["input_ids"]
+        return ids, found.get("attention_mask", torch.ones_like(ids))
 
     def _text(self, ids: Tensor, mask: Tensor) -> Tensor:
-        return self.net.text_projection(self.net.text_model(input_ids=ids, attention_mask=mask).pooler_output)
+        return self.net({"input_ids": ids, "attention_mask": mask, "modality": "text"})["sentence_embedding"]
 
     def _vocabulary(self) -> dict[str, int]:
         return self._tokenizer.get_vocab()
@@ -154,7 +161,7 @@ def _open_clip(name: str, folder: Path | None) -> PublishedClip:
         raise WeightsError(f"{file} cannot be read as the weights of {name} ({_first_line(error)}).") from error
     preprocessing = _preprocessing(name, open_clip.get_model_preprocess_cfg(net))
     joint_size = open_clip.get_model_config(model)["embed_dim"]
-    return _OpenClip(name, net, preprocessing, joint_size, tokenizer, of_open_clip(tokenizer))
+    return _OpenClip(name, net, preprocessing, joint_size, tokenizer, of_open_clip(tokenizer), net.logit_scale)
 
 
 def _tokenizer_of(name: str, model: str, folder: Path | None) -> Any:
@@ -189,25 +196,63 @@ def _preprocessing(name: str, config: dict[str, Any]) -> Preprocessing:
 
 
 def _sentence_transformers(name: str, folder: Path | None) -> PublishedClip:
-    from transformers import AutoTokenizer, CLIPImageProcessor, CLIPModel
+    from sentence_transformers import SentenceTransformer
     from transformers.utils import logging
 
-    found = find_clip_folder(name, folder)
+    found = find_model_folder(name, folder)
     logging.disable_progress_bar()  # reading takes no time worth a bar
     try:
-        net: nn.Module = CLIPModel.from_pretrained(str(found), local_files_only=True)
-        tokenizer = AutoTokenizer.from_pretrained(str(found), local_files_only=True, trust_remote_code=False)
-        processor = CLIPImageProcessor.from_pretrained(str(found), local_files_only=True)
+        net = SentenceTransformer(str(found), device="cpu", local_files_only=True, trust_remote_code=False)
     except Exception as error:  # as above
         raise WeightsError(f"{found} cannot be read as the model {name} ({_first_line(error)}).") from error
-    config: Any = net.config
-    size = processor.crop_size["height"]
-    preprocessing = Preprocessing(
-        size, tuple(processor.image_mean), tuple(processor.image_std), Image.Resampling(processor.resample).name.lower(),
-        "crop", size / processor.size["shortest_edge"],
+    if not {"image", "text"} <= set(net.modalities):
+        raise CrossmodalError(f"{name} has not a tower for images and one for text; choose another model.")
+    try:
+        images, texts = _module_for(net, "image"), _module_for(net, "text")
+        preprocessing = _of_processor(getattr(images.processor, "image_processor", images.processor))
+        tokenizer = texts.tokenizer
+        longest = tokenizer.model_max_length
+        if longest > LONGEST:  # it names no bound, so that too long a sentence would be an error
+            longest = tokenizer.model_max_length = texts.config.get_text_config().max_position_embeddings
+        portable = of_transformers(
+            tokenizer, longest, lambda sentences: [net.preprocess([one])["input_ids"][0].tolist() for one in sentences]
+        )
+        scale = next((value for key, value in net.named_parameters() if key.endswith("logit_scale")), None)
+        with torch.inference_mode():
+            expected = [net.encode([probe], convert_to_tensor=True, normalize_embeddings=True) for probe in PROBES]
+        sizes = [one.shape[-1] for one in expected]
+        path = Path(name).expanduser()
+        label = path.name if path.is_absolute() or path.is_dir() else name  # so that a model may move
+        model = _SentenceTransformers(label, net, preprocessing, sizes[0], tokenizer, portable, scale)
+        ours = [model.encode_images([PROBES[0]]), next(model.encode_sentences([PROBES[1]]))]
+    except Exception as error:  # a module of any kind, which was not made for what is asked of it here
+        raise CrossmodalError(f"{name} cannot be used for images and sentences ({_first_line(error)}).") from error
+    alike = [(a * b).sum().item() for a, b in zip(expected, ours, strict=True)]
+    if sizes[0] != sizes[1] or any(cosine < least for cosine, least in zip(alike, SAME, strict=True)):
+        raise CrossmodalError(
+            f"{name} prepares photos or sentences in a way that this program cannot repeat, or not for one space; choose another model."
+        )
+    return model
+
+
+def _module_for(net: Any, modality: str) -> Any:
+    """Return the first module that inputs of a kind go through."""
+    first = net[0]
+    if not hasattr(first, "sub_modules"):
+        return first
+    routes = first.route_mappings
+    route = routes.get((None, modality)) or routes.get((None, None)) or modality
+    return first.sub_modules[route if route in first.sub_modules else first.default_route][0]
+
+
+def _of_processor(processor: Any) -> Preprocessing:
+    """Return the preprocessing of an image processor of transformers as ours."""
+    edge = dict(processor.size).get("shortest_edge")
+    side = processor.crop_size["height"] if edge else processor.size["height"]
+    return Preprocessing(
+        side, tuple(processor.image_mean), tuple(processor.image_std), Image.Resampling(processor.resample).name.lower(),
+        "crop" if edge else "squash", side / edge if edge else 1.0,
     )  # fmt: skip
-    portable = of_transformers(tokenizer, config.text_config.max_position_embeddings)
-    return _SentenceTransformersClip(name, net, preprocessing, config.projection_dim, tokenizer, portable)
 
 
 def _first_line(error: Exception) -> str:

@@ -195,7 +195,13 @@ def _published_tower(recipe: Recipe, found: Path) -> PretrainedTextTower:
     }
     tower = PretrainedTextTower(config, backend.to_str(), recipe.text_pooling, recipe.numbers("text_layers"))
     with_pooler = recipe.text_pooling == "pooler"
-    tower.net.load_state_dict(
-        {key: value for key, value in encoder.state_dict().items() if with_pooler or not key.startswith("pooler.")}
-    )
+    weights = {
+        key: value for key, value in encoder.state_dict().items() if with_pooler or not key.startswith("pooler.")
+    }
+    try:
+        tower.net.load_state_dict(weights)
+    except RuntimeError as error:
+        raise WeightsError(
+            f"{found} is a part of a {config['model_type']} model, which cannot be rebuilt alone; choose another text tower."
+        ) from error
     return tower

@@ -20,11 +20,12 @@ PACKAGES = {
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 TEXT_FILES = ["*.json", "*.txt", "*.model", "*.safetensors", "pytorch_model.bin", "1_Pooling/*"]
 CLIP_FILES = ["open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin"]
-CLIP_INSIDE = "0_CLIPModel"  # where sentence-transformers keeps the model itself
 HUB_SECONDS = 10.0
 INSTEAD_OF_A_TOWER = "The recipe compact needs no download: --recipe compact."
 INSTEAD_OF_CLIP = "Name a folder that holds them with --weights, or choose another model."
 SMALL_FILES = ["*.json", "*.txt", "*.model"]
+MODULES = "modules.json"  # of sentence-transformers: which modules a model is made of, in which folders
+MODEL_FILES = [*SMALL_FILES, "*.safetensors", "*pytorch_model.bin"]
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.txt", "vocab.json", "spiece.model")
 
 
@@ -85,19 +86,21 @@ def find_clip_tokenizer(name: str, hub_id: str, folder: Path | None = None) -> P
     return _first(f"{name} ({hub_id})", places, folder, INSTEAD_OF_CLIP, "tokenizer")
 
 
-def find_clip_folder(name: str, folder: Path | None = None) -> Path:
-    """Return the folder of a CLIP model of sentence-transformers: configuration, tokenizer, weights.
+def find_model_folder(name: str, folder: Path | None = None) -> Path:
+    """Return the folder of a whole model of sentence-transformers: modules, tokenizers, weights; `name` may be its path.
 
     Raises WeightsError that says what was tried.
     """
-    hub = f"sentence-transformers/{name}"
+    path, hub = Path(name).expanduser(), name if "/" in name else f"sentence-transformers/{name}"
+    if path.is_dir():
+        return path
+    needed = ((MODULES,),)
     places = {
         "the folder": lambda: _in_folder(folder, name, ""),
-        "the hub cache": lambda: _snapshot(hub, offline=True, inside=CLIP_INSIDE),
-        "the hub": lambda: _snapshot(hub, offline=False, inside=CLIP_INSIDE),
+        "the hub cache": lambda: _snapshot(hub, offline=True, patterns=MODEL_FILES, needed=needed),
+        "the hub": lambda: _snapshot(hub, offline=False, patterns=MODEL_FILES, needed=needed),
     }
-    found = _first(name, places, folder, INSTEAD_OF_CLIP)
-    return found / CLIP_INSIDE if (found / CLIP_INSIDE).is_dir() else found
+    return _first(name, places, folder, INSTEAD_OF_CLIP)
 
 
 def load_image_weights(net: nn.Module, file: Path) -> None:
@@ -173,7 +176,6 @@ def _snapshot(
     repo: str,
     *,
     offline: bool,
-    inside: str = "",
     patterns: Sequence[str] = TEXT_FILES,
     needed: Sequence[Sequence[str]] = (("config.json",), WEIGHT_FILES),
 ) -> Path:
@@ -183,12 +185,11 @@ def _snapshot(
 
     if not offline:
         _reach(repo)
-    asked = [f"{inside}/{pattern}" if inside else pattern for pattern in patterns]
     try:
-        path = Path(huggingface_hub.snapshot_download(repo, local_files_only=offline, allow_patterns=asked))
+        path = Path(huggingface_hub.snapshot_download(repo, local_files_only=offline, allow_patterns=list(patterns)))
     except Exception as error:  # the client lets through errors of every library below it
         raise WeightsError("not there" if offline else _short(error)) from error
-    if not all(any((path / inside / file).is_file() for file in group) for group in needed):
+    if not all(any((path / file).is_file() for file in group) for group in needed):
         raise WeightsError("only a part of it is there")
     return path
 
