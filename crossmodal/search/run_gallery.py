@@ -11,11 +11,11 @@ from torch import Tensor
 from crossmodal.encoding.embeddings import Embeddings
 from crossmodal.errors import CrossmodalError
 from crossmodal.hubs import as_query, with_bias
+from crossmodal.search.coded_index import index_to_stay
 from crossmodal.search.gallery import About, CaptionMatch
-from crossmodal.search.half_index import HalfIndex
 from crossmodal.search.in_memory import PhotosInMemory
 from crossmodal.search.record import Found, Photo
-from crossmodal.search.vector_index import Ranked
+from crossmodal.search.vector_index import Ranked, VectorIndex
 
 
 class RunGallery(PhotosInMemory):
@@ -34,7 +34,7 @@ class RunGallery(PhotosInMemory):
         known = frozenset({"captions", *(("path", "folder") if folders else ())})
         vectors, bias = embeddings.images.numpy(), embeddings.biases[0].numpy() if embeddings.biases else None
         indexed = vectors if bias is None else with_bias(vectors, bias)
-        super().__init__(replace(about, fields=known), photos, vectors, HalfIndex(indexed), bias=bias)
+        super().__init__(replace(about, fields=known), photos, vectors, index_to_stay(indexed), bias=bias)
         self.embeddings = embeddings
         self._captions = _CaptionIndex(embeddings.texts, embeddings.biases[1].numpy() if embeddings.biases else None)
 
@@ -93,13 +93,13 @@ class _CaptionIndex:
 
     def __init__(self, texts: Tensor, bias: np.ndarray | None) -> None:
         self._texts, self._bias, self._lock = texts, bias, threading.Lock()
-        self._index: HalfIndex | None = None
+        self._index: VectorIndex | None = None
 
     def search(self, vector: np.ndarray, count: int, among: np.ndarray | None) -> Ranked:
         """Return cosine similarities and rows, ranked without the captions' biases."""
         texts = self._texts.numpy()
         with self._lock:
-            self._index = self._index or HalfIndex(texts if self._bias is None else with_bias(texts, self._bias))
+            self._index = self._index or index_to_stay(texts if self._bias is None else with_bias(texts, self._bias))
         if self._bias is None:
             return self._index.search(vector, count, among)
         ranked_by, rows = self._index.search(as_query(vector, True), count, among)

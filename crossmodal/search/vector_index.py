@@ -7,6 +7,7 @@ import numpy as np
 from crossmodal.errors import CrossmodalError
 
 AGAIN = "Make the index again with --rebuild, or a run's embeddings with `python -m crossmodal embed`."
+DAMAGED = f"Some vectors here are not numbers: they are damaged. {AGAIN}"
 Ranked = tuple[np.ndarray, np.ndarray]  # scores fp32 and rows, best first
 
 
@@ -48,7 +49,7 @@ def scored(vectors: np.ndarray, query: np.ndarray) -> np.ndarray:
         )
     scores = vectors @ query
     if not np.isfinite(scores).all():
-        raise CrossmodalError(f"Some vectors here are not numbers: they are damaged. {AGAIN}")
+        raise CrossmodalError(DAMAGED)
     return np.asarray(scores)
 
 
