@@ -17,7 +17,7 @@ import numpy as np
 from benchmarks.queries import TOP, clustered, real
 from crossmodal.scale.milvus.connection import Milvus
 from crossmodal.scale.milvus.gallery import MilvusGallery
-from crossmodal.scale.milvus.loading import Source, load
+from crossmodal.scale.milvus.loading import SourceInMemory, load
 from crossmodal.search.filters import Filters
 from crossmodal.search.gallery import About, Gallery
 from crossmodal.search.half_index import HalfIndex
@@ -70,7 +70,7 @@ def compare(vectors: np.ndarray, queries: np.ndarray, server: LocalMilvus, file:
         _measure(f"{name}; loaded in {taken:.0f} s", MilvusGallery(milvus), queries, expected)
 
 
-def made_up(vectors: np.ndarray) -> Source:
+def made_up(vectors: np.ndarray) -> SourceInMemory:
     """Return photos for vectors, in a hundred folders."""
     photos = [
         Photo(
@@ -81,7 +81,7 @@ def made_up(vectors: np.ndarray) -> Source:
         for n in range(len(vectors))
     ]
     about = About("made up", Path(), "f", Path(), "", DESCRIBED)
-    return Source(about, {}, photos, vectors, [], np.empty((0, vectors.shape[1]), np.float32))
+    return SourceInMemory(about, {}, photos, vectors, [], np.empty((0, vectors.shape[1]), np.float32))
 
 
 def _measure(name: str, gallery: Gallery, queries: np.ndarray, expected: dict[str, list[set[str]]]) -> None:

@@ -93,6 +93,11 @@ class DualEncoder(Encoder):
         """Views of a photo whose mean is its vector, where quality is worth the time."""
         return self.recipe.photo_views
 
+    @property
+    def prefixes(self) -> tuple[int, ...]:  # type: ignore[override]
+        """Sizes at which its vectors can be cut, none without matryoshka training."""
+        return self.recipe.numbers("matryoshka")
+
     def loss_parameters(self) -> list[nn.Parameter]:
         """Return what the loss itself learns: the temperature, and the bias of the sigmoid loss."""
         return [self.logit_scale, *([self.logit_bias] if self.recipe.loss == "sigmoid" else [])]

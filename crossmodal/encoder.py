@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
@@ -30,6 +31,9 @@ class Encoder(nn.Module, ABC):
     label: str  # how tables name it
     temperature: float  # by which the model's similarities are divided
     photo_views: int = 1  # of a photo whose mean is its vector, where quality is worth the time
+    prefixes: tuple[
+        int, ...
+    ] = ()  # sizes at which its vectors can be cut, as `first_dimensions` does; the last is the whole
 
     @property
     @abstractmethod
@@ -68,3 +72,8 @@ class Encoder(nn.Module, ABC):
         """Yield unit vectors [at most at_once, D], fp32 on the CPU, in the order given."""
         for start in range(0, len(sentences), at_once):
             yield self.encode_text(sentences[start : start + at_once]).cpu()
+
+
+def first_dimensions(vectors: Tensor, size: int) -> Tensor:
+    """Return the first `size` dimensions of vectors [N, D], as unit vectors [N, size] in fp32."""
+    return F.normalize(vectors[:, :size].float(), dim=1)

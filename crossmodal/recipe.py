@@ -74,6 +74,11 @@ class Recipe:
     dropout: float = _knob(0.0, "dropout of the hidden layer of an mlp or residual projection", most=0.95)
     image_dropout: float = _knob(0.0, "dropout of the image features that a projection reads", most=0.95)
     text_dropout: float = _knob(0.0, "dropout of the text features that a projection reads", most=0.95)
+    matryoshka: str = _knob(
+        "",
+        "ascending sizes, for example 64,256,1024: the first so many dimensions of a vector are trained to be vectors of "
+        "their own",
+    )
     loss: str = _choice("loss", "clip", "infonce", "nt-xent", "triplet", "triplet-hard", "sigmoid")
     temperature: float = _knob(0.07, "initial temperature, by which similarities are divided", least=0.01)
     learn_temperature: int = _knob(1, "learn the temperature; 0 keeps it fixed")
@@ -170,7 +175,7 @@ class Recipe:
         return self.projection == "mlp" or self.image_weights == "random"
 
     def numbers(self, name: str) -> tuple[int, ...]:
-        """Return the numbers of image_stages or text_layers; raises CrossmodalError where there is anything else."""
+        """Return the numbers of image_stages, text_layers or matryoshka; raises CrossmodalError where there is anything else."""
         given = getattr(self, name)
         try:
             numbers = tuple(sorted({int(number) for number in given.split(",")})) if given else ()

@@ -24,6 +24,7 @@ def check_recipe(recipe: Recipe, trained: bool = False) -> None:
     _check_soft_targets(recipe)
     _check_features(recipe)
     _check_projection(recipe, trained)
+    _check_matryoshka(recipe)
     if recipe.start_share and not (trained or recipe.head_start_epochs):
         raise CrossmodalError(
             "--start-share needs a model from before the first epoch; give --head-start-epochs or --start-from too."
@@ -87,6 +88,17 @@ def _check_projection(recipe: Recipe, trained: bool) -> None:
         raise CrossmodalError(
             "--mixup mixes an image and one caption with another such pair, without soft targets; set "
             "--captions-per-image to 1 and --soft-targets to none."
+        )
+
+
+def _check_matryoshka(recipe: Recipe) -> None:
+    sizes = recipe.numbers("matryoshka")
+    # Without the whole vector among them, the dimensions beyond would stay as they were drawn.
+    sound = sizes and sizes[0] > 0 and sizes[-1] == recipe.joint_size
+    if recipe.matryoshka and (not sound or recipe.matryoshka.replace(" ", "") != ",".join(map(str, sizes))):
+        raise CrossmodalError(
+            f"--matryoshka {recipe.matryoshka} cannot be trained; give sizes of 1 or more in ascending order, the last of "
+            f"which is --joint-size, {recipe.joint_size}."
         )
 
 

@@ -226,13 +226,14 @@ def test_int8_is_of_two_formats_alone(checkpoint: Path, tmp_path: Path, capsys: 
 
 
 def test_the_card_has_what_the_hub_reads(model: DualEncoder, pair: Path) -> None:
-    from huggingface_hub import ModelCard, metadata_load
+    from huggingface_hub import ModelCard, ModelCardData, metadata_load
 
     measured, content = DualEncoder.load(pair)
     path = pair.with_name("README.md")
     model_card(measured, content, "sentence-transformers", "").save(path)
     card = ModelCard.load(path)
-    data = card.data
+    data, metadata = card.data, metadata_load(path)
+    assert isinstance(data, ModelCardData) and metadata
     assert (data.language, data.license, data.library_name, data.metrics) == (
         "en",
         "other",
@@ -245,7 +246,7 @@ def test_the_card_has_what_the_hub_reads(model: DualEncoder, pair: Path) -> None
         f"{way} recall@{k}": round(k + 0.25, 1) for way in ("text to image", "image to text") for k in (1, 5, 10)
     }
     assert "1,234 validation images" in card.text
-    assert metadata_load(path)["model-index"][0]["results"][0]["task"]["type"] == "image-text-retrieval"
+    assert metadata["model-index"][0]["results"][0]["task"]["type"] == "image-text-retrieval"
     unmeasured = model_card(model, {"metrics": {}}, "onnx", "Loss: none.")
     assert "int8" in unmeasured.data.tags and unmeasured.data.eval_results is None
     assert "It was not measured." in unmeasured.text and "Loss: none." in unmeasured.text

@@ -16,7 +16,7 @@ from crossmodal.photos.gallery import FolderGallery
 from crossmodal.photos.store import Store
 from crossmodal.scale.milvus.connection import Milvus
 from crossmodal.scale.milvus.gallery import MilvusGallery
-from crossmodal.scale.milvus.loading import Source, load
+from crossmodal.scale.milvus.loading import SourceInMemory, load
 from crossmodal.search.copies import look_alike
 from crossmodal.search.cutoff import Cutoff, Thresholds
 from crossmodal.search.filters import NO_FILTERS, Filters
@@ -50,7 +50,7 @@ def reopened(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
     def loaded(root: Path) -> Search:
         milvus = Milvus(url, f"photos_{time.time_ns()}")
-        load(milvus, Source.of(FolderGallery(root / ".crossmodal")), rebuild=False)
+        load(milvus, SourceInMemory.of(FolderGallery(root / ".crossmodal")), rebuild=False)
         return Search(MilvusGallery(milvus), ColourRuntime())
 
     return loaded

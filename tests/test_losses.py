@@ -1,16 +1,19 @@
 """The loss against values worked out by hand and against a slow readable oracle."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 import torch.nn.functional as F
 
+from crossmodal.dual_encoder import DualEncoder
 from crossmodal.recipe import Recipe
 from crossmodal.training.losses import (
     LOSSES,
     SOFT,
     LossParameters,
+    batch_loss,
     clip,
     info_nce,
     nt_xent,
@@ -123,3 +126,18 @@ def test_sigmoid_by_hand() -> None:
 
 def test_every_choice_of_the_command_line_is_a_loss() -> None:
     assert set(LOSSES) == {*Recipe.__dataclass_fields__["loss"].metadata["choices"], f"clip{SOFT}"}
+
+
+def test_matryoshka_is_the_mean_over_prefixes_by_hand(model: DualEncoder) -> None:
+    model.recipe = replace(model.recipe, matryoshka="1,2", joint_size=2)
+    with torch.no_grad():
+        model.logit_scale.zero_()
+    images, texts = torch.eye(2), torch.tensor([[0.6, 0.8], [-0.8, 0.6]])
+    # One dimension, at unit length: images 1 and 0, texts 1 and -1. Text 0 scores 1 and 0, text 1 scores -1 and 0;
+    # image 0 scores 1 and -1, image 1 scores 0 and 0.
+    one = (math.log(1 + math.exp(-1)) + math.log(1 + math.exp(-1)) + math.log(1 + math.exp(-2)) + math.log(2)) / 4
+    # Two: text 0 scores 0.6 and 0.8, text 1 -0.8 and 0.6; image 0 0.6 and -0.8, image 1 0.8 and 0.6.
+    two = sum(math.log(1 + math.exp(wrong)) for wrong in (0.2, -1.4, -1.4, 0.2)) / 4
+    assert batch_loss(model, images, texts, torch.arange(2)).item() == pytest.approx((one + two) / 2, rel=1e-6)
+    model.recipe = replace(model.recipe, matryoshka="")
+    assert batch_loss(model, images, texts, torch.arange(2)).item() == pytest.approx(two, rel=1e-6)

@@ -23,7 +23,7 @@ from crossmodal.scale.milvus import loading
 from crossmodal.scale.milvus.albums import AlbumsInMilvus
 from crossmodal.scale.milvus.connection import Milvus
 from crossmodal.scale.milvus.gallery import MilvusGallery
-from crossmodal.scale.milvus.loading import Source, load
+from crossmodal.scale.milvus.loading import SourceInMemory, load
 from crossmodal.scale.milvus.rows import as_photo, as_row, read, written
 from crossmodal.search.albums import save_album
 from crossmodal.search.facets import FIELD_OF
@@ -51,7 +51,7 @@ def milvus(request: pytest.FixtureRequest, tmp_path: Path) -> Milvus:
     return Milvus(url, "named")
 
 
-def made_up(count: int, seed: int = 0) -> Source:
+def made_up(count: int, seed: int = 0) -> SourceInMemory:
     rng = np.random.default_rng(seed)
     vectors = rng.standard_normal((count, SIZE)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -69,10 +69,10 @@ def made_up(count: int, seed: int = 0) -> Source:
         "folder": list("0123456"),
         "date": [0.0, count - 1.0],
     }
-    return Source(about, values, photos, vectors, [], np.empty((0, SIZE), np.float32))
+    return SourceInMemory(about, values, photos, vectors, [], np.empty((0, SIZE), np.float32))
 
 
-def found(milvus: Milvus, source: Source, row: int) -> list[str]:
+def found(milvus: Milvus, source: SourceInMemory, row: int) -> list[str]:
     return [match.photo.path for match in MilvusGallery(milvus).nearest(source.vectors[row], 5)]
 
 
@@ -96,7 +96,7 @@ def test_folders_of_any_name_are_told_apart(tmp_path: Path) -> None:
         assert set(found_all(milvus, source, Filters(folder=folder))) == expected
 
 
-def found_all(milvus: Milvus, source: Source, filters: Filters) -> list[str]:
+def found_all(milvus: Milvus, source: SourceInMemory, filters: Filters) -> list[str]:
     gallery = MilvusGallery(milvus)
     assert gallery.count(filters) == len(gallery.nearest(source.vectors[0], 100, filters))
     return [match.photo.path for match in gallery.nearest(source.vectors[0], 100, filters)]
@@ -146,7 +146,7 @@ def test_months_and_places_are_counted_as_in_memory(milvus: Milvus, monkeypatch:
         for n, one in enumerate(source.photos)
     ]
     memory = PhotosInMemory(source.about, photos, source.vectors, PlainIndex(source.vectors))
-    load(milvus, Source.of(memory), rebuild=True)
+    load(milvus, SourceInMemory.of(memory), rebuild=True)
     gallery = MilvusGallery(milvus)
     assert gallery.facet("month") == memory.facet("month") and gallery.facet("place")["Portugal"] == 15
     for filters in (
@@ -338,7 +338,7 @@ def test_another_checkpoint_is_refused(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
     milvus = Milvus(str(tmp_path / "run.db"), "a_run")
-    source = Source.of(open_run(runs))
+    source = SourceInMemory.of(open_run(runs))
     load(milvus, replace(source, about=replace(source.about, fingerprint="0" * 16)), rebuild=False)
     with pytest.raises(CrossmodalError, match=r"made by another model .* than .*model_epoch_2.pt"):
         MilvusGallery(milvus, checkpoint=runs / "model_epoch_2.pt")
@@ -385,7 +385,7 @@ def test_the_api_answers_as_it_does_without_milvus(
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
     url = request.getfixturevalue("milvus_server").url if kind == "server" else str(tmp_path / "run.db")
     milvus = Milvus(url, "a_run")
-    load(milvus, Source.of(open_run(runs)), rebuild=True)
+    load(milvus, SourceInMemory.of(open_run(runs)), rebuild=True)
     with (
         TestClient(create_app(lambda: open_search(Place(checkpoint=runs), to_stay=True))) as plain,
         TestClient(create_app(lambda: opened(milvus))) as loaded,
@@ -476,7 +476,7 @@ def test_an_unavailable_milvus_is_told_with_when_to_try_again(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
     milvus = Milvus(str(tmp_path / "run.db"), "a_run")
-    load(milvus, Source.of(open_run(runs)), rebuild=True)
+    load(milvus, SourceInMemory.of(open_run(runs)), rebuild=True)
     with TestClient(create_app(lambda: opened(milvus))) as api:
 
         def away(*_: object, **__: object) -> None:
@@ -492,7 +492,7 @@ def test_an_unavailable_milvus_is_told_with_when_to_try_again(
 def test_a_split_of_a_run_is_loaded_alone(runs: Path) -> None:
     whole = open_run(runs)
     split = whole.splits[0]
-    source = Source.of(whole.only(split))
+    source = SourceInMemory.of(whole.only(split))
     names = [
         name for name, of in zip(whole.embeddings.image_names, whole.embeddings.splits, strict=True) if of == split
     ]

@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from crossmodal.data.captions import CaptionFile, read_captions
@@ -168,3 +170,32 @@ def test_text_files_find_their_photos_by_other_spellings_and_what_is_without_is_
         "Text files without a photo of their name, which are not read: README.txt.",
         "Photos without a text file: f.jpg.",
     )
+
+
+def test_parquet_as_hugging_face_has_it(tmp_path: Path) -> None:
+    photo = {"bytes": b"no photo", "path": "x.jpg"}  # an image in the file is not read, and is no name
+    columns = {
+        "image": [photo, photo], "filename": ["a.jpg", "b.jpg"], "split": ["train", "dev"], "img_id": ["1", "2"],
+        "caption": [["a dog runs", "a dog"], ["two cats asleep"]],
+    }  # fmt: skip
+    pq.write_table(pa.table(columns), tmp_path / "captions")
+    read = read_captions(tmp_path / "captions")
+    assert [(row.image, row.caption, row.split) for row in read.rows] == [
+        ("a.jpg", "a dog runs", "train"), ("a.jpg", "a dog", "train"), ("b.jpg", "two cats asleep", "val"),
+    ]  # fmt: skip
+    assert not read.bad
+    assert read.notes == ("Read as Parquet, columns filename, caption, split.",)
+    pq.write_table(pa.table({"File_Name": ["a.jpg", None], "text": ["a dog runs", "a cat"]}), tmp_path / "captions")
+    read = read_captions(tmp_path / "captions")
+    assert [(row.image, row.caption) for row in read.rows] == ROWS[:1]
+    assert [str(row) for row in read.bad] == ["entry 2: no image name"]
+
+
+def test_parquet_without_names_or_torn_is_one_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "captions.parquet"
+    pq.write_table(pa.table({"image": [b"x"], "caption": ["a dog"]}), path)
+    with pytest.raises(CaptionsError, match="columns of text are caption; name the image's file"):
+        read_captions(path)
+    path.write_bytes(path.read_bytes()[:60])
+    with pytest.raises(CaptionsError, match="Parquet that is broken"):
+        read_captions(path)

@@ -230,6 +230,12 @@ def test_what_cannot_be_trained_together_is_said(recipe: Recipe) -> None:
         ({"stages": (Stage(1, 1.0, frozen_text=-2),)}, "0 or more, or -1"),
         ({"stages": (Stage(1, 1.0, frozen_image=WHOLE),), "image_pooling": "gpo"}, "gpo is learned"),
         ({"hue": math.nan}, "--hue nan"),
+        ({"matryoshka": "16,8,32"}, "ascending"),
+        ({"matryoshka": "8,8,32"}, "ascending"),
+        ({"matryoshka": "0,32"}, "1 or more"),
+        ({"matryoshka": "8,64"}, "--joint-size, 32"),
+        ({"matryoshka": "8,16"}, "--joint-size, 32"),
+        ({"matryoshka": ","}, "--matryoshka , cannot be read"),
     ):
         with pytest.raises(CrossmodalError, match=words):
             check_recipe(replace(recipe, **changed))

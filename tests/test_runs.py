@@ -20,8 +20,10 @@ from PIL import Image
 import training_script
 from crossmodal import cli
 from crossmodal.dual_encoder import DualEncoder
+from crossmodal.encoding.embeddings import load_embeddings, model_path
 from crossmodal.errors import CheckpointError, CrossmodalError
 from crossmodal.evaluation.evaluate import ImageChoice, evaluate
+from crossmodal.evaluation.metrics import retrieval_metrics
 from crossmodal.files import append_line, save_tensors
 from crossmodal.recipe import Recipe
 from crossmodal.runs.folder import best_epoch, make_room, results_of
@@ -90,6 +92,39 @@ def test_a_run_writes_its_files_and_says_how_to_go_on(
     assert "streamlit run app.py" in printed
     assert any((tmp_path / "tensorboard").iterdir())
     assert not list(tmp_path.glob(".*.part"))
+
+
+@pytest.mark.usefixtures("tiny")
+def test_prefixes_are_trained_and_evaluated_each(
+    collection: tuple[Path, Path], weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert training_script.main(arguments(collection, weights, tmp_path, "--matryoshka", "4,16,32")) == 0
+    captions, photos = collection
+    given = [
+        "evaluate",
+        "--checkpoint",
+        str(tmp_path),
+        "--captions",
+        str(captions),
+        "--images",
+        str(photos),
+        "--split",
+        "val",
+    ]
+    capsys.readouterr()
+    assert cli.main([*given, "--json", str(tmp_path / "figures.json")]) == 0
+    printed = capsys.readouterr().out
+    assert "the first 4 of 32 dimensions" in printed
+    assert "the first 16 of 32 dimensions" in printed
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    epoch = best_epoch(tmp_path)
+    assert epoch is not None
+    model, content = DualEncoder.load(model_path(tmp_path, epoch))
+    val = load_embeddings(tmp_path, epoch, content["fingerprint"], "embed").only("val")
+    images, texts = (side.float()[:, :4] / side.float()[:, :4].norm(dim=1)[:, None] for side in (val.images, val.texts))
+    expected = retrieval_metrics(images, texts, val.caption_to_image.tolist())
+    assert figures["first_4"]["t2i_r5"] == pytest.approx(expected["t2i_r5"], abs=1e-3)
+    assert model.prefixes == (4, 16, 32)
 
 
 @pytest.mark.usefixtures("tiny")

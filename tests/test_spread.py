@@ -18,14 +18,27 @@ import pytest
 
 from crossmodal.cli import main
 from crossmodal.data.prepared import Wanted, prepared
+from crossmodal.dual_encoder import DualEncoder
+from crossmodal.encoding.embeddings import load_embeddings
 from crossmodal.errors import CrossmodalError
+from crossmodal.galleries import Place
 from crossmodal.photos.gallery import FolderGallery
-from crossmodal.photos.reading import read_photo
+from crossmodal.photos.index import index_photos
+from crossmodal.photos.reading import Read, read_photo
 from crossmodal.photos.update import Encoded, encoded
 from crossmodal.photos.walk import walk
+from crossmodal.runs.opening import checkpoint_of, load_model
+from crossmodal.scale.milvus import parquet as written_in_parquet
+from crossmodal.scale.milvus.connection import Milvus
+from crossmodal.scale.milvus.gallery import MilvusGallery
+from crossmodal.scale.milvus.loading import SourceInMemory
+from crossmodal.scale.milvus.parquet import source_in_parquet
+from crossmodal.scale.milvus.rows import as_row
 from crossmodal.scale.ray import parquet
 from crossmodal.scale.ray.parquet import SKIPPED, ParquetFolder
 from crossmodal.scale.ray.shards import members_of, read_member, shards_in
+from crossmodal.search.filters import Filters
+from crossmodal.training.banks import make_banks
 from tests.test_photo_index import ColourRuntime, save
 from tests.test_serving import cache as cache  # a fixture
 
@@ -107,6 +120,69 @@ def test_parquet_holds_every_photo_once(tmp_path: Path, monkeypatch: pytest.Monk
     (tmp_path / "q" / "part-000001.parquet").write_bytes(b"torn")
     with pytest.raises(CrossmodalError, match="is broken"):
         ParquetFolder(tmp_path / "q", "f")
+
+
+def test_parquet_is_loaded_as_the_index_of_the_same_photos(
+    model: DualEncoder, runs: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+    monkeypatch.setattr(parquet, "ROWS_IN_A_FILE", 4)
+    monkeypatch.setattr(written_in_parquet, "AT_ONCE", 3)
+    checkpoint = checkpoint_of(runs)
+    embeddings = load_embeddings(runs, 2, load_model(checkpoint)[1]["fingerprint"], "embed")
+    model.save(checkpoint, 2, {}, {}, make_banks(embeddings, model.temperature))
+    photos_in(tmp_path / "p" / "ü b", 6)
+    photos_in(tmp_path / "p", 5)
+    index_photos(tmp_path / "p", checkpoint=checkpoint)
+    indexed = FolderGallery(tmp_path / "p" / ".crossmodal")
+    folder = ParquetFolder(tmp_path / "q", indexed.about.fingerprint)
+    folder.write(
+        ([Read(one.found, described=one.described)], indexed.vectors[row : row + 1])
+        for row, one in enumerate(indexed.photos)
+    )
+    assert len(folder.files) == 3
+    found, expected = source_in_parquet(tmp_path / "q", checkpoint, tmp_path / "p"), SourceInMemory.of(indexed)
+    assert [as_row(one, "") for one in found.photos] == [as_row(one, "") for one in expected.photos]
+    assert found.corrected
+    assert found.vectors.shape == expected.vectors.shape == (11, 33)
+    np.testing.assert_allclose(np.stack(list(found.vectors)), np.stack(list(expected.vectors)), atol=1e-6)
+    assert found.facets == expected.facets and sum(found.facets["month"].values()) == 11
+    assert found.values.keys() == expected.values.keys()
+    assert {name: set(values) for name, values in found.values.items()} == {
+        name: set(values) for name, values in expected.values.items()
+    }
+    assert (found.about.fields, found.about.root) == (expected.about.fields, expected.about.root)
+    url, load = str(tmp_path / "x.db"), ["load", str(tmp_path / "x.db"), "--parquet", str(tmp_path / "q")]
+    assert main([*load, "--checkpoint", str(runs), "--images", str(tmp_path / "p")]) == 0
+    assert "11 photos in" in capsys.readouterr().out
+    gallery = MilvusGallery(Milvus(url, Place.collection))
+    narrowed = Filters(folder="ü b")
+    for corrected in (False, True):
+        for filters in (Filters(), narrowed):
+            given = indexed.vectors[4], 3, filters, corrected
+            assert [one.photo.path for one in gallery.nearest(*given)] == [
+                one.photo.path for one in indexed.nearest(*given)
+            ]
+    gallery.close()
+
+
+def test_parquet_that_cannot_be_loaded_is_one_sentence(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    load = ["load", str(tmp_path / "x.db"), "--parquet", str(tmp_path / "q"), "--checkpoint", str(runs)]
+    assert main(load) == 1
+    assert "goes with --images DIR" in capsys.readouterr().err
+    load += ["--images", str(tmp_path / "p")]
+    assert main(load) == 1
+    assert "There are no vectors (part-*.parquet)" in capsys.readouterr().err
+    photos_in(tmp_path / "p", 5)
+    ParquetFolder(tmp_path / "q", "f" * 64).write(batches(tmp_path / "p"))
+    assert main(load) == 1
+    assert "written by another model" in capsys.readouterr().err
+    (tmp_path / "q" / "part-000000.parquet").write_bytes(b"PAR1 torn")
+    assert main(load) == 1
+    assert "part-000000.parquet is broken" in capsys.readouterr().err
 
 
 def test_options_that_do_not_go_together(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

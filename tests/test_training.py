@@ -79,7 +79,9 @@ def gradients(model: DualEncoder) -> dict[str, torch.Tensor]:
     return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
 
 
-def test_gradient_caching_gives_the_gradient_of_the_whole_batch(model: DualEncoder) -> None:
+@pytest.mark.parametrize("matryoshka", ["", "4,32"])
+def test_gradient_caching_gives_the_gradient_of_the_whole_batch(matryoshka: str, model: DualEncoder) -> None:
+    model.recipe = replace(model.recipe, matryoshka=matryoshka)
     (batch,) = plan_epoch(made_up(7), 7, 2, 0, 1)
     pixels = torch.randint(0, 256, (7, 3, 160, 160), dtype=torch.uint8)
     without_dropout(model)
@@ -105,7 +107,7 @@ def without_dropout(model: DualEncoder) -> None:
     "changed",
     [
         {"loss": "clip"}, {"loss": "triplet"}, {"loss": "sigmoid"}, {"mixup": 1.0},
-        {"projection": "residual", "image_dropout": 0.2, "text_dropout": 0.2},
+        {"projection": "residual", "image_dropout": 0.2, "text_dropout": 0.2}, {"matryoshka": "4,32"},
     ],
 )  # fmt: skip
 def test_the_head_start_learns_and_reads_features_as_they_are(

@@ -2,11 +2,15 @@
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
 from crossmodal.commands.galleries import COLLECTION, place_of
+from crossmodal.errors import CrossmodalError
+
+if TYPE_CHECKING:
+    from crossmodal.scale.milvus.loading import Source
 
 
 def add_load_command(commands: Any) -> None:
@@ -22,8 +26,13 @@ def add_load_command(commands: Any) -> None:
         metavar="MODEL",
         help="a checkpoint, a run, or a folder of runs (default: the newest run)",
     )
+    load.add_argument(
+        "--parquet", type=Path, metavar="DIR", help="what `index --parquet` wrote with the model of --checkpoint"
+    )
     load.add_argument("--split", choices=("train", "val", "test", "all"), help="photos of a run (default: all)")
-    load.add_argument("--images", type=Path, metavar="DIR", help="where a run's photos lie, if they were moved")
+    load.add_argument(
+        "--images", type=Path, metavar="DIR", help="where the photos of --parquet lie, or a run's, if they were moved"
+    )
     load.add_argument(
         "--index", type=Path, metavar="DIR", help="where the index of --photos lies, if not in the folder"
     )
@@ -35,17 +44,11 @@ def add_load_command(commands: Any) -> None:
 
 
 def _load(options: argparse.Namespace) -> None:
-    from crossmodal.galleries import open_gallery
-    from crossmodal.progress import terminal
     from crossmodal.scale.milvus.connection import Milvus
-    from crossmodal.scale.milvus.loading import Source, load
-    from crossmodal.search.in_memory import PhotosInMemory
+    from crossmodal.scale.milvus.loading import load
 
-    place = place_of(argparse.Namespace(**vars(options) | {"milvus": None, "weights": None}))
     milvus = Milvus(options.milvus, options.collection)
-    gallery, _ = open_gallery(place, terminal)
-    assert isinstance(gallery, PhotosInMemory)
-    source = Source.of(gallery)
+    source = _source(options)
     bar: tqdm[Any] = tqdm(unit="row", desc="Loading", disable=None, leave=False)
 
     def watch(done: int, total: int) -> None:
@@ -62,3 +65,26 @@ def _load(options: argparse.Namespace) -> None:
         f"Serve them with: python -m crossmodal serve --milvus {options.milvus}"
         + (f" --collection {options.collection}" if options.collection != COLLECTION else "")
     )
+
+
+def _source(options: argparse.Namespace) -> "Source":
+    """Return what the options name; raises CrossmodalError for options that do not go together."""
+    if options.parquet:
+        if options.photos or options.split or options.index or not options.images:
+            raise CrossmodalError(
+                "--parquet DIR goes with --images DIR, where its photos lie, and --checkpoint, which wrote it; leave out "
+                "--photos, --index and --split."
+            )
+        from crossmodal.runs.opening import checkpoint_of, default_run
+        from crossmodal.scale.milvus.parquet import source_in_parquet
+
+        return source_in_parquet(options.parquet, checkpoint_of(options.checkpoint or default_run()), options.images)
+    from crossmodal.galleries import open_gallery
+    from crossmodal.progress import terminal
+    from crossmodal.scale.milvus.loading import SourceInMemory
+    from crossmodal.search.in_memory import PhotosInMemory
+
+    place = place_of(argparse.Namespace(**vars(options) | {"milvus": None, "weights": None}))
+    gallery, _ = open_gallery(place, terminal)
+    assert isinstance(gallery, PhotosInMemory)
+    return SourceInMemory.of(gallery)

@@ -59,7 +59,7 @@ class FastEncoder(Encoder):
     def __init__(self, model: Model, fingerprint: str) -> None:
         super().__init__()
         self.label, self.temperature, self._model = model.label, model.temperature, model
-        self.photo_views = model.photo_views
+        self.photo_views, self.prefixes = model.photo_views, model.prefixes
         self._runtime = fastest_runtime(model, fingerprint)
 
     @property

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 
 from crossmodal.data.dataset import Dataset, read_dataset, refuse_if_many_bad
 from crossmodal.data.splits import read_names
+from crossmodal.encoder import first_dimensions
 from crossmodal.encoding.collection import encode_dataset
 from crossmodal.encoding.devices import worker_count
 from crossmodal.encoding.embeddings import Embeddings, image_path, save_embeddings, text_path
@@ -50,8 +51,8 @@ def evaluate(
     """Return the figures of a checkpoint on the chosen images; a result's name says what was measured.
 
     `cosine` are those of plain similarities. Where the checkpoint has banks, `query_bank` are those of the order that
-    search gives; with `average_captions` there are those of each image's captions as one vector. With a split file
-    exactly its images are ranked; otherwise the chosen split. The default split is test where there is one, else val,
+    search gives; a model trained with matryoshka has `first_N` for each prefix of N dimensions; with `average_captions`
+    there are those of each image's captions as one vector. With a split file exactly its images are ranked; otherwise the chosen split. The default split is test where there is one, else val,
     else all. Raises CrossmodalError when no image is left.
     """
     model, content, about = open_encoder(checkpoint or default_run(), choice.weights)
@@ -63,6 +64,10 @@ def evaluate(
     if banks := Banks.of(content):
         biases = banks.biases(embeddings.images.numpy(), embeddings.texts.numpy())
         found["query_bank"] = measure_embeddings("with query-bank normalisation, as search ranks", embeddings, biases)
+    for size in model.prefixes[:-1]:
+        images, texts = (first_dimensions(side, size) for side in (embeddings.images, embeddings.texts))
+        cut = replace(embeddings, images=images, texts=texts)
+        found[f"first_{size}"] = measure_embeddings(f"the first {size} of {model.prefixes[-1]:,} dimensions", cut)
     if average_captions:
         name = "each image's captions as one mean vector"
         found["average_captions"] = measure_embeddings(name, average_of_captions(embeddings))

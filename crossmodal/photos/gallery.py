@@ -49,9 +49,9 @@ class FolderGallery(PhotosInMemory):
         )  # fmt: skip
         super().__init__(about, photos, unit, PlainIndex(vectors), bias=bias)
         if to_stay and len(photos) >= WORTH_A_COPY:
-            from crossmodal.search.half_index import HalfIndex  # imports torch, which one search does without
+            from crossmodal.search.coded_index import index_to_stay  # imports torch, which one search does without
 
-            self.index = HalfIndex(vectors)
+            self.index = index_to_stay(vectors)
 
     def albums(self) -> Albums:
         """Return the albums in the file beside the index."""

@@ -1,7 +1,7 @@
 """Facets: how many photos there are of each month, and of each place, to narrow a search by."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, NamedTuple
@@ -42,6 +42,16 @@ def month_of(seconds: float) -> str:
     """Return the month of a time ("2023-06", local time), "" where no filter could ask for it."""
     taken = datetime.fromtimestamp(seconds)
     return f"{taken.year}-{taken.month:02}" if YEARS[0] <= taken.year <= YEARS[1] else ""
+
+
+def counted(photos: Iterable[Photo]) -> dict[Facet, dict[str, int]]:
+    """Return how many photos are of each month, and found by each name of a place, without keeping them in memory."""
+    months, places = Counter[str](), Counter[str]()
+    for photo in photos:
+        months[month_of(photo.date)] += 1
+        places[photo.described.place] += 1
+    del months[""], places[""]
+    return {"month": dict(sorted(months.items())), "place": names_of_places(places)}
 
 
 class Spot(NamedTuple):

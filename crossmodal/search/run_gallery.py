@@ -11,11 +11,11 @@ from torch import Tensor
 from crossmodal.encoding.embeddings import Embeddings
 from crossmodal.errors import CrossmodalError
 from crossmodal.hubs import as_query, with_bias
+from crossmodal.search.coded_index import index_to_stay
 from crossmodal.search.gallery import About, CaptionMatch
-from crossmodal.search.half_index import HalfIndex
 from crossmodal.search.in_memory import PhotosInMemory
 from crossmodal.search.record import Found, Photo
-from crossmodal.search.vector_index import WORTH_A_COPY, PlainIndex, Ranked, VectorIndex
+from crossmodal.search.vector_index import Ranked, VectorIndex
 
 
 class RunGallery(PhotosInMemory):
@@ -34,7 +34,7 @@ class RunGallery(PhotosInMemory):
         known = frozenset({"captions", *(("path", "folder") if folders else ())})
         vectors, bias = embeddings.images.numpy(), embeddings.biases[0].numpy() if embeddings.biases else None
         indexed = vectors if bias is None else with_bias(vectors, bias)
-        super().__init__(replace(about, fields=known), photos, vectors, _index_of(indexed), bias=bias)
+        super().__init__(replace(about, fields=known), photos, vectors, index_to_stay(indexed), bias=bias)
         self.embeddings = embeddings
         self._captions = _CaptionIndex(embeddings.texts, embeddings.biases[1].numpy() if embeddings.biases else None)
 
@@ -88,10 +88,6 @@ class RunGallery(PhotosInMemory):
         return self.embeddings.images[chosen].float() @ texts.T, [self.photos[row] for row in chosen]
 
 
-def _index_of(vectors: np.ndarray) -> VectorIndex:
-    return HalfIndex(vectors) if len(vectors) >= WORTH_A_COPY else PlainIndex(vectors.astype(np.float32, copy=False))
-
-
 class _CaptionIndex:
     """The index of the captions, made when the first photo asks for captions: it may take as much memory as they do."""
 
@@ -103,7 +99,7 @@ class _CaptionIndex:
         """Return cosine similarities and rows, ranked without the captions' biases."""
         texts = self._texts.numpy()
         with self._lock:
-            self._index = self._index or _index_of(texts if self._bias is None else with_bias(texts, self._bias))
+            self._index = self._index or index_to_stay(texts if self._bias is None else with_bias(texts, self._bias))
         if self._bias is None:
             return self._index.search(vector, count, among)
         ranked_by, rows = self._index.search(as_query(vector, True), count, among)

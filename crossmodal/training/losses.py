@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from crossmodal.dual_encoder import DualEncoder
+from crossmodal.encoder import first_dimensions
 
 
 @dataclass(frozen=True)
@@ -32,11 +33,21 @@ Loss = Callable[[Tensor, Tensor, Tensor, LossParameters], Tensor]
 def batch_loss(
     model: DualEncoder, images: Tensor, texts: Tensor, image_of_text: Tensor, soft_logits: Tensor | None = None
 ) -> Tensor:
-    """Return the loss of the model's recipe; with soft targets, that loss's form with soft targets."""
+    """Return the loss of the model's recipe; with soft targets, that loss's form with soft targets.
+
+    With matryoshka it is the mean over the prefixes of the vectors, each as unit vectors (Kusupati et al. 2022).
+    """
     recipe, bias = model.recipe, getattr(model, "logit_bias", None)
     parameters = LossParameters(model.logit_scale, bias, recipe.margin, soft_logits, recipe.soft_share)
     name = recipe.loss if soft_logits is None else f"{recipe.loss}{SOFT}"
-    return LOSSES[name](images, texts, image_of_text, parameters)
+    loss = LOSSES[name]
+    if not model.prefixes:
+        return loss(images, texts, image_of_text, parameters)
+    parts = [
+        loss(first_dimensions(images, size), first_dimensions(texts, size), image_of_text, parameters)
+        for size in model.prefixes
+    ]
+    return torch.stack(parts).mean()
 
 
 def clip(images: Tensor, texts: Tensor, image_of_text: Tensor, parameters: LossParameters) -> Tensor:

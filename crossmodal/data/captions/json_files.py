@@ -32,7 +32,7 @@ def read_json(path: Path, text: str, known: str) -> tuple[str, Iterator[Row]]:
             return "Read as JSON lines.", _lines(text.split("\n"))
         raise CaptionsError(f"{path} looks like JSON but is not whole: {error}.") from error
     if isinstance(content, list):
-        return "Read as a JSON list.", _entries(content)
+        return "Read as a JSON list.", entries(content)
     images = content.get("images")
     if isinstance(images, list) and isinstance(content.get("annotations"), list):
         return _coco(images, content["annotations"])
@@ -40,7 +40,7 @@ def read_json(path: Path, text: str, known: str) -> tuple[str, Iterator[Row]]:
         return "Read as Karpathy's split file.", _karpathy(images)
     entry = _plain(content)
     if _first(entry, IMAGE_KEYS) is not None and _first(entry, PLURALS) is not None:
-        return "Read as JSON lines.", _entries([content])
+        return "Read as JSON lines.", entries([content])
     if content and all(isinstance(value, (str, list)) for value in content.values()):
         return "Read as a JSON object of captions by image name.", _by_name(
             json.loads(text, object_pairs_hook=_Entries)
@@ -78,8 +78,9 @@ def _lines(lines: list[str]) -> Iterator[Row]:
             yield from _entry(entry, f"line {number}")
 
 
-def _entries(entries: list[Any]) -> Iterator[Row]:
-    for number, entry in enumerate(entries, start=1):
+def entries(listed: list[Any]) -> Iterator[Row]:
+    """Yield the rows of objects with an image, its captions and, where there is one, its split."""
+    for number, entry in enumerate(listed, start=1):
         yield from _entry(entry, f"entry {number}")
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from crossmodal.data.captions.delimited import Find, read_lines
 from crossmodal.data.captions.json_files import read_json
+from crossmodal.data.captions.parquet import is_parquet, read_parquet
 from crossmodal.data.captions.rows import BadRow, CaptionFile, CaptionRow, Row
 from crossmodal.data.captions.text import read_text, without_surrogates
 from crossmodal.data.names import KnownNames, is_photo
@@ -14,7 +15,7 @@ from crossmodal.files import listed
 
 KNOWN_FORMATS = (
     "columns separated by commas, tabs, semicolons or bars (image,caption; also file_name, text, split and their like); "
-    "JSON lines; a JSON list or object; COCO's or Karpathy's JSON; Flickr30k's results.csv; Flickr's token file"
+    "JSON lines; a JSON list or object; COCO's or Karpathy's JSON; Flickr30k's results.csv; Flickr's token file; Parquet"
 )
 
 
@@ -52,6 +53,9 @@ def captions_by_number(path: Path) -> dict[str, list[str]]:
 def _rows_of(path: Path, find: Find = _unknown) -> tuple[Iterator[Row], list[str]]:
     if path.is_dir():
         return _sidecars(path)
+    if is_parquet(path):
+        note, rows = read_parquet(path)
+        return rows, [note]
     text, notes = read_text(path)
     if text.lstrip()[:1] in ("{", "["):
         note, rows = read_json(path, text, KNOWN_FORMATS)

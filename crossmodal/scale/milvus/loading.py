@@ -4,7 +4,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -25,7 +25,25 @@ from crossmodal.search.run_gallery import RunGallery
 UNTOLD = frozenset({"keywords"})  # a text of several values, of which Milvus cannot be asked for one in any case
 AT_ONCE = 1000  # rows that are sent together, some megabytes
 CAPTION_FIELDS: dict[str, int | type] = {"id": 64, "stamp": 32, "caption": TEXT, "image": 64}
+T_co = TypeVar("T_co", covariant=True)
 Watch = Callable[[int, int], None]  # rows done, rows in all
+
+
+class Rows(Protocol[T_co]):
+    """What is gone through once, in order, and need not be in memory as a whole: a list, an array, columns of a file."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[T_co]: ...
+
+
+class Vectors(Rows[np.ndarray], Protocol):
+    """Vectors [N, D]: an array, or a column of a file."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """N and D."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -36,19 +54,36 @@ class Source:
     """
 
     about: About
-    values: Mapping[
-        str, Sequence[Any]
-    ]  # what can be chosen from: folders, cameras, places, the first and the last date
-    photos: Sequence[Photo]
-    vectors: np.ndarray
+    values: Mapping[str, Sequence[Any]]  # what can be chosen from, folders for example; of dates the first and the last
+    photos: Rows[Photo]
+    vectors: Vectors
     captions: Sequence[tuple[str, str]]
     caption_vectors: np.ndarray
     corrected: bool = False
     facets: Mapping[Facet, Mapping[str, int]] = field(default_factory=dict)  # of all photos
 
+    def plain(self) -> dict[str, Any]:
+        """Return what the gallery is, as plain values."""
+        about = self.about
+        return {
+            "title": about.title, "root": str(about.root), "fingerprint": about.fingerprint,
+            "checkpoint": str(about.checkpoint), "recipe": about.recipe, "fields": sorted(about.fields),
+            "cutoff": about.cutoff.plain() if about.cutoff else None, "metrics": dict(about.metrics), "note": about.note,
+            "values": {name: list(values) for name, values in self.values.items()}, "corrected": self.corrected,
+            "facets": {facet: dict(counts) for facet, counts in self.facets.items()},
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class SourceInMemory(Source):
+    """A run's gallery, or an indexed folder's."""
+
+    photos: Sequence[Photo]
+    vectors: np.ndarray
+
     @staticmethod
-    def of(gallery: PhotosInMemory) -> "Source":
-        """Return a run's gallery, or an indexed folder's."""
+    def of(gallery: PhotosInMemory) -> "SourceInMemory":
+        """Return what a gallery holds."""
         about = replace(
             gallery.about, root=gallery.about.root.resolve(), checkpoint=kept_as(gallery.about.checkpoint),
             fields=gallery.about.fields - UNTOLD,
@@ -72,20 +107,9 @@ class Source:
                 vectors = with_bias(vectors, held.biases[1].numpy()[own])
         if gallery.bias is not None:
             photo_vectors = with_bias(photo_vectors, gallery.bias[rows])
-        return Source(about, values, photos, photo_vectors, captions, vectors, gallery.bias is not None,
+        return SourceInMemory(about, values, photos, photo_vectors, captions, vectors, gallery.bias is not None,
             {facet: gallery.facet(facet) for facet in FIELD_OF},
         )  # fmt: skip
-
-    def plain(self) -> dict[str, Any]:
-        """Return what the gallery is, as plain values."""
-        about = self.about
-        return {
-            "title": about.title, "root": str(about.root), "fingerprint": about.fingerprint,
-            "checkpoint": str(about.checkpoint), "recipe": about.recipe, "fields": sorted(about.fields),
-            "cutoff": about.cutoff.plain() if about.cutoff else None, "metrics": dict(about.metrics), "note": about.note,
-            "values": {name: list(values) for name, values in self.values.items()}, "corrected": self.corrected,
-            "facets": {facet: dict(counts) for facet, counts in self.facets.items()},
-        }  # fmt: skip
 
 
 def load(milvus: Milvus, source: Source, rebuild: bool, watch: Watch = lambda done, total: None) -> int:
@@ -134,34 +158,34 @@ def _caption_rows(captions: Iterable[tuple[str, str]], key: bytes) -> Iterator[d
 
 
 def _bring(
-    milvus: Milvus, collection: str, fields: Mapping[str, int | type], vectors: np.ndarray, rows: Iterable[dict[str, Any]],
+    milvus: Milvus, collection: str, fields: Mapping[str, int | type], vectors: Vectors, rows: Iterable[dict[str, Any]],
     done: Callable[[int], None],
 ) -> int:  # fmt: skip
     """Make a collection hold these rows with their vectors, and no others; return how many were sent."""
     fresh = not milvus.has(collection)
     milvus.create(collection, fields, vectors.shape[1])  # whole, where a load was cut off in it
     wanted: set[str] = set()
-    sent = start = 0
-    for batch in batched(rows, AT_ONCE):
-        keys = [row["id"] for row in batch]
+    sent = there = 0
+    for batch in batched(zip(rows, vectors, strict=True), AT_ONCE):
+        keys = [row["id"] for row, _ in batch]
         wanted.update(keys)
         known = {} if fresh else _stamps(milvus, collection, keys)
         changed = [
-            {**row, "vector": vectors[start + place].astype(np.float32)}
-            for place, row in enumerate(batch)
-            if known.get(row["id"]) != row["stamp"] + _mark(vectors[start + place])
+            {**row, "vector": vector.astype(np.float32)}
+            for row, vector in batch
+            if known.get(row["id"]) != row["stamp"] + _mark(vector)
         ]
         if changed:
             for row in changed:
                 row["stamp"] += _mark(row["vector"])
             milvus.put(collection, changed, new=not known)
-        sent, start = sent + len(changed), start + len(batch)
-        done(start)
+        sent, there = sent + len(changed), there + len(batch)
+        done(there)
     if sent >= AT_ONCE:
         milvus.settle(collection)
     if milvus.count(collection, up_to_date=True) > len(wanted):
-        for there in milvus.rows(collection, ["id"]):
-            gone = [row["id"] for row in there if row["id"] not in wanted]
+        for rows_there in milvus.rows(collection, ["id"]):
+            gone = [row["id"] for row in rows_there if row["id"] not in wanted]
             if gone:
                 milvus.delete(collection, gone)
     return sent

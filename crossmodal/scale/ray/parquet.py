@@ -30,13 +30,13 @@ class ParquetFolder:
         """Raises CrossmodalError where another model wrote it."""
         self.folder, self._fingerprint = Path(folder), fingerprint
         self.photos = self.skipped = 0  # how many were written, and could not be used, since this was opened
-        self._files = sorted(file for file in self.folder.glob("part-*.parquet") if file.stem[5:].isdecimal())
-        for file in self._files:
+        self.files = sorted(file for file in self.folder.glob("part-*.parquet") if file.stem[5:].isdecimal())
+        for file in self.files:
             there = _metadata(file).get(b"fingerprint", b"").decode()
             if there != fingerprint:
                 raise CrossmodalError(
                     f"{file} was written by another model ({there or 'unknown'}) than {fingerprint}; name another "
-                    "folder with --parquet."
+                    "folder with --parquet, or its model with --checkpoint."
                 )
 
     @staticmethod
@@ -48,7 +48,7 @@ class ParquetFolder:
         """Return the paths of the photos that were written, and of those that could not be used."""
         import pyarrow.parquet as pq
 
-        paths = {path for file in self._files for path in pq.read_table(file, columns=["path"])["path"].to_pylist()}
+        paths = {path for file in self.files for path in pq.read_table(file, columns=["path"])["path"].to_pylist()}
         skipped = self.folder / SKIPPED
         if skipped.is_file():
             for line in skipped.read_text(encoding="utf-8").splitlines():
@@ -84,11 +84,11 @@ class ParquetFolder:
     def _put(self, rows: list[tuple[Read, np.ndarray]]) -> None:
         import pyarrow.parquet as pq
 
-        numbers = [int(file.stem.removeprefix("part-")) for file in self._files]
+        numbers = [int(file.stem.removeprefix("part-")) for file in self.files]
         path = self.folder / f"part-{max(numbers, default=-1) + 1:06d}.parquet"
         with whole_file(path) as temporary:
             pq.write_table(_table(rows, self._fingerprint), temporary)
-        self._files.append(path)
+        self.files.append(path)
 
 
 def _table(rows: list[tuple[Read, np.ndarray]], fingerprint: str) -> "pa.Table":
@@ -116,5 +116,12 @@ def _metadata(file: Path) -> dict[bytes, bytes]:
 
     try:
         return pq.read_schema(file).metadata or {}
-    except (pa.ArrowInvalid, OSError) as error:
-        raise CrossmodalError(f"{os.fspath(file)} is broken ({error}); delete it, and run this again.") from error
+    except (pa.ArrowException, OSError) as error:
+        raise broken(file, error) from error
+
+
+def broken(file: Path, error: Exception) -> CrossmodalError:
+    """Return what is said of a file that cannot be read."""
+    return CrossmodalError(
+        f"{os.fspath(file)} is broken ({error}); delete it, and write it with index --parquet again."
+    )
