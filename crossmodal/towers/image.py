@@ -152,8 +152,7 @@ class TimmTower(Freezable):
             beside += [hidden] if number in self.beside else []
         for part in after:
             hidden = part(hidden)
-        rows, columns = hidden.shape[2:]
-        return torch.cat([hidden, *(F.adaptive_avg_pool2d(grid, (rows, columns)) for grid in beside)], dim=1)
+        return torch.cat([hidden, *(_pooled_like(hidden, grid) for grid in beside)], dim=1)
 
     def _scaled(self, pixels: Tensor) -> Tensor:
         scaled = (pixels.to(self.mean.dtype) - self.mean) / self.std
@@ -182,6 +181,15 @@ class TimmTower(Freezable):
             "holds_statistics": self.holds_statistics, "beside": list(self.beside),
             "preprocessing": asdict(self.preprocessing),
         }  # fmt: skip
+
+
+def _pooled_like(last: Tensor, grid: Tensor) -> Tensor:
+    """A stage's grid [N, C, H, W] -> the means [N, C, rows, columns] of what stands for each place of the last grid."""
+    # Plain numbers, and a plain pooling where the sides divide: of the other kind the ONNX exporter has none.
+    (rows, columns), sides = (tuple(int(side) for side in one.shape[2:]) for one in (last, grid))
+    if sides[0] % rows or sides[1] % columns:
+        return F.adaptive_avg_pool2d(grid, (rows, columns))
+    return F.avg_pool2d(grid, (sides[0] // rows, sides[1] // columns))
 
 
 def _width(stage: nn.Module) -> int:
