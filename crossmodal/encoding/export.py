@@ -1,6 +1,9 @@
-"""A checkpoint in the formats of others: ONNX as Immich's photo server reads it, OpenVINO, and safetensors."""
+"""A checkpoint in the formats of others: ONNX as Immich's photo server reads it, OpenVINO, safetensors, sentence-transformers."""
 
+import importlib
+import inspect
 import json
+import re
 import shutil
 import warnings
 from collections.abc import Callable
@@ -13,35 +16,26 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from crossmodal.dual_encoder import DualEncoder
+from crossmodal.encoding.model_card import model_card
 from crossmodal.encoding.openvino_export import export_towers
+from crossmodal.encoding.quantizing import QUANTIZED, measured_loss, quantize
 from crossmodal.errors import CrossmodalError
 from crossmodal.towers.text import MAX_TOKENS, PretrainedTextTower
 
 OPSET = 17
-CARD = """---
-library_name: crossmodal
-license: {license}
-pipeline_tag: zero-shot-image-classification
-tags: [image-text-retrieval, dual-encoder]
----
-
-# {name}
-
-A dual encoder: images and English sentences become unit vectors of {size} dimensions, and a dot product compares them. Image tower
-{image}, text tower {text}; images are {pixels} x {pixels} pixels, {resize}.
-
-{measured}
-
-Written by `python -m crossmodal export --to {kind}`.
-"""
+MODULE = "crossmodal.encoding.sentence_transformers_module"
+OWN_IMPORT = re.compile(r"from (crossmodal\.[\w.]+) import")
 
 
-def export(model: DualEncoder, content: dict[str, Any], kind: str, folder: Path) -> None:
-    """Write a checkpoint's model and what else is said of it into a new folder, whole or not at all.
+def export(model: DualEncoder, content: dict[str, Any], kind: str, folder: Path, int8: bool = False) -> str:
+    """Write a checkpoint's model and its card into a new folder, whole or not at all; return what int8 weights lose, or "".
 
     `kind` is one of KINDS, and `content` what `DualEncoder.load` gave beside the model. Raises CrossmodalError for a folder
-    that has something in it, for a text tower without a tokenizer that others read, and where a package is missing.
+    that has something in it, for a text tower without a tokenizer that others read, where a package is missing, and for
+    int8 weights in a format that has none.
     """
+    if int8 and kind not in QUANTIZED:
+        raise CrossmodalError(f"--int8 goes with --to {' or '.join(QUANTIZED)}, not with {kind}.")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise CrossmodalError(f"{folder} is there already; name a new folder, or empty it first.")
     if not isinstance(model.text_tower, PretrainedTextTower):
@@ -53,10 +47,14 @@ def export(model: DualEncoder, content: dict[str, Any], kind: str, folder: Path)
     temporary.mkdir(parents=True)
     try:
         KINDS[kind](model.cpu().eval(), content, temporary)
-        (temporary / "README.md").write_text(_card(model, content, kind), encoding="utf-8")
+        if int8:
+            quantize(temporary, kind)
+        loss = str(measured_loss(model, temporary, kind)) if int8 else ""
+        model_card(model, content, kind, loss).save(temporary / "README.md")
         if folder.exists():
             folder.rmdir()
         temporary.rename(folder)
+        return loss
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -108,12 +106,18 @@ def _onnx(model: DualEncoder, content: dict[str, Any], folder: Path) -> None:
     }
     for name, (module, example, given, axes) in parts.items():
         (folder / name).mkdir()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the tracer warns of every condition in the towers' code
-            torch.onnx.export(
-                module.eval(), (example,), str(folder / name / "model.onnx"), input_names=[given], output_names=["embedding"],
-                dynamic_axes={given: axes, "embedding": {0: "batch"}}, opset_version=OPSET, dynamo=False,
-            )  # fmt: skip
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # the tracer warns of every condition in the towers' code
+                torch.onnx.export(
+                    module.eval(), (example,), str(folder / name / "model.onnx"), input_names=[given],
+                    output_names=["embedding"], dynamic_axes={given: axes, "embedding": {0: "batch"}}, opset_version=OPSET,
+                    dynamo=False,
+                )  # fmt: skip
+        except (RuntimeError, torch.onnx.OnnxExporterError) as error:  # its message is the whole graph
+            raise CrossmodalError(
+                f"The {name} tower of the recipe {model.recipe.name} cannot be written as ONNX ({error!s:.100}...)."
+            ) from error
     _write(folder / "config.json", {
         "embed_dim": model.recipe.joint_size, "vision_cfg": {"image_size": prepare.size}, "text_cfg": {"context_length": MAX_TOKENS},
     })  # fmt: skip
@@ -144,30 +148,45 @@ def _safetensors(model: DualEncoder, content: dict[str, Any], folder: Path) -> N
     (folder / "tokenizer.json").write_text(tower.tokenizer.to_str(), encoding="utf-8")
 
 
-def _write(path: Path, values: dict[str, Any]) -> None:
+def _sentence_transformers(model: DualEncoder, content: dict[str, Any], folder: Path) -> None:
+    """Write a folder of sentence-transformers with a module of its own, as the hub's: weights, configuration and code."""
+    from safetensors.torch import save_file
+
+    weights = {key: value for key, value in model.stored_weights().items() if not key.startswith("logit_")}
+    save_file(weights, str(folder / "model.safetensors"))
+    _write(folder / "config.json", {key: content[key] for key in ("recipe", "image_tower", "text_tower")})
+    _write(folder / "modules.json", [{"idx": 0, "name": "0", "path": "", "type": f"{_flat(MODULE)}.CrossmodalEncoder"}])
+    _write(folder / "config_sentence_transformers.json", {
+        "model_type": "SentenceTransformer", "similarity_fn_name": "cosine",
+        "requirements": {"sentence-transformers": ">=5.4", "timm": ">=1.0.15"},
+    })  # fmt: skip
+    _copy_code(MODULE, folder)
+
+
+def _copy_code(module: str, folder: Path) -> None:
+    """Copy a module of this package and all that it imports of it; flat and with relative imports, as transformers loads code."""
+    waiting, copied = [module], set()
+    while waiting:
+        name = waiting.pop()
+        if name not in copied:
+            copied.add(name)
+            source = inspect.getsource(importlib.import_module(name))
+            waiting += OWN_IMPORT.findall(source)
+            source = OWN_IMPORT.sub(lambda found: f"from .{_flat(found[1])} import", source)
+            (folder / f"{_flat(name)}.py").write_text(source, encoding="utf-8")
+
+
+def _flat(module: str) -> str:
+    return module.replace(".", "_")
+
+
+def _write(path: Path, values: Any) -> None:
     path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-
-
-def _card(model: DualEncoder, content: dict[str, Any], kind: str) -> str:
-    metrics, recipe, prepare = content["metrics"], model.recipe, model.preparation
-    recalls = [
-        f"{metrics[f'{way}_r{k}']:.1f}" for way in ("t2i", "i2t") for k in (1, 5, 10) if f"{way}_r{k}" in metrics
-    ]
-    measured = (
-        f"On its {metrics['images']:,} validation images, recall at 1, 5 and 10: text to image {', '.join(recalls[:3])}; "
-        f"image to text {', '.join(recalls[3:])}."
-        if len(recalls) == 6 and "images" in metrics
-        else "It was not measured."
-    )
-    return CARD.format(
-        license="other", name=recipe.name, size=recipe.joint_size, image=recipe.image_tower, text=recipe.text_tower,
-        pixels=prepare.size, resize="all of it squashed" if prepare.resize == "squash" else "their middle", measured=measured,
-        kind=kind,
-    )  # fmt: skip
 
 
 KINDS: dict[str, Callable[[DualEncoder, dict[str, Any], Path], None]] = {
     "onnx": _onnx,
     "openvino": _openvino,
     "safetensors": _safetensors,
+    "sentence-transformers": _sentence_transformers,
 }
