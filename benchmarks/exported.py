@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("folders", type=Path, nargs="+")
     for name in ("--captions", "--images", "--split-file"):
         parser.add_argument(name, type=Path, required=True)
-    parser.add_argument("--photos", type=int, default=1000)
+    parser.add_argument("--photos", type=int, default=1000, help=f"at least {CALLS}")
     options = parser.parse_args()
     names = read_names(options.split_file)[: options.photos]
     dataset = read_dataset(options.captions, options.images, names=names, check=False).dataset

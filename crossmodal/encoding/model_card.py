@@ -59,7 +59,8 @@ def model_card(model: DualEncoder, content: dict[str, Any], kind: str, loss: str
     text = CARD.format(
         data=data.to_yaml(), name=recipe.name, size=recipe.joint_size, image=recipe.image_tower, text=recipe.text_tower,
         pixels=prepare.size, resize="all of it squashed" if prepare.resize == "squash" else "their middle",
-        figures="\n\n".join([_figures(results), *([loss] if loss else [])]), use=USE[kind], kind=kind,
+        figures=_figures(results) + (f"\n\nThat is of the weights in fp32. {loss}" if loss else ""), use=USE[kind],
+        kind=f"{kind} --int8" if loss else kind,
     )  # fmt: skip
     return ModelCard(text)
 
