@@ -92,7 +92,9 @@ def test_galleries_of_a_process_that_stays_choose_it_by_their_size(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
     index = photos / ".crossmodal"
+    assert isinstance(index_to_stay(np.eye(30)), PlainIndex)
     monkeypatch.setattr("crossmodal.photos.gallery.WORTH_A_COPY", 1)
+    monkeypatch.setattr(coded_index, "WORTH_A_COPY", 1)
     assert FolderGallery(index, to_stay=True).kind == "exact"
     monkeypatch.setattr(coded_index, "LARGE", 30)  # as many as there are
     monkeypatch.setattr(coded_index, "CELLS", 2)
