@@ -12,7 +12,7 @@ import psutil
 import pytest
 from PIL import Image
 
-from benchmarks.load import many_tiles
+from benchmarks.load import many_scans
 from crossmodal.data import decoders as decoding
 from crossmodal.data import prepared as preparing
 from crossmodal.data.decoders import Decoders
@@ -23,11 +23,12 @@ from crossmodal.photos import meta
 from tests.test_decoding import bomb_webp, saved, tiled_tiff
 
 INPUT = Wanted(Preprocessing(32, (0.5,) * 3, (0.5,) * 3, "bicubic", "crop", 1.0), jpeg=64, label="x.jpg")
+SLOW = many_scans(64, 480_000)  # as many as its pixels may have: some seconds
 
 
 @pytest.fixture(scope="module")
 def one() -> Iterator[Decoders]:
-    with Decoders(1, seconds=2, patience=0.2) as decoders:
+    with Decoders(1, seconds=1, patience=0.2) as decoders:
         yield decoders
 
 
@@ -55,9 +56,9 @@ def test_what_it_says_of_a_broken_photo_is_what_this_process_says(one: Decoders,
 
 
 def test_a_photo_that_takes_too_long_costs_its_process_and_the_next_one_is_decoded(one: Decoders) -> None:
-    content, started = many_tiles(), time.monotonic()
+    content, started = SLOW, time.monotonic()
     with pytest.raises(
-        PhotoError, match=r"^x.jpg cannot be decoded in 2 seconds and 1 GB of memory; it may be damaged.$"
+        PhotoError, match=r"^x.jpg cannot be decoded in 1 seconds and 1 GB of memory; it may be damaged.$"
     ):
         one(content, INPUT)
     assert time.monotonic() - started < 10
@@ -75,7 +76,7 @@ def test_a_photo_that_takes_too_much_memory_is_refused_in_its_process(
 
 
 def test_a_turn_is_waited_for_and_then_it_is_busy(one: Decoders) -> None:
-    content = many_tiles()
+    content = SLOW
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(one, content, INPUT)
         time.sleep(0.5)
@@ -88,7 +89,7 @@ def test_a_photo_that_nobody_wants_any_more_makes_room_at_once() -> None:
     unwanted = threading.Event()
     with Decoders(1, seconds=60) as decoders, ThreadPoolExecutor(1) as pool:
         decoders(saved(Image.new("RGB", (40, 40)), "PNG"), INPUT)  # its process is there
-        decoding = pool.submit(decoders, many_tiles(), INPUT, unwanted)
+        decoding = pool.submit(decoders, SLOW, INPUT, unwanted)
         time.sleep(0.5)
         assert not decoding.done()
         unwanted.set()
@@ -117,7 +118,7 @@ def test_who_takes_too_long_waits_for_the_new_process_and_not_the_next_one() -> 
     with Decoders(1, seconds=1) as decoders:
         before = {child.pid for child in psutil.Process().children()}
         with pytest.raises(PhotoError, match="cannot be decoded in 1 seconds"):
-            decoders(many_tiles(), INPUT)
+            decoders(SLOW, INPUT)
         assert [child.status() for child in psutil.Process().children() if child.pid not in before] != []
 
 

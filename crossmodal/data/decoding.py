@@ -23,6 +23,7 @@ from PIL import (
 )
 
 from crossmodal.data.jpeg_scans import has_more_scans
+from crossmodal.data.tiff_pieces import tile_pixels, why_slow
 from crossmodal.errors import PhotoError
 
 MAX_PIXELS = 100_000_000
@@ -65,8 +66,8 @@ def load_photo(source: Path | bytes, at_least: int | None = None, name: str | No
     scales whose shorter side still has that many pixels, which is several times faster. A JPEG that lacks its
     last bytes is decoded as far as it goes, and its `info` then has the key CUT_SHORT.
 
-    Raises PhotoError; when the header says more than MAX_PIXELS or MOST_MEMORY, or scans that go over the pixels again and
-    again, before decoding.
+    Raises PhotoError; when the header says more than MAX_PIXELS or MOST_MEMORY, scans that go over the pixels again and
+    again, or a TIFF's strips or tiles that take far longer than their pixels, before decoding.
     """
     label = name or (str(source) if isinstance(source, Path) else "The photo")
     with opened_photo(source, label) as photo:
@@ -112,6 +113,9 @@ def opened_photo(source: Path | bytes, label: str, most: int = MAX_PIXELS) -> It
 
 def _opened(file: IO[bytes], most: int) -> Image.Image:
     _check_size(_webp_size(file.read(30)), most)  # Pillow takes the memory for a WebP as it opens it
+    file.seek(0)
+    if why := why_slow(file, most, MOST_SCANS):  # Pillow goes over the tiles of a TIFF as it opens it
+        raise _TooSlow(why)
     file.seek(0)
     return Image.open(file, formats=FORMATS)
 
@@ -198,11 +202,7 @@ def _bytes_needed(photo: Image.Image) -> int:
         each += 8  # two canvases of the decoder
     if photo.format in JPEGS:
         return pixels * 6  # of a progressive one all coefficients are held, whatever the scale
-    tiles = 0
-    if isinstance(photo, TiffImagePlugin.TiffImageFile):  # a tile may be larger than its photo
-        sides = (photo.tag_v2.get(tag) for tag in (TiffImagePlugin.TILEWIDTH, TiffImagePlugin.TILELENGTH))
-        width, height = (side if isinstance(side, int) else 0 for side in sides)
-        tiles = 4 * width * height
+    tiles = 4 * tile_pixels(photo.tag_v2) if isinstance(photo, TiffImagePlugin.TiffImageFile) else 0
     return pixels * each + tiles
 
 
