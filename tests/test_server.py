@@ -354,6 +354,19 @@ def test_only_a_trusted_proxy_says_whom_it_asks_for() -> None:
     assert statuses(("127.0.0.0/8",)) == [200] * 5
 
 
+def test_a_network_of_ipv6_is_one_client() -> None:
+    app = create_app(made_up, replace(Limits(), rate=parse("3/minute")))
+    with listening(app, Served(proxies=("127.0.0.0/8",))) as address:
+
+        def status(who: str) -> int:
+            url = f"http://127.0.0.1:{address[1]}/docs"
+            return httpx.get(url, headers={"x-forwarded-for": who}, timeout=SECONDS).status_code
+
+        assert [status(f"2001:db8:1:2:{n}::1") for n in range(5)] == [200, 200, 200, 429, 429]
+        assert status("2001:db8:1:3::1") == 200
+        assert [status(f"::ffff:10.1.1.{n}") for n in range(5)] == [200] * 5  # IPv4, as a socket of both kinds says it
+
+
 # --- the process ---
 
 

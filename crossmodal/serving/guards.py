@@ -8,7 +8,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from ipaddress import ip_address
+from ipaddress import IPv6Address, IPv6Network, ip_address
 from urllib.parse import urlsplit
 
 from cachetools import TTLCache
@@ -158,7 +158,7 @@ class Guards:
         if needs_key:
             bearer = headers.get("authorization", "").removeprefix("Bearer ").strip()
             owner = owner_of(headers.get("x-api-key") or bearer, self._keys)
-        who = f"key {owner}" if owner else f"address {(scope.get('client') or ('-',))[0]}"
+        who = f"key {owner}" if owner else f"address {_network((scope.get('client') or ('-',))[0])}"
         try:
             self._rate.count(who)
         except HTTPException as refused:
@@ -188,6 +188,17 @@ class Guards:
 
     def _too_large(self, request_id: str, scope: Scope) -> JSONResponse:
         return error(413, "too_large", f"This is more than the {self._most(scope):,} bytes that are read.", request_id)
+
+
+def _network(address: str) -> str:
+    """Return what an address is counted by: of IPv6 the network, since one subscriber has all 2^64 addresses in it."""
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(found, IPv6Address):
+        return str(found.ipv4_mapped or IPv6Network((int(found) >> 64 << 64, 64)))
+    return address
 
 
 def _same_address(one: str, other: str) -> bool:
