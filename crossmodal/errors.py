@@ -1,5 +1,7 @@
 """The exceptions of the package, each message one sentence that a user can act on; what makes text printable."""
 
+import unicodedata
+
 
 def printable(text: str) -> str:
     """Return a text on one line in which what cannot be printed, such as what commands a terminal, stands as an escape.
@@ -9,6 +11,11 @@ def printable(text: str) -> str:
     if text.isprintable():  # as nearly all are, and each photo of each answer is asked
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def has_controls(text: str) -> bool:
+    """Say whether there are control characters in a text, or bytes that are no UTF-8; joiners of letters may be in one."""
+    return any(unicodedata.category(character) in ("Cc", "Cs") for character in text)
 
 
 class CrossmodalError(Exception):

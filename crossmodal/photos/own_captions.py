@@ -4,7 +4,6 @@ import csv
 import hashlib
 import io
 import stat
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import filelock
 
-from crossmodal.errors import CrossmodalError
+from crossmodal.errors import CrossmodalError, has_controls
 from crossmodal.files import read_bounded, stays_below, write_text
 
 OWN_CAPTIONS = "captions.csv"
@@ -161,20 +160,15 @@ def _is_below(root: Path, photo: str) -> bool:
 
 def _one_line(caption: str) -> str:
     caption = " ".join(caption.split())
-    if len(caption) > LONGEST_CAPTION or _has_controls(caption):
+    if len(caption) > LONGEST_CAPTION or has_controls(caption):
         raise CrossmodalError(
             f"A caption has at most {LONGEST_CAPTION} printable characters; {caption!r:.40}... does not."
         )
     return caption
 
 
-def _has_controls(text: str) -> bool:
-    """Say whether there are control characters in a text, or bytes that are no UTF-8; joiners of letters may be in one."""
-    return any(unicodedata.category(character) in ("Cc", "Cs") for character in text)
-
-
 def _check_name(photo: str) -> None:
-    if _has_controls(photo) or photo != photo.strip():
+    if has_controls(photo) or photo != photo.strip():
         raise CrossmodalError(f"{photo!r:.80} cannot stand in a caption file; rename the photo and index it again.")
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cachetools import Cache, LRUCache
 
-from crossmodal.errors import CrossmodalError
+from crossmodal.errors import CrossmodalError, has_controls
 from crossmodal.search.filters import NO_FILTERS, Filters
 from crossmodal.search.named_file import Form, NamedFile, NamedThings, one_line
 from crossmodal.search.typed import ALBUM, Understood, spelled, with_filters
@@ -34,7 +34,7 @@ class Album:
         """Raise CrossmodalError for a name or a query that no album can have."""
         if one_line(self.name) != self.name:
             raise CrossmodalError(f"{self.name!r:.80} has more than single spaces.")
-        if not 0 < len(self.query) <= LONGEST_QUERY or not self.query.isprintable():
+        if not 0 < len(self.query) <= LONGEST_QUERY or has_controls(self.query):
             raise CrossmodalError(f"The query of an album has 1 to {LONGEST_QUERY} characters, on one line.")
         _ = self.typed
 

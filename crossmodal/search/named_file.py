@@ -11,7 +11,7 @@ from typing import Any, Generic, Protocol, Self, TypeVar
 
 import filelock
 
-from crossmodal.errors import CrossmodalError, UnknownNameError
+from crossmodal.errors import CrossmodalError, UnknownNameError, has_controls
 from crossmodal.files import write_text
 
 LONGEST_NAME = 60  # characters
@@ -207,9 +207,9 @@ def _broken(path: Path, form: Form[T], what: str) -> CrossmodalError:
 
 
 def one_line(name: str, what: str = "name") -> str:
-    """Return a name in single spaces; raises CrossmodalError for one that is empty, too long, or not printable."""
+    """Return a name in single spaces; raises CrossmodalError for one that is empty, too long, or has control characters."""
     name = " ".join(name.split())
-    if not name or len(name) > LONGEST_NAME or not name.isprintable():
+    if not name or len(name) > LONGEST_NAME or has_controls(name):
         raise CrossmodalError(f"A {what} has 1 to {LONGEST_NAME} characters, on one line; {name!r:.80} does not.")
     return name
 

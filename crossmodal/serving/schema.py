@@ -39,9 +39,7 @@ Words = Annotated[str, StringConstraints(max_length=1000), BeforeValidator(_whol
 WORDS = Field("", description="words beside the photo: a sentence, or terms with signs and weights")
 WEIGHT = Field(1.0, ge=LIGHTEST_PHOTO, le=HEAVIEST, description="weight of the photo beside the words")
 BY_DATE = Field(False, description="the newest of the best first, where dates are known")
-CUT_OFF = Field(
-    True, description="leave out photos that do not look like the query, where the model is calibrated for it"
-)
+CUT_OFF = Field(True, description="leave out what does not look like the query, where the model is calibrated for it")
 EXPLAIN = Field(False, description="tell how much each word counts for each photo; a word costs as much as a request")
 TOP_K = Field(10, ge=1, le=MOST, description="how many photos, and how many captions")
 MORE: list[str] = Field([], description="ids of photos of the gallery: find more like these")
@@ -49,7 +47,7 @@ LESS: list[str] = Field([], description="ids of photos of the gallery: find fewe
 FILTERS: dict[Kind, Any] = {
     "day": Annotated[date, BeforeValidator(_day)],
     "number": Annotated[float, Field(ge=0, le=100_000)],
-    "text": Annotated[str, StringConstraints(max_length=1000), BeforeValidator(_whole)],
+    "text": Words,
 }
 
 
