@@ -1,5 +1,7 @@
 """Text in photos: read after the indexing, searched beside what else is written, and remembered."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +18,8 @@ from crossmodal.photos.store import Store
 from crossmodal.photos.written import find
 from crossmodal.search.query import parse_terms
 from tests.test_photo_index import opened, run, save
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 class Signs:
@@ -97,6 +101,28 @@ def test_without_rapidocr_there_is_one_sentence_and_no_index(tmp_path: Path, mon
     with pytest.raises(CrossmodalError, match=r"pip install -r requirements-ocr\.txt"):
         asked.index_photos(tmp_path, ocr=True)
     assert list(tmp_path.iterdir()) == []
+
+
+SIGNALLED = """
+import gc, os, signal
+import numpy as np
+from crossmodal.photos.ocr import rapidocr_reader
+signal.signal(signal.SIGCHLD, lambda *_: None)
+for _ in range(2):
+    rapidocr_reader()(np.zeros((64, 64, 3), np.uint8))
+    gc.collect()
+for _ in range(20):
+    os.kill(os.getpid(), signal.SIGCHLD)
+print("alive")
+"""
+
+
+def test_a_signal_after_texts_were_read_kills_nothing() -> None:
+    """OpenVINO takes away a stack for signals that it gave to the thread (`openvino_core.core`)."""
+    pytest.importorskip("rapidocr")
+    command = [sys.executable, "-X", "faulthandler", "-c", SIGNALLED]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert (done.returncode, done.stdout) == (0, "alive\n"), done.stderr[-2000:]
 
 
 @pytest.mark.real

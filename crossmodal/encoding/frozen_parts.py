@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from crossmodal.encoding.runtime import compiled
+from crossmodal.encoding.openvino_core import compiled, openvino
 from crossmodal.recipe import WHOLE
 from crossmodal.towers.image import ImageTower
 
@@ -52,8 +52,7 @@ def _in_openvino(
 def _compiled(
     tower: ImageTower, traced: Callable[[Tensor], Tensor], example: Tensor, bf16: bool
 ) -> Callable[[Tensor], Tensor]:
-    import openvino as ov
-
+    ov = openvino()
     # The tracer warns of every condition in the tower's code, and the converter prints its arguments.
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from crossmodal.data.preprocessing import Preprocessing
 from crossmodal.dual_encoder import DualEncoder
 from crossmodal.encoder import Encoder
+from crossmodal.encoding.openvino_core import openvino
 from crossmodal.encoding.runtime import TORCH, Exported, OpenVinoRuntime, Runtime, exported_folder
 from crossmodal.errors import CrossmodalError
 from crossmodal.towers.published_clip import PublishedClip
@@ -174,8 +175,7 @@ def _export(model: Model, place: Path) -> None:
 
 def export_towers(model: Model, folder: Path) -> None:
     """Write both towers, the tokenizer and the preprocessing into a folder; raises CrossmodalError for what cannot be exported."""
-    import openvino as ov
-
+    ov = openvino()
     portable, size = model.portable_tokenizer, model.preparation.size
     assert portable
     try:

@@ -17,6 +17,7 @@ import numpy as np
 from crossmodal.data.drawn.drawing import draw_scene
 from crossmodal.data.drawn.scenes import imagine_scene
 from crossmodal.data.everyday import everyday_scenes
+from crossmodal.encoding.openvino_core import core, openvino
 from crossmodal.encoding.openvino_export import Model, TorchRuntime
 from crossmodal.encoding.runtime import Exported, OpenVinoRuntime
 from crossmodal.errors import CrossmodalError
@@ -89,13 +90,13 @@ def _openvino(folder: Path) -> None:
 
     Convolutions stay: with int8 weights and more than one stream, OpenVINO 2026.4.1 computes nonsense from them.
     """
-    import nncf
-    import openvino as ov
+    ov = openvino()
+    import nncf  # after it, which is where telling is switched off
 
     convolutions = nncf.IgnoredScope(types=["Convolution", "GroupConvolution"], validate=False)
     for part in ("image", "text"):
         with _quiet():
-            model = nncf.compress_weights(ov.Core().read_model(folder / f"{part}.xml"), ignored_scope=convolutions)
+            model = nncf.compress_weights(core().read_model(folder / f"{part}.xml"), ignored_scope=convolutions)
         ov.save_model(model, folder / "int8.xml")
         for ending in ("xml", "bin"):
             os.replace(folder / f"int8.{ending}", folder / f"{part}.{ending}")

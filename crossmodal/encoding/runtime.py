@@ -9,13 +9,13 @@ import os
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any, Protocol, Self
 
 import numpy as np
 
 from crossmodal.data.preprocessing import Preprocessing
+from crossmodal.encoding.openvino_core import compiled, openvino
 from crossmodal.errors import CrossmodalError
 from crossmodal.files import cache_folder, checked_fingerprint
 
@@ -65,7 +65,7 @@ class Exported:
         if not all((folder / part).is_file() for part in PARTS):
             return None
         try:
-            import openvino  # noqa: F401
+            openvino()
         except ImportError:
             return None
         return Exported(folder)
@@ -135,23 +135,6 @@ _ONE_AT_A_TIME = threading.Lock()
 ROWS_AT_ONCE = 8
 
 
-@cache
-def _core() -> Any:
-    """Return the one core of this process, which is never closed.
-
-    Its CPU plugin gives the thread that first compiles a stack for signals. Of several cores that are not closed in the
-    reverse order, one leaves a stack that is gone, and the next signal kills the process.
-    """
-    import openvino as ov
-
-    return ov.Core()
-
-
-def compiled(model: Any, config: dict[str, str]) -> Any:
-    """Compile a model, or what lies in a file, for the CPU; `config` are OpenVINO's properties."""
-    return _core().compile_model(model, "CPU", config)
-
-
 class _Tower:
     """A compiled tower and its infer requests, which threads use in turn."""
 
@@ -175,10 +158,8 @@ class _Tower:
 
     def _opened(self, parts: dict[int, np.ndarray]) -> Any:
         """Return the requests, as many as OpenVINO runs best side by side, which put their outputs into `parts`."""
-        import openvino as ov
-
         if self._requests is None:
-            self._requests = ov.AsyncInferQueue(compiled(str(self._path), self._config))
+            self._requests = openvino().AsyncInferQueue(compiled(str(self._path), self._config))
         self._requests.set_callback(
             lambda request, start: parts.__setitem__(start, np.array(request.get_output_tensor(0).data))
         )

@@ -4,8 +4,10 @@ import io
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 from PIL import Image
@@ -14,6 +16,7 @@ from crossmodal.data.decoders import Decoders
 from crossmodal.data.limits import READ_TEXT
 from crossmodal.data.prepared import Wanted
 from crossmodal.data.written import plain_text
+from crossmodal.encoding.openvino_core import openvino
 from crossmodal.errors import CrossmodalError, PhotoError
 from crossmodal.photos.changes import Step
 from crossmodal.photos.reading import content_of
@@ -39,9 +42,14 @@ def require_rapidocr() -> None:
         )
 
 
+@cache
 def rapidocr_reader() -> Reader:
-    """Return what reads Latin and Chinese script, and more, on this CPU; raises CrossmodalError where rapidocr is not installed."""
+    """Return what reads Latin and Chinese script, and more, on this CPU; raises CrossmodalError where rapidocr is not installed.
+
+    It is one for the process, and for one thread at a time: its cores of OpenVINO must not be closed (`openvino_core.core`).
+    """
     require_rapidocr()
+    openvino()
     from rapidocr import EngineType, RapidOCR
 
     engines = {f"{part}.engine_type": EngineType.OPENVINO for part in ("Det", "Cls", "Rec")}
@@ -49,8 +57,11 @@ def rapidocr_reader() -> Reader:
         params={**engines, "Global.log_level": "critical", "Det.limit_type": "max", "Det.limit_side_len": SIDE}
     )
 
+    one_at_a_time = Lock()
+
     def read(pixels: np.ndarray) -> str:
-        found = ocr(np.ascontiguousarray(pixels[:, :, ::-1]))
+        with one_at_a_time:
+            found = ocr(np.ascontiguousarray(pixels[:, :, ::-1]))
         pieces = zip(found.txts or (), found.scores or (), strict=True)
         return " ".join(text for text, score in pieces if score >= SURE and len(text) >= SHORTEST)
 
