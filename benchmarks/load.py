@@ -128,12 +128,13 @@ class Answers:
 async def beside_hostile(url: str, seconds: float, before: float = 0.0) -> list[Answers]:
     """Let honest clients search, look at photos and upload some beside hostile uploads; return how each kind went.
 
-    Each has an address of its own. What began in the first `before` seconds, in which the server comes to know them, is not counted.
+    A third of the hostile ones have too many scans, a third too many tiles, and a third as many scans as an upload may have. Each
+    client has an address of its own. What began in the first `before` seconds, in which the server comes to know them, is not counted.
     """
     counted = time.perf_counter() + before
     numbers, end = itertools.count(), counted + seconds
     searches, looks, uploads, hostile = map(Answers, ("searches", "photos", "uploads", "hostile uploads"))
-    slow, fine = (many_scans(), many_tiles()), saved(Image.effect_noise((640, 480), 60))
+    slow, fine = (many_scans(), many_tiles(), many_scans(1000, 700)), saved(Image.effect_noise((640, 480), 60))
     async with _client(url) as client:
         every = {"query": "a dog", "top_k": 50, "cut_off": False}
         photos = (await client.post("/api/search/text", json=every)).json()["photos"]
@@ -163,7 +164,7 @@ async def beside_hostile(url: str, seconds: float, before: float = 0.0) -> list[
     async def uploading(number: int) -> None:
         async with _client(url, own_address(number)) as client:
             while time.perf_counter() < end:
-                await timed_one(hostile, client.post("/api/search/upload", files={"file": slow[number % 2]}))
+                await timed_one(hostile, client.post("/api/search/upload", files={"file": slow[number % len(slow)]}))
 
     attackers = (uploading(HONEST + number) for number in range(HOSTILE))
     await asyncio.gather(*map(honest, range(HONEST)), *attackers)
