@@ -42,7 +42,7 @@ async def work(places: Places, who: str, seconds: float, order: list[str] | None
 
 def test_places_go_to_those_who_did_not_fail_and_took_least() -> None:
     async def scenario() -> list[str]:
-        places, order = Places(1, each=1, patience=5), list[str]()
+        places, order = Places(1, 5), list[str]()
         await work(places, "failed", 0, fails=True)
         await work(places, "much", 0.1)
         await work(places, "little", 0.02)
@@ -60,28 +60,54 @@ def test_places_go_to_those_who_did_not_fail_and_took_least() -> None:
 
 def test_who_took_most_gives_up_and_only_for_one_who_took_less() -> None:
     async def scenario() -> None:
-        places = Places(2, each=1, patience=5)
+        places = Places(2, 5)
         await work(places, "much", 0.2)
+        await work(places, "more", 0.4)
         async with places.held("much") as much, places.held("a") as a:
             await asyncio.sleep(2 * TURN)
             assert not much() and not a()  # nobody waits
-            again = asyncio.create_task(work(places, "a", 0))
-            failed = asyncio.create_task(work(places, "much", 0))
+            more = asyncio.create_task(work(places, "more", 0))
             await asyncio.sleep(0)
-            assert not much() and not a()  # these have a place each already
+            assert not much() and not a()
             new = asyncio.create_task(work(places, "new", 0))
             await asyncio.sleep(0.01)
             assert much() and not a()
-        await asyncio.gather(again, failed, new)
+        await asyncio.gather(more, new)
         async with places.held("b") as b:
             assert not b()
 
     asyncio.run(scenario())
 
 
+def test_work_of_one_client_takes_turns_and_each_is_twice_as_long() -> None:
+    async def scenario() -> list[str]:
+        places, order = Places(1, 5), list[str]()
+        async with places.held("one", turns=1) as long:
+            new = asyncio.create_task(work(places, "one", 0, order))
+            await asyncio.sleep(1.3 * TURN)
+            assert not long()
+            await asyncio.sleep(1.3 * TURN)
+            assert long()
+            again = asyncio.create_task(again_after_two(places, order))
+            await asyncio.sleep(0)
+        await asyncio.gather(again, new)
+        async with places.held("one") as short:
+            again = asyncio.create_task(again_after_two(places, order))
+            await asyncio.sleep(2 * TURN)
+            assert not short()  # it had two turns already
+        await again
+        return order
+
+    async def again_after_two(places: Places, order: list[str]) -> None:
+        async with places.held("one", turns=2):
+            order.append("again")
+
+    assert asyncio.run(scenario()) == ["one", "again", "again"]
+
+
 def test_a_turn_is_had_before_a_place_is_given_up() -> None:
     async def scenario() -> tuple[bool, bool]:
-        places = Places(1, each=1, patience=5)
+        places = Places(1, 5)
         async with places.held("a") as a:
             new = asyncio.create_task(work(places, "b", 0))
             await asyncio.sleep(0)
@@ -96,7 +122,7 @@ def test_a_turn_is_had_before_a_place_is_given_up() -> None:
 
 def test_patience_ends_and_nothing_is_left_taken() -> None:
     async def scenario() -> None:
-        places = Places(1, each=1, patience=0.1)
+        places = Places(1, 0.1)
         async with places.held("a"):
             with pytest.raises(Overloaded):
                 async with places.held("b"):
@@ -107,9 +133,9 @@ def test_patience_ends_and_nothing_is_left_taken() -> None:
             with suppress(asyncio.CancelledError):
                 await left
             with pytest.raises(Overloaded):  # began long ago
-                async with asyncio.timeout(0.05), places.held("d", time.monotonic() - 9):
+                async with asyncio.timeout(0.05), places.held("d", 0, time.monotonic() - 9):
                     pass
-        async with asyncio.timeout(0.05), places.held("e", time.monotonic() - 9):
+        async with asyncio.timeout(0.05), places.held("e", 0, time.monotonic() - 9):
             pass  # there is a place at once
 
     asyncio.run(scenario())
@@ -117,7 +143,7 @@ def test_patience_ends_and_nothing_is_left_taken() -> None:
 
 def test_a_new_client_is_served_among_forty_that_take_long_again_and_again() -> None:
     async def scenario() -> list[float]:
-        places, ended, waits = Places(2, each=1, patience=3), asyncio.Event(), list[float]()
+        places, ended, waits = Places(2, 3), asyncio.Event(), list[float]()
 
         async def long(who: str) -> None:
             while not ended.is_set():

@@ -25,7 +25,7 @@ from crossmodal.errors import BusyError, CrossmodalError, PhotoError
 STARTING = 60.0  # seconds that a process may take to start
 SECONDS = 20  # of a processor's time that one photo may take
 UPLOAD_SECONDS = 5
-LOOK = 20  # milliseconds between two looks at whether a photo is still wanted
+LOOK = 10  # milliseconds between two looks at whether a photo is still wanted
 STOPPING = 1000  # milliseconds in which a process says that it has stopped
 WALL = 3  # times as many seconds by the clock, since processors are shared
 AT_ONCE = 2  # uploads, and photos that are shown, that are decoded at a time

@@ -2,9 +2,9 @@
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
 
 from cachetools import TTLCache
 
@@ -12,88 +12,90 @@ from crossmodal.serving.batching import Overloaded
 
 CLIENTS = 10_000  # of whom it is remembered what they took
 REMEMBERED = 300  # seconds
-TURN = 0.1  # seconds that work may take while others wait who took less
+TURN = 0.03  # seconds that work may take while others wait who took less; when it begins again, twice as many
 Taken = tuple[bool, float]  # whether work came to nothing, and the seconds it took; in this order clients are served
 NOTHING: Taken = False, 0.0
+
+
+@dataclass(eq=False)
+class Work:
+    """What one client asks for: it waits for a place, or has one."""
+
+    who: str
+    turns: int  # that it had before
+    place: "asyncio.Future[None]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    began: float = 0.0
 
 
 class Places:
     """Places for work; Overloaded is raised where none gets free in time.
 
-    A place that gets free is for a client none of whose work came to nothing in the last minutes, and among these for the one whose
-    work took least time. Work that takes longer is asked to give its place up, and may begin again.
+    A place that gets free is for a client none of whose work came to nothing in the last minutes, among these for the one whose
+    work took least time, and among the work of one client for what had fewest turns. Work that takes longer than its turn is asked
+    to give its place up to such others, and may begin again.
     """
 
-    def __init__(self, count: int, each: int, patience: float) -> None:
-        """There are `count` places, of which one client may have `each`; `patience` is in seconds."""
-        self._free, self._each, self._patience = count, each, patience
+    def __init__(self, count: int, patience: float) -> None:
+        """There are `count` places; `patience` is in seconds."""
+        self._count, self._patience = count, patience
         self._taken: TTLCache[str, Taken] = TTLCache(CLIENTS, REMEMBERED)
-        self._holding: Counter[str] = Counter()
-        self._working: list[tuple[str, float]] = []  # who, and since when
-        self._waiting: list[tuple[str, asyncio.Future[None]]] = []  # the first first
+        self._working: list[Work] = []
+        self._waiting: list[Work] = []  # the first first
 
     @asynccontextmanager
-    async def held(self, who: str, since: float | None = None) -> AsyncIterator[Callable[[], bool]]:
+    async def held(self, who: str, turns: int = 0, since: float | None = None) -> AsyncIterator[Callable[[], bool]]:
         """Hold a place for a client for the length of a block; yield what says whether to give it up to one who waits.
 
-        Patience is counted from `since`, a time of `time.monotonic`, where work begins again.
+        Work that begins again says how many turns it had, and from when its patience counts, a time of `time.monotonic`.
         """
-        place = asyncio.get_running_loop().create_future()
-        waiting = who, place
-        self._waiting.append(waiting)
+        work = Work(who, turns)
+        self._waiting.append(work)
         self._give()
         try:
             left = self._patience - (time.monotonic() - since if since else 0)
-            await asyncio.wait_for(place, max(left, 0)) if not place.done() else None
+            await asyncio.wait_for(work.place, max(left, 0)) if not work.place.done() else None
         except BaseException as error:
-            with suppress(ValueError):
-                self._waiting.remove(waiting)
-            if place.done() and not place.cancelled():
-                self._take_back(who)
+            for some in (self._waiting, self._working):
+                with suppress(ValueError):
+                    some.remove(work)
+            self._give()
             if isinstance(error, TimeoutError):
                 raise Overloaded from error
             raise
-        began = who, time.monotonic()
-        self._working.append(began)
         failed = True
         try:
-            yield lambda: self._has_to_go(began)
+            yield lambda: self._has_to_go(work)
             failed = False
         finally:
-            self._working.remove(began)
             before, seconds = self._taken.get(who, NOTHING)
-            self._taken[who] = before or failed, seconds + time.monotonic() - began[1]
-            self._take_back(who)
+            self._taken[who] = before or failed, seconds + time.monotonic() - work.began
+            self._working.remove(work)
+            self._give()
 
     def _give(self) -> None:
         """Give free places to those who wait."""
-        while self._free and (ready := self._ready()):
-            one = min(ready, key=lambda waiting: self._taken.get(waiting[0], NOTHING))
-            self._waiting.remove(one)
-            self._free -= 1
-            self._holding[one[0]] += 1
-            one[1].set_result(None)
+        while self._waiting and len(self._working) < self._count:
+            work = min(self._waiting, key=lambda one: (self._took(one.who), one.turns))
+            self._waiting.remove(work)
+            self._working.append(work)
+            work.began = time.monotonic()
+            work.place.set_result(None)
 
-    def _take_back(self, who: str) -> None:
-        self._free += 1
-        self._holding[who] -= 1
-        self._holding += Counter()  # forgets those who hold none
-        self._give()
-
-    def _ready(self) -> list[tuple[str, asyncio.Future[None]]]:
-        return [one for one in self._waiting if self._holding[one[0]] < self._each and not one[1].done()]
-
-    def _has_to_go(self, working: tuple[str, float]) -> bool:
-        """Say whether one who works has taken the most of those who work, and more than one who waits."""
+    def _took(self, who: str) -> Taken:
+        """Return what a client took, with what its work takes now."""
+        failed, seconds = self._taken.get(who, NOTHING)
         now = time.monotonic()
-        if now - working[1] < TURN:
+        return failed, seconds + sum(now - work.began for work in self._working if work.who == who)
+
+    def _has_to_go(self, work: Work) -> bool:
+        """Say whether work had its turn, and is the first of such to go for work that waits."""
+        now = time.monotonic()
+        over = [one for one in self._working if now - one.began >= TURN * 2**one.turns]
+        if work not in over:
             return False
-
-        def taken(one: tuple[str, float]) -> Taken:
-            failed, seconds = self._taken.get(one[0], NOTHING)
-            return failed, seconds + now - one[1]
-
-        mine = taken(working)
-        return mine >= max(map(taken, self._working)) and any(
-            self._taken.get(who, NOTHING) < mine for who, _ in self._ready()
+        took = {one.who: self._took(one.who) for one in (*over, *self._waiting)}
+        if work is not max(over, key=lambda one: (took[one.who], one.turns, -one.began)):
+            return False
+        return any(
+            one.turns <= work.turns if one.who == work.who else took[one.who] < took[work.who] for one in self._waiting
         )

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import itertools
 import logging
 import threading
 import time
@@ -32,7 +33,7 @@ SHOWN_BY_BROWSERS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF")
 NEWEST = 30  # photos, before anything is asked
 PREVIEW = 256  # pixels of the longer side of what is shown of an upload that a browser cannot show
 LEFT = "The client has left."
-LOOK = 0.02  # seconds between two looks at whether it has, or its turn is over
+LOOK = 0.01  # seconds between two looks at whether it has, or its turn is over
 ROUTES = APIRouter()
 
 
@@ -119,11 +120,12 @@ async def _decoded(request: Request, search: Search, file: UploadFile) -> tuple[
     An upload whose client has left is not decoded, or no longer; one that takes long while others wait begins again after them.
     """
     wanted = Wanted(search.runtime.preprocessing, PREVIEW, "The upload", request.app.state.limits.upload_pixels)
-    content, since, photo = await file.read(), time.monotonic(), None
-    while photo is None:
-        async with request.app.state.uploading.held(request.state.who, since) as gives_up:
-            photo = await _decoded_in_turn(request, content, wanted, gives_up)
-    assert photo.pixels is not None
+    content, since = await file.read(), time.monotonic()
+    for turns in itertools.count():
+        async with request.app.state.uploading.held(request.state.who, turns, since) as gives_up:
+            if photo := await _decoded_in_turn(request, content, wanted, gives_up):
+                break
+    assert photo is not None and photo.pixels is not None
     notes = ["The upload lacks its last bytes and is used as far as it goes."] if photo.cut_short else []
     return photo.pixels, None if photo.format in SHOWN_BY_BROWSERS else _preview(photo.jpeg), notes
 
