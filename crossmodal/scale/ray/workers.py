@@ -33,6 +33,7 @@ def start_ray(where: str, workers: int | None) -> int:
     """
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")  # an error is reported once, in a sentence
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # its makers are told nothing
     if (Path.home() / ".ray" / "auth_token").is_file():  # newer clusters ask for it, and Ray's client does not look
         os.environ.setdefault("RAY_AUTH_MODE", "token")
     try:
