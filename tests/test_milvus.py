@@ -353,7 +353,7 @@ def test_a_file_is_found_by_another_process(runs: Path, cache: Path, tmp_path: P
 
     for sent in (180, 0):
         loaded = crossmodal("load", str(tmp_path / "x.db"), "--checkpoint", str(runs))
-        assert f"{sent} rows sent" in loaded.stdout, loaded.stderr
+        assert f"{sent} rows sent, searched by Milvus (exact)" in loaded.stdout, loaded.stderr
     found = crossmodal("search", "a red car", "--milvus", str(tmp_path / "x.db"), "--top-k", "3")
     assert (len(found.stdout.splitlines()), found.stderr, found.returncode) == (3, "", 0)
     told = crossmodal("search", "a car", "--milvus", str(tmp_path / "x.db"), "--camera", "x")

@@ -61,7 +61,7 @@ def _load(options: argparse.Namespace) -> None:
         bar.close()
     captions = f" and {len(source.captions):,} captions" if source.captions else ""
     print(
-        f"{len(source.photos):,} photos{captions} in {options.milvus}, collection {options.collection}: {sent:,} rows sent. "
+        f"{len(source.photos):,} photos{captions} in {options.milvus}, collection {options.collection}: {sent:,} rows sent, searched {milvus.kind}. "
         f"Serve them with: python -m crossmodal serve --milvus {options.milvus}"
         + (f" --collection {options.collection}" if options.collection != COLLECTION else "")
     )

@@ -16,11 +16,11 @@ from typing import Any, TypeVar
 import numpy as np
 
 from crossmodal.errors import CrossmodalError, UnavailableError
+from crossmodal.scale.milvus.indexes import FLAT, Searched, index_for
 
 SECONDS = 5.0  # that an answer may take before a search is given up
 SECONDS_OF_WRITING = 600.0
 STALLED = 120.0  # seconds without a row indexed, after which no more is waited for
-LOOKED_AT, LOOKED_AT_FILTERED = 128, 1000  # neighbours that HNSW keeps in sight; among few that pass it needs more
 MOST = 16_384  # rows that Milvus returns at once
 FORMAT, VERSION = "crossmodal-milvus-gallery", 3
 # A file is served from this process, by a server that hangs up on a client that pings it as often as the client would.
@@ -60,6 +60,7 @@ class Milvus:
                     "load the gallery into a Milvus server."
                 ) from error
             raise
+        self._searched: dict[str, Searched] = {}  # how each collection is
 
     @property
     def photos(self) -> str:
@@ -137,6 +138,7 @@ class Milvus:
 
     def drop(self) -> None:
         """Throw the gallery away."""
+        self._searched.clear()
         for collection in (self._about, self.captions, self.photos):
             if self.has(collection):
                 self._told(lambda of=collection: self._client.drop_collection(of))  # type: ignore[misc]
@@ -147,8 +149,11 @@ class Milvus:
         """Say whether a collection is there."""
         return bool(self._told(lambda: self._client.has_collection(collection, timeout=SECONDS)))
 
-    def create(self, collection: str, fields: Mapping[str, int | type], size: int) -> None:
-        """Make a collection that can be searched, unless it is there: its fields (a length for text, else int or float), the first the key; vectors of `size`."""
+    def create(self, collection: str, fields: Mapping[str, int | type], size: int, rows: int = 1) -> None:
+        """Make a collection that can be searched, unless it is there: its fields (a length for text, else int or float), the first the key; vectors of `size`.
+
+        The index is for as many `rows`; a collection that is there keeps its own.
+        """
         from pymilvus import DataType, MilvusClient
 
         schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
@@ -159,11 +164,7 @@ class Milvus:
                 schema.add_field(name, DataType.INT64 if kind is int else DataType.DOUBLE)
         schema.add_field("vector", DataType.FLOAT_VECTOR, dim=size)
         # The file's HNSW filters after it searched, and then finds too few.
-        how = (
-            {"index_type": "FLAT"}
-            if self.is_file
-            else {"index_type": "HNSW", "params": {"M": 16, "efConstruction": 200}}
-        )
+        how = FLAT if self.is_file else index_for(rows, self._told(self._client.get_server_version))
         index = MilvusClient.prepare_index_params()
         index.add_index("vector", metric_type="IP", **how)
 
@@ -203,7 +204,13 @@ class Milvus:
     @property
     def kind(self) -> str:
         """How it searches, in words."""
-        return f"by Milvus ({'exact' if self.is_file else 'approximate, HNSW'})"
+        return f"by Milvus ({self._index_of(self.photos).said})"
+
+    def _index_of(self, collection: str) -> Searched:
+        if collection not in self._searched:
+            about = self._told(lambda: self._client.describe_index(collection, "vector", timeout=SECONDS))
+            self._searched[collection] = Searched.of(about)
+        return self._searched[collection]
 
     # --- reading and searching ---
 
@@ -248,17 +255,25 @@ class Milvus:
     def nearest(
         self, collection: str, vector: np.ndarray, count: int, fields: Sequence[str], expression: str = ""
     ) -> list[tuple[dict[str, Any], float]]:
-        """Return the `count` rows (MOST at the most) most similar to a unit vector [D], with their scores, best first."""
-        count = min(count, MOST)
-        sight = max(LOOKED_AT_FILTERED if expression else LOOKED_AT, 2 * count)
+        """Return the `count` rows (MOST at the most) most similar to a unit vector [D], with their scores, best first.
+
+        Where the index has compressed vectors, more rows are asked for, and scored with those that are stored.
+        """
+        index = self._index_of(collection)
+        count, asked = min(count, MOST), min(index.rows(count), MOST)
+        columns = list({*fields, "vector"}) if index.is_compressed else list(fields)
         found = self._told(
             lambda: self._client.search(
-                collection, data=[vector.astype(np.float32).tolist()], limit=count, filter=expression,
-                output_fields=list(fields), anns_field="vector", timeout=SECONDS,
-                search_params={"metric_type": "IP", "params": {} if self.is_file else {"ef": sight}},
+                collection, data=[vector.astype(np.float32).tolist()], limit=asked, filter=expression,
+                output_fields=columns, anns_field="vector", timeout=SECONDS,
+                search_params={"metric_type": "IP", "params": index.parameters(asked, bool(expression))},
             )
         )  # fmt: skip
-        return [(dict(hit["entity"]), float(hit["distance"])) for hit in found[0]]
+        rows = [(dict(hit["entity"]), float(hit["distance"])) for hit in found[0]]
+        if index.is_compressed and rows:
+            scores = np.array([row["vector"] for row, _ in rows], np.float32) @ vector.astype(np.float32)
+            rows = [(rows[place][0], float(scores[place])) for place in np.argsort(-scores, kind="stable")[:count]]
+        return rows
 
 
 def _held_elsewhere(lock: Path) -> bool:

@@ -163,7 +163,7 @@ def _bring(
 ) -> int:  # fmt: skip
     """Make a collection hold these rows with their vectors, and no others; return how many were sent."""
     fresh = not milvus.has(collection)
-    milvus.create(collection, fields, vectors.shape[1])  # whole, where a load was cut off in it
+    milvus.create(collection, fields, vectors.shape[1], len(vectors))  # whole, where a load was cut off in it
     wanted: set[str] = set()
     sent = there = 0
     for batch in batched(zip(rows, vectors, strict=True), AT_ONCE):
