@@ -141,6 +141,23 @@ def test_patience_ends_and_nothing_is_left_taken() -> None:
     asyncio.run(scenario())
 
 
+def test_a_place_that_gets_free_as_patience_ends_is_nobodys() -> None:
+    async def scenario() -> None:
+        places = Places(1, 0.05)
+        async with places.held("a"):
+            late = asyncio.create_task(work(places, "b", 0))
+            await asyncio.sleep(0)
+            waiting = places._waiting[0]
+            while not waiting.place.done():
+                await asyncio.sleep(0)
+        with pytest.raises(Overloaded):
+            await late
+        async with asyncio.timeout(0.05), places.held("c"):
+            pass
+
+    asyncio.run(scenario())
+
+
 def test_a_new_client_is_served_among_forty_that_take_long_again_and_again() -> None:
     async def scenario() -> list[float]:
         places, ended, waits = Places(2, 3), asyncio.Event(), list[float]()

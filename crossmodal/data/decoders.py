@@ -29,7 +29,7 @@ LOOK = 10  # milliseconds between two looks at whether a photo is still wanted
 STOPPING = 1000  # milliseconds in which a process says that it has stopped
 WALL = 3  # times as many seconds by the clock, since processors are shared
 AT_ONCE = 2  # uploads, and photos that are shown, that are decoded at a time
-PATIENCE = 3.0  # seconds that one of them waits for its turn
+PATIENCE = 10.0  # seconds that one of them waits for its turn
 NICE = 10  # so that searches go before uploads
 
 

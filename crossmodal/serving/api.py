@@ -64,7 +64,7 @@ def create_app(
     app.state.open_search, app.state.swapping = open_search, asyncio.Lock()
     # They wait here rather than in the threads, which searches need too.
     app.state.uploading = Places(AT_ONCE, PATIENCE)
-    app.state.showing = Places(AT_ONCE, 10 * PATIENCE)
+    app.state.showing = Places(AT_ONCE, 3 * PATIENCE)
     app.include_router(searching.ROUTES)  # first, since routes are tried in their order
     app.include_router(ROUTES)
     app.include_router(albums.ROUTES)

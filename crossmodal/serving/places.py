@@ -12,7 +12,7 @@ from crossmodal.serving.batching import Overloaded
 
 CLIENTS = 10_000  # of whom it is remembered what they took
 REMEMBERED = 300  # seconds
-TURN = 0.03  # seconds that work may take while others wait who took less; when it begins again, twice as many
+TURN = 0.1  # seconds that work may take while others wait who took less; when it begins again, twice as many
 Taken = tuple[bool, float]  # whether work came to nothing, and the seconds it took; in this order clients are served
 NOTHING: Taken = False, 0.0
 
@@ -74,8 +74,12 @@ class Places:
 
     def _give(self) -> None:
         """Give free places to those who wait."""
-        while self._waiting and len(self._working) < self._count:
-            work = min(self._waiting, key=lambda one: (self._took(one.who), one.turns))
+        while len(self._working) < self._count:
+            # One whose patience has just ended is in the list until it is told.
+            ready = [work for work in self._waiting if not work.place.done()]
+            if not ready:
+                return
+            work = min(ready, key=lambda one: (self._took(one.who), one.turns))
             self._waiting.remove(work)
             self._working.append(work)
             work.began = time.monotonic()
