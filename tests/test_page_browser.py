@@ -131,11 +131,14 @@ class Session:
         box = self.wait("input[type=search]")[0]
         box.send_keys(Keys.CONTROL + "a")
         box.send_keys(words + Keys.ENTER)
-        until(
-            lambda: self.names != before and self.all(".cm-score"),
-            f"no answer:\n{self.browser.current_url}\n{self.text[:900]}",
-        )
-        return self.names
+
+        def answered() -> list[str]:
+            """Return the names once they stay: on a busy machine those of the last answer go one after the other."""
+            names = self.names
+            time.sleep(0.5)
+            return names if names != before and self.all(".cm-score") and self.names == names else []
+
+        return until(answered, f"no answer:\n{self.browser.current_url}\n{self.text[:900]}")
 
     def press(self, *keys: str) -> None:
         from selenium.webdriver import ActionChains
