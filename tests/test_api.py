@@ -3,6 +3,7 @@
 import hashlib
 import io
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -253,30 +254,35 @@ def test_an_upload_that_is_cut_short_is_used_and_said(client: Client) -> None:
     assert notes == ["The upload lacks its last bytes and is used as far as it goes."]
 
 
-def test_uploads_wait_for_a_place_and_searches_do_not(monkeypatch: pytest.MonkeyPatch, client: Client) -> None:
+def test_uploads_wait_for_a_place_and_one_client_does_not_take_all(
+    monkeypatch: pytest.MonkeyPatch, client: Client
+) -> None:
     monkeypatch.setattr("crossmodal.serving.api.PATIENCE", 0.5)
-    going, begun = threading.Event(), threading.Semaphore(0)
+    going, first = threading.Event(), threading.Event()
 
     def slow(content: bytes, wanted: Wanted, unwanted: threading.Event) -> Prepared:
-        begun.release()
+        first.set()
         going.wait(30)
         return Prepared("JPEG", 8, 8, None, "", 0, False, np.zeros((8, 8, 3), np.uint8))
 
     monkeypatch.setattr("crossmodal.serving.searching.uploads", lambda: slow)
-    api = client(keys={name: hashlib.sha256(name.encode()).digest() for name in ("a", "b")})
+    api = client(keys={name: hashlib.sha256(name.encode()).digest() for name in ("a", "b", "c")})
 
     def ask(key: str) -> Any:
         return api.post("/api/search/upload", files={"file": photo()}, headers={"x-api-key": key})
 
     with ThreadPoolExecutor(4) as pool:
-        hers = [pool.submit(ask, "a") for _ in range(2)]
-        assert begun.acquire(timeout=30) and begun.acquire(timeout=30)
-        his = ask("b")
-        assert (his.status_code, his.headers["retry-after"]) == (503, "2")
-        assert his.json()["error"]["message"] == "Too many requests of this kind are waiting already; try again soon."
-        assert api.post("/api/search/text", json={"query": "a dog"}, headers={"x-api-key": "b"}).status_code == 200
+        hers = pool.submit(ask, "a")
+        assert first.wait(30)
+        again = ask("a")
+        assert (again.status_code, again.headers["retry-after"]) == (503, "2")
+        assert again.json()["error"]["message"] == "Too many requests of this kind are waiting already; try again soon."
+        his = pool.submit(ask, "b")
+        time.sleep(0.2)
+        assert ask("c").status_code == 503
+        assert api.post("/api/search/text", json={"query": "a dog"}, headers={"x-api-key": "c"}).status_code == 200
         going.set()
-        assert [upload.result().status_code for upload in hers] == [200, 200]
+        assert hers.result().status_code == his.result().status_code == 200
 
 
 # --- rules ---

@@ -150,30 +150,3 @@ def test_a_beginning_that_fails_blocks_nothing(monkeypatch: pytest.MonkeyPatch) 
             decoders.begin()
         with pytest.raises(CrossmodalError, match="does not start"):
             decoders(saved(Image.new("RGB", (40, 40)), "PNG"), INPUT)
-
-
-def test_a_photo_that_is_stopped_or_dies_leaves_its_process_to_the_next() -> None:
-    photo, unwanted = saved(Image.new("RGB", (40, 40)), "PNG"), threading.Event()
-    before = set(psutil.Process().children())
-    with Decoders(1, seconds=1, stoppable=True) as decoders, ThreadPoolExecutor(1) as pool:
-        apart, here = decoders(photo, INPUT), prepared(photo, INPUT)
-        assert np.array_equal(apart.pixels, here.pixels) and apart.jpeg == here.jpeg  # type: ignore[arg-type]
-        (mine,) = set(psutil.Process().children()) - before
-        decoding = pool.submit(decoders, SLOW, INPUT, unwanted)
-        while not (its_own := mine.children()):
-            time.sleep(0.01)
-        unwanted.set()
-        with pytest.raises(PhotoError, match="^x.jpg is no longer wanted.$"):
-            decoding.result(timeout=10)
-        assert decoders(photo, INPUT).width == 40
-        with pytest.raises(PhotoError, match="cannot be decoded in 1 seconds and 1 GB"):
-            decoders(SLOW, INPUT)
-        assert decoders(photo, INPUT).width == 40
-        assert mine.is_running() and not mine.children() and not its_own[0].is_running()
-        decoding = pool.submit(decoders, SLOW, INPUT)
-        while not (its_own := mine.children()):
-            time.sleep(0.01)
-        mine.kill()  # as where memory is short
-        with pytest.raises(PhotoError):
-            decoding.result(timeout=10)
-    assert not its_own[0].is_running() or its_own[0].status() == psutil.STATUS_ZOMBIE

@@ -4,7 +4,6 @@ import atexit
 import json
 import os
 import select
-import signal
 import subprocess
 import sys
 import time
@@ -25,25 +24,20 @@ from crossmodal.errors import BusyError, CrossmodalError, PhotoError
 STARTING = 60.0  # seconds that a process may take to start
 SECONDS = 20  # of a processor's time that one photo may take
 UPLOAD_SECONDS = 5
-LOOK = 10  # milliseconds between two looks at whether a photo is still wanted
-STOPPING = 1000  # milliseconds in which a process says that it has stopped
+LOOK = 100  # milliseconds between two looks at whether a photo is still wanted
 WALL = 3  # times as many seconds by the clock, since processors are shared
 AT_ONCE = 2  # uploads, and photos that are shown, that are decoded at a time
-PATIENCE = 10.0  # seconds that one of them waits for its turn
+PATIENCE = 3.0  # seconds that one of them waits for its turn
+LONG = 1.0  # seconds by the clock after which an upload makes room for others that wait
 NICE = 10  # so that searches go before uploads
 
 
 class Decoders:
     """Decodes up to `count` photos at a time, for any number of threads; processes are started as they are needed."""
 
-    def __init__(
-        self, count: int, seconds: int = SECONDS, nice: int = 0, patience: float | None = None, stoppable: bool = False
-    ) -> None:
-        """A photo may take `seconds` of a processor's time; BusyError is raised after `patience` seconds without a turn.
-
-        Where decoding is often stopped, `stoppable` makes that cheap, and each photo a few milliseconds dearer.
-        """
-        self._how, self._patience = (seconds, nice, stoppable), patience
+    def __init__(self, count: int, seconds: int = SECONDS, nice: int = 0, patience: float | None = None) -> None:
+        """A photo may take `seconds` of a processor's time; BusyError is raised after `patience` seconds without a turn."""
+        self._seconds, self._nice, self._patience = seconds, nice, patience
         self._free: LifoQueue[_Process | None] = LifoQueue()
         for _ in range(count):
             self._free.put(None)
@@ -60,13 +54,13 @@ class Decoders:
             raise BusyError("Too many photos are being decoded already; try again soon.") from error
         try:
             if process is None or not process.alive:
-                process = _Process(*self._how)
+                process = _Process(self._seconds, self._nice)
             return process.decode(source, wanted, unwanted or Event())
         except PhotoError:
             # Started again by the one who needed too much, rather than by the next.
             if process and not process.alive:
                 with suppress(CrossmodalError):
-                    process = _Process(*self._how)
+                    process = _Process(self._seconds, self._nice)
             raise
         except BaseException:  # an interrupt: what it would answer is not for the next photo
             if process:
@@ -83,7 +77,7 @@ class Decoders:
 
     def _begin(self, process: "_Process | None") -> None:
         try:
-            process = process or _Process(*self._how)
+            process = process or _Process(self._seconds, self._nice)
         finally:
             self._free.put(process)
 
@@ -104,8 +98,8 @@ class Decoders:
 class _Process:
     """One process; what it is asked, it answers or dies of."""
 
-    def __init__(self, seconds: int, nice: int, stoppable: bool) -> None:
-        self._seconds, self._stoppable = seconds, stoppable
+    def __init__(self, seconds: int, nice: int) -> None:
+        self._seconds = seconds
         self._connection, theirs = Pipe()
         self._answer = select.poll()  # several times as fast as the connection's own
         self._answer.register(self._connection.fileno(), select.POLLIN)
@@ -114,9 +108,9 @@ class _Process:
         environment = {**os.environ, "PYTHONPATH": path, "MALLOC_ARENA_MAX": "1", "OPENBLAS_NUM_THREADS": "1"}
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "crossmodal.data.decoding_process", *map(str, (theirs.fileno(), seconds, nice, int(stoppable)))],
+                [sys.executable, "-P", "-m", "crossmodal.data.decoding_process", *map(str, (theirs.fileno(), seconds, nice))],
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                env=environment, pass_fds=[theirs.fileno()], process_group=0,
+                env=environment, pass_fds=[theirs.fileno()],
             )  # fmt: skip
         try:
             ready = self._connection.poll(STARTING) and self._connection.recv_bytes() == b"ready"
@@ -136,37 +130,25 @@ class _Process:
 
     def decode(self, source: Path | bytes, wanted: Wanted, unwanted: Event) -> Prepared:
         """Decode a photo; raises PhotoError, after which it may be alive or not."""
-        end, answer = time.monotonic() + WALL * self._seconds, None
-        with suppress(EOFError, OSError, ValueError, TypeError, KeyError):  # it died, or what it sent is no answer
+        end = time.monotonic() + WALL * self._seconds
+        try:
             self._connection.send((source, wanted))
             while time.monotonic() < end and not unwanted.is_set():
                 if self._answer.poll(LOOK):
-                    if answer := self._connection.recv_bytes():
-                        return _prepared(answer, wanted)
-                    break
-        # An empty answer says that the photo was too much for a process of its own, and that this one goes on.
-        if answer != b"" and not (self._stoppable and self._stop()):
-            self.close()
+                    return _prepared(self._connection.recv_bytes(), wanted)
+        except (EOFError, OSError, ValueError, TypeError, KeyError):
+            pass  # it died, or what it sent is no answer
+        self.close()
         if unwanted.is_set():
             raise PhotoError(f"{wanted.label} is no longer wanted.")
         raise PhotoError(
             f"{wanted.label} cannot be decoded in {self._seconds} seconds and 1 GB of memory; it may be damaged."
         )
 
-    def _stop(self) -> bool:
-        """Stop decoding, whatever it is about to answer; say whether another photo can be decoded."""
-        self._process.terminate()
-        with suppress(EOFError, OSError):
-            if self._answer.poll(STOPPING):
-                self._connection.recv_bytes()
-                return True
-        return False
-
     def close(self) -> None:
-        """End the process, and what it decodes in."""
+        """End the process."""
         self._connection.close()
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.kill()
         self._process.wait()
 
 
@@ -183,7 +165,7 @@ def _prepared(answer: bytes, wanted: Wanted) -> Prepared:
 @cache
 def uploads() -> Decoders:
     """Return what decodes the uploads of this server."""
-    return _kept(Decoders(AT_ONCE, UPLOAD_SECONDS, NICE, PATIENCE, stoppable=True))
+    return _kept(Decoders(AT_ONCE, UPLOAD_SECONDS, NICE, PATIENCE))
 
 
 @cache

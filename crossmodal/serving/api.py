@@ -5,7 +5,7 @@ import hashlib
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from fastapi_offline import FastAPIOffline
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.concurrency import run_in_threadpool
 
-from crossmodal.data.decoders import AT_ONCE, PATIENCE
+from crossmodal.data.decoders import AT_ONCE, LONG, PATIENCE
 from crossmodal.data.names import safe_name
 from crossmodal.data.thumbnails import Size, as_jpeg, thumbnail
 from crossmodal.errors import PhotoError, printable
@@ -26,9 +26,9 @@ from crossmodal.search.filters import FilterKind, filters_on
 from crossmodal.search.gallery import Gallery
 from crossmodal.search.search import Search
 from crossmodal.serving import albums, facets, schema, searching
+from crossmodal.serving.batching import Places
 from crossmodal.serving.failures import ABSENT, FAILURES, add_failures
 from crossmodal.serving.guards import Guards, Limits
-from crossmodal.serving.places import Places
 from crossmodal.serving.state import Held, Measures, Serving
 
 LOG = logging.getLogger("crossmodal.serving")
@@ -63,8 +63,8 @@ def create_app(
     app.state.writes = writes
     app.state.open_search, app.state.swapping = open_search, asyncio.Lock()
     # They wait here rather than in the threads, which searches need too.
-    app.state.uploading = Places(AT_ONCE, PATIENCE)
-    app.state.showing = Places(AT_ONCE, 3 * PATIENCE)
+    app.state.uploading = Places(AT_ONCE, each=1, patience=PATIENCE, long=LONG)
+    app.state.showing = Places(AT_ONCE, each=AT_ONCE, patience=10 * PATIENCE)
     app.include_router(searching.ROUTES)  # first, since routes are tried in their order
     app.include_router(ROUTES)
     app.include_router(albums.ROUTES)
@@ -146,10 +146,11 @@ async def original(serving: Held, image_id: schema.Id) -> FileResponse:
 
 
 async def _jpeg(request: Request, make: Callable[..., Any], path: Path, *more: int) -> Any:
-    async with request.app.state.showing.held(request.state.who):
-        with suppress(PhotoError, OSError):
+    try:
+        async with request.app.state.showing.held(request.state.who):
             return await run_in_threadpool(make, path, *more)
-    raise _gone()
+    except (PhotoError, OSError) as failure:
+        raise _gone() from failure
 
 
 def _gone() -> HTTPException:

@@ -1,20 +1,74 @@
 """Queries that come at the same time go through a tower together, off the event loop."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+import math
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Generic, TypeVar
+from weakref import WeakValueDictionary
 
 import numpy as np
+from cachetools import TTLCache
 
 In = TypeVar("In")
 WINDOW = 0.003  # seconds that the first of a batch waits for others
 MOST = 32
 WAITING = 1024  # queries; more are turned away rather than kept waiting for ever
 
+CLIENTS = 10_000  # whose failures are remembered
+SLOW_FOR = 300  # seconds
+MOST_FAILURES = 5  # of a client, after which it shares; a single one that takes long counts as all of them
+
 
 class Overloaded(Exception):
     """More wait than can be answered soon."""
+
+
+class Places:
+    """Places for work that only few may do at a time; Overloaded is raised where none gets free in time.
+
+    Clients whose work took long and came to nothing, or came to nothing again and again, share one of the places for some
+    minutes, so that the others find another one free.
+    """
+
+    def __init__(self, count: int, each: int, patience: float, long: float = math.inf) -> None:
+        """There are `count` places, of which one client may have `each`; `patience`, and what is `long`, are in seconds.
+
+        Without `long` nobody's failures count.
+        """
+        self._all, self._each, self._patience, self._long = asyncio.Semaphore(count), each, patience, long
+        self._own: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        self._slow, self._waiting = asyncio.Semaphore(1), 0
+        self._failures: TTLCache[str, int] = TTLCache(CLIENTS, SLOW_FOR)
+
+    @asynccontextmanager
+    async def held(self, who: str) -> AsyncIterator[Callable[[], bool]]:
+        """Hold a place for a client for the length of a block; yield what says whether to give it up to one who waits."""
+        own = self._own.get(who) or asyncio.Semaphore(self._each)
+        self._own[who] = own
+        is_slow = self._failures.get(who, 0) >= MOST_FAILURES
+        async with AsyncExitStack() as places:
+            try:
+                async with asyncio.timeout(self._patience):
+                    for place in (own, self._slow) if is_slow else (own,):
+                        await places.enter_async_context(place)
+                    self._waiting += not is_slow
+                    try:
+                        await places.enter_async_context(self._all)
+                    finally:
+                        self._waiting -= not is_slow
+            except TimeoutError as error:
+                raise Overloaded from error
+            began = time.monotonic()
+            try:
+                yield lambda: not is_slow and self._waiting > 0 and time.monotonic() - began > self._long
+            except BaseException:
+                if self._long < math.inf:
+                    took_long = time.monotonic() - began > self._long
+                    self._failures[who] = MOST_FAILURES if took_long else self._failures.get(who, 0) + 1
+                raise
 
 
 class Batcher(Generic[In]):

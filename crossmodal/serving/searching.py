@@ -2,10 +2,8 @@
 
 import asyncio
 import base64
-import itertools
 import logging
 import threading
-import time
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -14,7 +12,7 @@ from fastapi import APIRouter, File, HTTPException, Request, UploadFile
 from starlette.concurrency import run_in_threadpool
 
 from crossmodal.data.decoders import uploads
-from crossmodal.data.prepared import Prepared, Wanted
+from crossmodal.data.prepared import Wanted
 from crossmodal.errors import PhotoError
 from crossmodal.search.examples import examples
 from crossmodal.search.feedback import feedback
@@ -24,6 +22,7 @@ from crossmodal.search.query import Query
 from crossmodal.search.search import Search
 from crossmodal.search.typed import Understood, has_pieces
 from crossmodal.serving import schema
+from crossmodal.serving.batching import Overloaded
 from crossmodal.serving.failures import ABSENT, FAILURES
 from crossmodal.serving.state import Held, Serving
 
@@ -33,7 +32,7 @@ SHOWN_BY_BROWSERS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF")
 NEWEST = 30  # photos, before anything is asked
 PREVIEW = 256  # pixels of the longer side of what is shown of an upload that a browser cannot show
 LEFT = "The client has left."
-LOOK = 0.01  # seconds between two looks at whether it has, or its turn is over
+LOOK = 0.2  # seconds between two looks at whether it has, or has to make room
 ROUTES = APIRouter()
 
 
@@ -117,41 +116,29 @@ async def _words(request: Request, serving: Serving, asked: schema.ImageQuery | 
 async def _decoded(request: Request, search: Search, file: UploadFile) -> tuple[np.ndarray, str | None, list[str]]:
     """Return what the image tower is given of an upload, a preview where browsers cannot show its format, and notes.
 
-    An upload whose client has left is not decoded, or no longer; one that takes long while others wait begins again after them.
+    An upload whose client has left is not decoded, or no longer; nor is one that takes long while others wait.
     """
     wanted = Wanted(search.runtime.preprocessing, PREVIEW, "The upload", request.app.state.limits.upload_pixels)
-    content, since = await file.read(), time.monotonic()
-    for turns in itertools.count():
-        async with request.app.state.uploading.held(request.state.who, turns, since) as gives_up:
-            if photo := await _decoded_in_turn(request, content, wanted, gives_up):
-                break
-    assert photo is not None and photo.pixels is not None
+    async with request.app.state.uploading.held(request.state.who) as gives_up:
+        if await request.is_disconnected():
+            raise HTTPException(499, LEFT)
+        unwanted = threading.Event()
+        watching = asyncio.create_task(_watch(request, gives_up, unwanted))
+        try:
+            photo = await run_in_threadpool(uploads(), await file.read(), wanted, unwanted)
+        except PhotoError as failure:
+            if unwanted.is_set() and not await request.is_disconnected():
+                raise Overloaded from failure
+            raise HTTPException(*((499, LEFT) if unwanted.is_set() else (415, str(failure)))) from failure
+        finally:
+            watching.cancel()
+    assert photo.pixels is not None
     notes = ["The upload lacks its last bytes and is used as far as it goes."] if photo.cut_short else []
     return photo.pixels, None if photo.format in SHOWN_BY_BROWSERS else _preview(photo.jpeg), notes
 
 
-async def _decoded_in_turn(
-    request: Request, content: bytes, wanted: Wanted, gives_up: Callable[[], bool]
-) -> Prepared | None:
-    """Return a decoded upload, or None where its turn was over before."""
-    if await request.is_disconnected():
-        raise HTTPException(499, LEFT)
-    unwanted = threading.Event()
-    watching = asyncio.create_task(_watch(request, gives_up, unwanted))
-    try:
-        return await run_in_threadpool(uploads(), content, wanted, unwanted)
-    except PhotoError as failure:
-        if not unwanted.is_set():
-            raise HTTPException(415, str(failure)) from failure
-        if await request.is_disconnected():
-            raise HTTPException(499, LEFT) from failure
-        return None
-    finally:
-        watching.cancel()
-
-
 async def _watch(request: Request, gives_up: Callable[[], bool], unwanted: threading.Event) -> None:
-    """Tell when the client of an upload has left, or its turn is over."""
+    """Tell when the client of an upload has left, or has to make room."""
     while not (gives_up() or await request.is_disconnected()):
         await asyncio.sleep(LOOK)
     unwanted.set()

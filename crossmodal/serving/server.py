@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
@@ -17,9 +17,7 @@ from typing import IO
 
 import uvicorn
 from fastapi import FastAPI
-from starlette.concurrency import run_in_threadpool
 
-from crossmodal.data.decoders import uploads
 from crossmodal.errors import CrossmodalError
 from crossmodal.files import cache_folder
 from crossmodal.search.search import Search
@@ -102,7 +100,6 @@ async def _run(server: uvicorn.Server, app: FastAPI, served: Served) -> None:
     beside = [
         loop.create_task(_announce(server, f"Serving http://{served.host}:{port} (API: /docs)")),
         loop.create_task(swap_when_told(app, told)),
-        loop.create_task(_begin_decoding()),
     ]
     with _findable(port):
         try:
@@ -125,12 +122,6 @@ def _findable(port: int) -> Iterator[None]:
             yield
         finally:
             path.unlink(missing_ok=True)
-
-
-async def _begin_decoding() -> None:
-    """Start what decodes uploads, so that the first does not wait for it; where it does not start, the first one says so."""
-    with suppress(CrossmodalError):
-        await run_in_threadpool(uploads().begin)
 
 
 async def _announce(server: uvicorn.Server, text: str) -> None:
