@@ -133,7 +133,7 @@ async def beside_hostile(url: str, seconds: float, before: float = 0.0) -> list[
     counted = time.perf_counter() + before
     numbers, end = itertools.count(), counted + seconds
     searches, looks, uploads, hostile = map(Answers, ("searches", "photos", "uploads", "hostile uploads"))
-    slow, fine = (many_scans(), many_tiles()), saved(Image.effect_noise((640, 480), 60))
+    slow, fine = (many_scans(), many_tiles(), many_scans(1000, 700)), saved(Image.effect_noise((640, 480), 60))
     async with _client(url) as client:
         every = {"query": "a dog", "top_k": 50, "cut_off": False}
         photos = (await client.post("/api/search/text", json=every)).json()["photos"]
@@ -163,7 +163,7 @@ async def beside_hostile(url: str, seconds: float, before: float = 0.0) -> list[
     async def uploading(number: int) -> None:
         async with _client(url, own_address(number)) as client:
             while time.perf_counter() < end:
-                await timed_one(hostile, client.post("/api/search/upload", files={"file": slow[number % 2]}))
+                await timed_one(hostile, client.post("/api/search/upload", files={"file": slow[number % len(slow)]}))
 
     attackers = (uploading(HONEST + number) for number in range(HOSTILE))
     await asyncio.gather(*map(honest, range(HONEST)), *attackers)

@@ -29,6 +29,10 @@ class PhotoError(CrossmodalError):
     """A photo that cannot be used, and why."""
 
 
+class SlowPhotoError(PhotoError):
+    """A photo that takes longer to be decoded than was given to it."""
+
+
 class CaptionsError(CrossmodalError):
     """A caption file that cannot be read, and why."""
 

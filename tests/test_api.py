@@ -3,12 +3,12 @@
 import hashlib
 import io
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -254,32 +254,27 @@ def test_an_upload_that_is_cut_short_is_used_and_said(client: Client) -> None:
     assert notes == ["The upload lacks its last bytes and is used as far as it goes."]
 
 
-def test_uploads_wait_for_a_place_and_one_client_does_not_take_all(
-    monkeypatch: pytest.MonkeyPatch, client: Client
-) -> None:
+def test_uploads_wait_for_a_place_and_searches_go_on(monkeypatch: pytest.MonkeyPatch, client: Client) -> None:
     monkeypatch.setattr("crossmodal.serving.api.PATIENCE", 0.5)
-    going, first = threading.Event(), threading.Event()
+    going, begun = threading.Event(), threading.Semaphore(0)
 
     def slow(content: bytes, wanted: Wanted, unwanted: threading.Event) -> Prepared:
-        first.set()
+        begun.release()
         going.wait(30)
         return Prepared("JPEG", 8, 8, None, "", 0, False, np.zeros((8, 8, 3), np.uint8))
 
-    monkeypatch.setattr("crossmodal.serving.searching.uploads", lambda: slow)
+    monkeypatch.setattr("crossmodal.serving.searching.uploads", lambda: SimpleNamespace(quick=slow))
     api = client(keys={name: hashlib.sha256(name.encode()).digest() for name in ("a", "b", "c")})
 
     def ask(key: str) -> Any:
         return api.post("/api/search/upload", files={"file": photo()}, headers={"x-api-key": key})
 
     with ThreadPoolExecutor(4) as pool:
-        hers = pool.submit(ask, "a")
-        assert first.wait(30)
-        again = ask("a")
-        assert (again.status_code, again.headers["retry-after"]) == (503, "2")
-        assert again.json()["error"]["message"] == "Too many requests of this kind are waiting already; try again soon."
-        his = pool.submit(ask, "b")
-        time.sleep(0.2)
-        assert ask("c").status_code == 503
+        hers, his = pool.submit(ask, "a"), pool.submit(ask, "b")
+        assert begun.acquire(timeout=30) and begun.acquire(timeout=30)
+        third = ask("c")
+        assert (third.status_code, third.headers["retry-after"]) == (503, "2")
+        assert third.json()["error"]["message"] == "Too many requests of this kind are waiting already; try again soon."
         assert api.post("/api/search/text", json={"query": "a dog"}, headers={"x-api-key": "c"}).status_code == 200
         going.set()
         assert hers.result().status_code == his.result().status_code == 200

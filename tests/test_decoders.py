@@ -1,10 +1,12 @@
 """Decoding in processes of their own: what is bounded, what a hostile photo costs, and that nothing stays behind."""
 
 import io
+import math
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +17,10 @@ from PIL import Image
 from benchmarks.load import many_scans
 from crossmodal.data import decoders as decoding
 from crossmodal.data import prepared as preparing
-from crossmodal.data.decoders import Decoders
+from crossmodal.data.decoders import Decoders, Uploads
 from crossmodal.data.prepared import Wanted, prepared
 from crossmodal.data.preprocessing import Preprocessing
-from crossmodal.errors import BusyError, CrossmodalError, PhotoError
+from crossmodal.errors import BusyError, CrossmodalError, PhotoError, SlowPhotoError
 from crossmodal.photos import meta
 from tests.test_decoding import bomb_webp, saved, tiled_tiff
 
@@ -96,6 +98,27 @@ def test_a_photo_that_nobody_wants_any_more_makes_room_at_once() -> None:
         with pytest.raises(PhotoError, match="^x.jpg is no longer wanted.$"):
             decoding.result(timeout=10)
         assert decoders(saved(Image.new("RGB", (40, 40)), "PNG"), INPUT).width == 40
+
+
+def test_uploads_that_take_long_by_their_header_or_as_it_turns_out_are_decoded_slowly(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    photo, before = saved(Image.effect_noise((640, 480), 60), "JPEG"), {*psutil.Process().children()}
+    with closing(Uploads()) as uploads:
+        assert uploads.quick(photo, INPUT).width == 640
+        with pytest.raises(SlowPhotoError):
+            uploads.quick(SLOW, INPUT)
+        (mine,) = {*psutil.Process().children()} - before
+        assert uploads(SLOW, INPUT).width == 64
+        assert mine.is_running()
+        monkeypatch.setattr(decoding, "QUICK_SECONDS", math.inf)  # as if its header said nothing
+        with pytest.raises(SlowPhotoError, match="cannot be decoded in 1 seconds"):
+            uploads.quick(SLOW, INPUT)
+        assert not mine.is_running()
+        assert uploads(SLOW, INPUT).width == 64
+        with pytest.raises(PhotoError, match=r"^x.jpg is not a photo that can be read"):
+            uploads(b"nothing", INPUT)
+    assert {*psutil.Process().children()} == before
 
 
 def test_nothing_stays_behind(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import IO
 
 import httpx
@@ -308,7 +309,7 @@ def test_an_upload_whose_client_left_is_not_decoded(monkeypatch: pytest.MonkeyPa
         time.sleep(0.5)
         return Prepared("JPEG", 8, 8, None, "", 0, False, np.zeros((8, 8, 3), np.uint8))
 
-    monkeypatch.setattr("crossmodal.serving.searching.uploads", lambda: slow)
+    monkeypatch.setattr("crossmodal.serving.searching.uploads", lambda: SimpleNamespace(quick=slow))
     with listening(create_app(made_up)) as address:
         clients = [uploading(address) for _ in range(8)]
         assert begun.wait(SECONDS)
@@ -328,7 +329,7 @@ def test_decoding_stops_when_the_client_leaves(monkeypatch: pytest.MonkeyPatch) 
             stopped.set()
         raise PhotoError("The upload is no longer wanted.")
 
-    monkeypatch.setattr("crossmodal.serving.searching.uploads", lambda: slow)
+    monkeypatch.setattr("crossmodal.serving.searching.uploads", lambda: SimpleNamespace(quick=slow))
     with listening(create_app(made_up)) as address:
         client = uploading(address)
         assert begun.wait(SECONDS)

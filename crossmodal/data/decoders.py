@@ -2,6 +2,7 @@
 
 import atexit
 import json
+import math
 import os
 import select
 import subprocess
@@ -9,27 +10,32 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from functools import cache
 from multiprocessing import Pipe
 from pathlib import Path
 from queue import Empty, LifoQueue
 from threading import Event
+from typing import TypeVar
 
 import numpy as np
 
 import crossmodal
 from crossmodal.data.prepared import Prepared, Wanted
-from crossmodal.errors import BusyError, CrossmodalError, PhotoError
+from crossmodal.errors import BusyError, CrossmodalError, PhotoError, SlowPhotoError
 
 STARTING = 60.0  # seconds that a process may take to start
 SECONDS = 20  # of a processor's time that one photo may take
 UPLOAD_SECONDS = 5
+QUICK_SECONDS = 0.1  # in which a JPEG of 12 megapixels is decoded, or a PNG of two
 LOOK = 100  # milliseconds between two looks at whether a photo is still wanted
 WALL = 3  # times as many seconds by the clock, since processors are shared
-AT_ONCE = 2  # uploads, and photos that are shown, that are decoded at a time
+AT_ONCE = 2  # quick uploads, and photos that are shown, that are decoded at a time
 PATIENCE = 3.0  # seconds that one of them waits for its turn
-LONG = 1.0  # seconds by the clock after which an upload makes room for others that wait
-NICE = 10  # so that searches go before uploads
+UPLOAD_PATIENCE = 10.0  # of those that take long
+NICE = 10  # so that searches go before uploads that take long
+
+Kept = TypeVar("Kept", "Decoders", "Uploads")
 
 
 class Decoders:
@@ -141,7 +147,7 @@ class _Process:
         self.close()
         if unwanted.is_set():
             raise PhotoError(f"{wanted.label} is no longer wanted.")
-        raise PhotoError(
+        raise SlowPhotoError(
             f"{wanted.label} cannot be decoded in {self._seconds} seconds and 1 GB of memory; it may be damaged."
         )
 
@@ -156,16 +162,48 @@ def _prepared(answer: bytes, wanted: Wanted) -> Prepared:
     line, _, content = answer.partition(b"\n")
     facts = json.loads(line)
     if "reason" in facts:
-        raise PhotoError(facts["reason"])
+        raise (SlowPhotoError if facts["slow"] else PhotoError)(facts["reason"])
     size = wanted.preprocessing.size if wanted.preprocessing else 0
     pixels = np.frombuffer(content, np.uint8, 3 * size**2).reshape(size, size, 3) if size else None
     return Prepared(**facts, pixels=pixels, jpeg=content[3 * size**2 :])
 
 
+class Uploads:
+    """Decodes photos that may be hostile: those that take long, by their header or as it turns out, wait for one another alone."""
+
+    def __init__(self) -> None:
+        self._quick = Decoders(AT_ONCE, math.ceil(QUICK_SECONDS), patience=PATIENCE)
+        self._slow = Decoders(1, UPLOAD_SECONDS, NICE, UPLOAD_PATIENCE)
+
+    def quick(self, source: bytes, wanted: Wanted, unwanted: Event | None = None) -> Prepared:
+        """Decode one as Decoders do; raises SlowPhotoError where it takes long."""
+        return self._quick(source, replace(wanted, seconds=QUICK_SECONDS), unwanted)
+
+    def slow(self, source: bytes, wanted: Wanted, unwanted: Event | None = None) -> Prepared:
+        """Decode one that takes long, as Decoders do."""
+        return self._slow(source, wanted, unwanted)
+
+    def __call__(self, source: bytes, wanted: Wanted) -> Prepared:
+        """Decode one as Decoders do, quickly or not."""
+        try:
+            return self.quick(source, wanted)
+        except SlowPhotoError:
+            return self.slow(source, wanted)
+
+    def begin(self) -> None:
+        """Start the processes of quick ones, ahead of the first; raises CrossmodalError where they do not start."""
+        self._quick.begin()
+
+    def close(self) -> None:
+        """End the processes, as Decoders do."""
+        self._quick.close()
+        self._slow.close()
+
+
 @cache
-def uploads() -> Decoders:
+def uploads() -> Uploads:
     """Return what decodes the uploads of this server."""
-    return _kept(Decoders(AT_ONCE, UPLOAD_SECONDS, NICE, PATIENCE))
+    return _kept(Uploads())
 
 
 @cache
@@ -174,6 +212,6 @@ def shown_photos() -> Decoders:
     return _kept(Decoders(AT_ONCE, patience=10 * PATIENCE))
 
 
-def _kept(decoders: Decoders) -> Decoders:
+def _kept(decoders: Kept) -> Kept:
     atexit.register(decoders.close)
     return decoders

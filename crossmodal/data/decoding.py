@@ -1,6 +1,7 @@
 """Safe decoding: returns any photo file as an upright RGB image, or raises one clear reason why not."""
 
 import io
+import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,9 +23,9 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from crossmodal.data.jpeg_scans import has_more_scans
+from crossmodal.data.jpeg_scans import has_more_scans, most_scans
 from crossmodal.data.tiff_pieces import tile_pixels, why_slow
-from crossmodal.errors import PhotoError
+from crossmodal.errors import PhotoError, SlowPhotoError
 
 MAX_PIXELS = 100_000_000
 MOST_MEMORY = 1_000_000_000  # bytes that decoding one photo may need
@@ -33,6 +34,8 @@ CUT_SHORT = "cut short"  # the key of Image.info that tells of a JPEG without it
 END_OF_JPEG = b"\xff\xd9"
 BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}  # of a pixel in memory, 4 in other modes
 DEEP_BYTES = 24  # of a pixel while a deep grey is scaled
+SECONDS = 5e-8  # of a processor for a pixel of a PNG, WebP or HEIC; other formats take less
+SCAN_SECONDS = 1.2e-9  # for a pixel of a JPEG in each of its scans, and twice that beside
 pillow_heif.register_heif_opener()
 # Other formats are not tried: none of them is used for photos, and one (EPS) is handed to another program.
 # Of a JPEG with more pictures behind it (MPO), as many phones write, the first is used.
@@ -120,15 +123,22 @@ def _opened(file: IO[bytes], most: int) -> Image.Image:
     return Image.open(file, formats=FORMATS)
 
 
-def decoded(photo: Image.Image, at_least: int | None = None, most: int = MAX_PIXELS) -> Image.Image:
-    """Return an opened photo as upright RGB; `at_least` and JPEGs that are cut short as for `load_photo`."""
-    needed, pixels = _bytes_needed(photo), photo.width * photo.height
+def decoded(
+    photo: Image.Image, at_least: int | None = None, most: int = MAX_PIXELS, seconds: float = math.inf
+) -> Image.Image:
+    """Return an opened photo as upright RGB; `at_least` and JPEGs that are cut short as for `load_photo`.
+
+    Raises SlowPhotoError where decoding would take more than `seconds` of a processor, as the header says.
+    """
+    needed, pixels, long = _bytes_needed(photo), photo.width * photo.height, _seconds_needed(photo) > seconds
     _shrink(photo, at_least)
     _check_size(photo.size, most)
     if photo.format not in JPEGS or photo.info.get("progressive"):
         _check_memory(needed)
     if photo.format in JPEGS:
         _check_scans(photo, pixels, most)
+    if long:
+        raise SlowPhotoError("The photo takes long to be decoded.")
     try:
         photo.load()
     except OSError:
@@ -136,6 +146,14 @@ def decoded(photo: Image.Image, at_least: int | None = None, most: int = MAX_PIX
             raise
         photo = _as_far_as_it_goes(photo, at_least)
     return _to_rgb(_upright(photo))
+
+
+def _seconds_needed(photo: Image.Image) -> float:
+    """Return about how many seconds of a processor decoding an opened photo takes at the most, as its header says."""
+    pixels = photo.width * photo.height
+    if photo.format not in JPEGS:
+        return SECONDS * pixels
+    return SCAN_SECONDS * pixels * (2 + most_scans(_content(photo)))
 
 
 def _shrink(photo: Image.Image, at_least: int | None) -> None:
@@ -182,13 +200,19 @@ def _check_memory(needed: int) -> None:
 
 def _check_scans(photo: Image.Image, pixels: int, most: int) -> None:
     """Check how often all pixels are gone over; `pixels` are those of the file, which a scan reads at any scale."""
+    scans = MOST_SCANS * max(most, pixels) // max(pixels, 1)
+    if has_more_scans(_content(photo), scans):
+        raise _TooSlow(f"more than {scans:,} scans")
+
+
+def _content(photo: Image.Image) -> bytes:
+    """Return the file of an opened photo."""
     file = photo.fp  # type: ignore[attr-defined]
     place = file.tell()
     file.seek(0)
-    scans = MOST_SCANS * max(most, pixels) // max(pixels, 1)
-    if has_more_scans(file.read(), scans):
-        raise _TooSlow(f"more than {scans:,} scans")
+    content: bytes = file.read()
     file.seek(place)
+    return content
 
 
 def _bytes_needed(photo: Image.Image) -> int:

@@ -15,7 +15,7 @@ from PIL import AvifImagePlugin
 
 from crossmodal.data.decoding import MOST_MEMORY
 from crossmodal.data.prepared import prepared
-from crossmodal.errors import PhotoError
+from crossmodal.errors import PhotoError, SlowPhotoError
 
 SPARE = 200_000_000  # bytes beside what decoding a photo may need: the photo's file, and what stays allocated
 Resource = int
@@ -24,8 +24,9 @@ Resource = int
 def main(descriptor: int, seconds: int, nice: int) -> None:
     """Answer what is asked until the other end is closed.
 
-    What is asked is a photo's content or path, and a Wanted. The answer is JSON, either a reason or the facts of a
-    Prepared and in the next lines its pixels and its JPEG, so that nothing that comes out of this process is unpickled.
+    What is asked is a photo's content or path, and a Wanted. The answer is JSON, either a reason (with whether it is that the
+    photo takes too long) or the facts of a Prepared and in the next lines its pixels and its JPEG, so that nothing that comes
+    out of this process is unpickled.
     """
     # A thread of a decoder takes room from the photo.
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
@@ -45,7 +46,8 @@ def main(descriptor: int, seconds: int, nice: int) -> None:
             try:
                 photo = prepared(source, wanted)
             except PhotoError as error:
-                connection.send_bytes(json.dumps({"reason": str(error)}).encode())
+                answer = {"reason": str(error), "slow": isinstance(error, SlowPhotoError)}
+                connection.send_bytes(json.dumps(answer).encode())
                 continue
             facts = {key: value for key, value in vars(photo).items() if key not in ("pixels", "jpeg")}
             pixels = b"" if photo.pixels is None else np.ascontiguousarray(photo.pixels).data.cast("B")

@@ -1,6 +1,7 @@
 """A photo as it is used: the input of an image tower, a JPEG to show, and what the file says of itself."""
 
 import io
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -28,6 +29,7 @@ class Wanted:
     label: str = "it"  # begins the sentence that says why a photo cannot be used
     most: int = MAX_PIXELS
     written: bool = False
+    seconds: float = math.inf  # of a processor; a photo that will take more, as its header says, is not decoded
 
 
 @dataclass(frozen=True)
@@ -52,14 +54,14 @@ class Prepared:
 
 
 def prepared(source: Path | bytes, wanted: Wanted) -> Prepared:
-    """Decode a photo in this process; raises PhotoError."""
+    """Decode a photo in this process; raises PhotoError, and SlowPhotoError where it would take more seconds than are wanted."""
     prepare = wanted.preprocessing
     with opened_photo(source, wanted.label, wanted.most) as photo:
         exif = _exif(photo)
         width, height = photo.size
         if exif.get(ExifTags.Base.Orientation) in SIDEWAYS:
             width, height = height, width
-        upright = decoded(photo, max(prepare.size if prepare else wanted.jpeg, LOOKED_AT), wanted.most)
+        upright = decoded(photo, max(prepare.size if prepare else wanted.jpeg, LOOKED_AT), wanted.most, wanted.seconds)
         return Prepared(
             photo.format or "", width, height, _taken(exif), _camera(exif), look_of(upright) if prepare else 0,
             CUT_SHORT in upright.info, prepare.array(upright) if prepare else None,

@@ -18,12 +18,14 @@ from PIL.TiffImagePlugin import (
     TILEWIDTH,
     ImageFileDirectory_v2,
 )
+from PIL.TiffTags import LONG, LONG8, SHORT
 
 from crossmodal.data.jpeg_scans import BEGINS_SCAN
 
 MOST_PIECES = 50_000  # strips or tiles; a photo of 100 megapixels has 24,415 tiles of 64 x 64 pixels
 JPEGS = (6, 7)  # compressions
 SEPARATE = 2  # planes, of which each has strips or tiles of its own
+NUMBER_BYTES = {SHORT: 2, LONG: 4, LONG8: 8}
 BIG = 43  # the third byte of a BigTIFF, whose header is twice as long
 
 
@@ -53,7 +55,7 @@ def _why_slow(tags: ImageFileDirectory_v2, file: IO[bytes], most: int, scans: in
         (STRIPOFFSETS, STRIPBYTECOUNTS, width * rows),
         (TILEOFFSETS, TILEBYTECOUNTS, tile_pixels(tags)),
     ):
-        pieces = len(_values(tags, offsets)) if offsets in tags else 0
+        pieces = _count(tags, offsets)
         pixels = pieces * size
         if pieces > MOST_PIECES:
             return f"{pieces:,} strips or tiles"
@@ -73,6 +75,11 @@ def _why_slow(tags: ImageFileDirectory_v2, file: IO[bytes], most: int, scans: in
 def tile_pixels(tags: ImageFileDirectory_v2) -> int:
     """Return how many pixels a tile has, which may be more than its photo; 0 where there are no tiles."""
     return _values(tags, TILEWIDTH)[0] * _values(tags, TILELENGTH)[0] if TILEWIDTH in tags and TILELENGTH in tags else 0
+
+
+def _count(tags: ImageFileDirectory_v2, tag: int) -> int:
+    """Return how many numbers a tag has, without reading them: half a million take longer than a photo."""
+    return len(tags._tagdata[tag]) // NUMBER_BYTES.get(tags.tagtype[tag], 1) if tag in tags._tagdata else 0
 
 
 def _values(tags: ImageFileDirectory_v2, tag: int) -> tuple[int, ...]:

@@ -17,7 +17,7 @@ from fastapi_offline import FastAPIOffline
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.concurrency import run_in_threadpool
 
-from crossmodal.data.decoders import AT_ONCE, LONG, PATIENCE
+from crossmodal.data.decoders import AT_ONCE, PATIENCE, UPLOAD_PATIENCE
 from crossmodal.data.names import safe_name
 from crossmodal.data.thumbnails import Size, as_jpeg, thumbnail
 from crossmodal.errors import PhotoError, printable
@@ -63,8 +63,9 @@ def create_app(
     app.state.writes = writes
     app.state.open_search, app.state.swapping = open_search, asyncio.Lock()
     # They wait here rather than in the threads, which searches need too.
-    app.state.uploading = Places(AT_ONCE, each=1, patience=PATIENCE, long=LONG)
-    app.state.showing = Places(AT_ONCE, each=AT_ONCE, patience=10 * PATIENCE)
+    app.state.uploading = Places(AT_ONCE, PATIENCE)
+    app.state.uploading_slowly = Places(1, UPLOAD_PATIENCE)
+    app.state.showing = Places(AT_ONCE, 10 * PATIENCE)
     app.include_router(searching.ROUTES)  # first, since routes are tried in their order
     app.include_router(ROUTES)
     app.include_router(albums.ROUTES)

@@ -1,13 +1,13 @@
 """Queries that come at the same time go through a tower together, off the event loop."""
 
 import asyncio
-import math
-import time
+import heapq
+import itertools
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import Generic, TypeVar
-from weakref import WeakValueDictionary
 
 import numpy as np
 from cachetools import TTLCache
@@ -15,11 +15,9 @@ from cachetools import TTLCache
 In = TypeVar("In")
 WINDOW = 0.003  # seconds that the first of a batch waits for others
 MOST = 32
-WAITING = 1024  # queries; more are turned away rather than kept waiting for ever
-
 CLIENTS = 10_000  # whose failures are remembered
-SLOW_FOR = 300  # seconds
-MOST_FAILURES = 5  # of a client, after which it shares; a single one that takes long counts as all of them
+REMEMBERED = 300  # seconds
+WAITING = 1024  # queries; more are turned away rather than kept waiting for ever
 
 
 class Overloaded(Exception):
@@ -29,46 +27,62 @@ class Overloaded(Exception):
 class Places:
     """Places for work that only few may do at a time; Overloaded is raised where none gets free in time.
 
-    Clients whose work took long and came to nothing, or came to nothing again and again, share one of the places for some
-    minutes, so that the others find another one free.
+    A place that gets free is for the client whose work failed least in the last minutes, among equals for the one with least
+    work that waits or is done, and then for the first.
     """
 
-    def __init__(self, count: int, each: int, patience: float, long: float = math.inf) -> None:
-        """There are `count` places, of which one client may have `each`; `patience`, and what is `long`, are in seconds.
-
-        Without `long` nobody's failures count.
-        """
-        self._all, self._each, self._patience, self._long = asyncio.Semaphore(count), each, patience, long
-        self._own: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
-        self._slow, self._waiting = asyncio.Semaphore(1), 0
-        self._failures: TTLCache[str, int] = TTLCache(CLIENTS, SLOW_FOR)
+    def __init__(self, count: int, patience: float) -> None:
+        """There are `count` places; `patience` is in seconds."""
+        self._free, self._patience = count, patience
+        self._waiting: list[
+            tuple[int, int, int, asyncio.Future[None]]
+        ] = []  # the next first, with its place at the end
+        self._failures: TTLCache[str, int] = TTLCache(CLIENTS, REMEMBERED)
+        self._present, self._numbers = Counter[str](), itertools.count()
 
     @asynccontextmanager
-    async def held(self, who: str) -> AsyncIterator[Callable[[], bool]]:
-        """Hold a place for a client for the length of a block; yield what says whether to give it up to one who waits."""
-        own = self._own.get(who) or asyncio.Semaphore(self._each)
-        self._own[who] = own
-        is_slow = self._failures.get(who, 0) >= MOST_FAILURES
-        async with AsyncExitStack() as places:
+    async def held(self, who: str) -> AsyncIterator[None]:
+        """Hold a place for a client for the length of a block, whose exceptions are failures."""
+        self._present[who] += 1
+        try:
             try:
                 async with asyncio.timeout(self._patience):
-                    for place in (own, self._slow) if is_slow else (own,):
-                        await places.enter_async_context(place)
-                    self._waiting += not is_slow
-                    try:
-                        await places.enter_async_context(self._all)
-                    finally:
-                        self._waiting -= not is_slow
+                    await self._take(who)
             except TimeoutError as error:
                 raise Overloaded from error
-            began = time.monotonic()
             try:
-                yield lambda: not is_slow and self._waiting > 0 and time.monotonic() - began > self._long
+                yield
             except BaseException:
-                if self._long < math.inf:
-                    took_long = time.monotonic() - began > self._long
-                    self._failures[who] = MOST_FAILURES if took_long else self._failures.get(who, 0) + 1
+                self._failures[who] = self._failures.get(who, 0) + 1
                 raise
+            finally:
+                self._leave()
+        finally:
+            self._present[who] -= 1
+            if not self._present[who]:
+                del self._present[who]
+
+    async def _take(self, who: str) -> None:
+        if self._free:
+            self._free -= 1
+            return
+        place = asyncio.get_running_loop().create_future()
+        turn = self._failures.get(who, 0), self._present[who], next(self._numbers), place
+        heapq.heappush(self._waiting, turn)
+        try:
+            await place
+        except asyncio.CancelledError:
+            if not place.cancelled():  # it was given as patience ended
+                self._leave()
+            raise
+
+    def _leave(self) -> None:
+        while self._waiting:
+            *_, place = heapq.heappop(self._waiting)
+            if not place.done():  # else nobody waits for it any more
+                place.set_result(None)
+                return
+        self._free += 1
 
 
 class Batcher(Generic[In]):

@@ -5,6 +5,7 @@ import base64
 import logging
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Annotated, Any
 
 import numpy as np
@@ -12,8 +13,8 @@ from fastapi import APIRouter, File, HTTPException, Request, UploadFile
 from starlette.concurrency import run_in_threadpool
 
 from crossmodal.data.decoders import uploads
-from crossmodal.data.prepared import Wanted
-from crossmodal.errors import PhotoError
+from crossmodal.data.prepared import Prepared, Wanted
+from crossmodal.errors import PhotoError, SlowPhotoError
 from crossmodal.search.examples import examples
 from crossmodal.search.feedback import feedback
 from crossmodal.search.filters import Filters
@@ -22,7 +23,6 @@ from crossmodal.search.query import Query
 from crossmodal.search.search import Search
 from crossmodal.search.typed import Understood, has_pieces
 from crossmodal.serving import schema
-from crossmodal.serving.batching import Overloaded
 from crossmodal.serving.failures import ABSENT, FAILURES
 from crossmodal.serving.state import Held, Serving
 
@@ -32,7 +32,7 @@ SHOWN_BY_BROWSERS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF")
 NEWEST = 30  # photos, before anything is asked
 PREVIEW = 256  # pixels of the longer side of what is shown of an upload that a browser cannot show
 LEFT = "The client has left."
-LOOK = 0.2  # seconds between two looks at whether it has, or has to make room
+LOOK = 0.2  # seconds between two looks at whether it has
 ROUTES = APIRouter()
 
 
@@ -116,30 +116,45 @@ async def _words(request: Request, serving: Serving, asked: schema.ImageQuery | 
 async def _decoded(request: Request, search: Search, file: UploadFile) -> tuple[np.ndarray, str | None, list[str]]:
     """Return what the image tower is given of an upload, a preview where browsers cannot show its format, and notes.
 
-    An upload whose client has left is not decoded, or no longer; nor is one that takes long while others wait.
+    An upload whose client has left is not decoded, or no longer; those that take long are decoded one after the other.
     """
-    wanted = Wanted(search.runtime.preprocessing, PREVIEW, "The upload", request.app.state.limits.upload_pixels)
-    async with request.app.state.uploading.held(request.state.who) as gives_up:
-        if await request.is_disconnected():
-            raise HTTPException(499, LEFT)
-        unwanted = threading.Event()
-        watching = asyncio.create_task(_watch(request, gives_up, unwanted))
-        try:
-            photo = await run_in_threadpool(uploads(), await file.read(), wanted, unwanted)
-        except PhotoError as failure:
-            if unwanted.is_set() and not await request.is_disconnected():
-                raise Overloaded from failure
-            raise HTTPException(*((499, LEFT) if unwanted.is_set() else (415, str(failure)))) from failure
-        finally:
-            watching.cancel()
+    state, who = request.app.state, request.state.who
+    wanted = Wanted(search.runtime.preprocessing, PREVIEW, "The upload", state.limits.upload_pixels)
+    photo = None
+    try:
+        async with state.uploading.held(who):
+            with suppress(SlowPhotoError):  # that it takes long is no failure yet
+                photo = await _unless_left(request, uploads().quick, file, wanted)
+        if not photo:
+            async with state.uploading_slowly.held(who):
+                photo = await _unless_left(request, uploads().slow, file, wanted)
+    except PhotoError as failure:
+        raise HTTPException(415, str(failure)) from failure
     assert photo.pixels is not None
     notes = ["The upload lacks its last bytes and is used as far as it goes."] if photo.cut_short else []
     return photo.pixels, None if photo.format in SHOWN_BY_BROWSERS else _preview(photo.jpeg), notes
 
 
-async def _watch(request: Request, gives_up: Callable[[], bool], unwanted: threading.Event) -> None:
-    """Tell when the client of an upload has left, or has to make room."""
-    while not (gives_up() or await request.is_disconnected()):
+async def _unless_left(request: Request, decode: Callable[..., Prepared], file: UploadFile, wanted: Wanted) -> Prepared:
+    """Decode an upload while its client is there; raises PhotoError, and HTTPException once the client has left."""
+    if await request.is_disconnected():
+        raise HTTPException(499, LEFT)
+    unwanted = threading.Event()
+    watching = asyncio.create_task(_watch(request, unwanted))
+    await file.seek(0)
+    try:
+        return await run_in_threadpool(decode, await file.read(), wanted, unwanted)
+    except PhotoError as failure:
+        if unwanted.is_set():
+            raise HTTPException(499, LEFT) from failure
+        raise
+    finally:
+        watching.cancel()
+
+
+async def _watch(request: Request, unwanted: threading.Event) -> None:
+    """Tell when the client of an upload has left."""
+    while not await request.is_disconnected():
         await asyncio.sleep(LOOK)
     unwanted.set()
 

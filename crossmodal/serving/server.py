@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import IO
 import uvicorn
 from fastapi import FastAPI
 
+from crossmodal.data.decoders import uploads
 from crossmodal.errors import CrossmodalError
 from crossmodal.files import cache_folder
 from crossmodal.search.search import Search
@@ -128,6 +129,8 @@ async def _announce(server: uvicorn.Server, text: str) -> None:
     while not server.started:
         await asyncio.sleep(0.02)
     print(text, flush=True)
+    with suppress(CrossmodalError):  # which the first upload is told
+        await asyncio.to_thread(uploads().begin)
 
 
 def reload_model(port: int) -> None:
