@@ -21,7 +21,11 @@ from crossmodal.progress import print_anywhere
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     print_anywhere()
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        quoted = '; a query that takes something away is put in quotation marks, as "dog - people"'
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}{quoted if hasattr(options, 'text') else ''}")
     try:
         options.run(options)
     except CrossmodalError as error:

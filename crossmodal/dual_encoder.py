@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from crossmodal.checkpoint_format import ADVICE, FORMAT, FORMAT_VERSION, check_checkpoint
 from crossmodal.data.preprocessing import Preprocessing
 from crossmodal.encoder import Encoder
+from crossmodal.encoding.views import MOST_VIEWS
 from crossmodal.errors import CheckpointError
 from crossmodal.files import checked_fingerprint, load_tensors, save_tensors
 from crossmodal.hubs import Banks
@@ -138,9 +139,9 @@ class DualEncoder(Encoder):
         return {"image_tower": self.image_tower.plain(), "text_tower": self.text_tower.plain()}
 
     def clamp_logit_scale(self) -> None:
-        """Hold the temperature at 0.01 or above, after each step."""
+        """Hold the temperature between 0.01 and 100, after each step."""
         with torch.no_grad():
-            self.logit_scale.clamp_(max=MAX_LOGIT_SCALE)
+            self.logit_scale.clamp_(-MAX_LOGIT_SCALE, MAX_LOGIT_SCALE)
 
     def stored_weights(self) -> dict[str, Tensor]:
         """Return the weights as a checkpoint keeps them: matrices and kernels in half precision.
@@ -211,7 +212,10 @@ class DualEncoder(Encoder):
     def _from_plain(content: Mapping[str, Any]) -> "DualEncoder":
         """Rebuild the model of a checkpoint with random weights."""
         towers = image_from_plain(content["image_tower"]), text_from_plain(content["text_tower"])
-        return DualEncoder(*towers, Recipe.from_plain(content["recipe"]))
+        recipe = Recipe.from_plain(content["recipe"])
+        if recipe.photo_views not in range(1, MOST_VIEWS + 1):
+            raise _NotWhole(f"photos cannot have {recipe.photo_views!r:.40} views")
+        return DualEncoder(*towers, recipe)
 
 
 def fingerprint_of(weights: Mapping[str, Tensor], towers: Mapping[str, Any], banks: Mapping[str, Any] | None) -> str:

@@ -212,7 +212,7 @@ def read_lines(
     for line in read_bounded(path).decode(errors="replace").splitlines():
         try:
             record = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if keep(record):
             records.append(record)

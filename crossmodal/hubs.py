@@ -18,6 +18,7 @@ from crossmodal.errors import CheckpointError, CrossmodalError
 QUERIES = 4000  # of the training split, of which a bank is made
 CENTRES = 256  # that stand for them
 ROWS_AT_ONCE = 4096
+LEAST_BETA, MOST_BIAS = 0.01, 10.0  # of what a file says; temperatures of models are between 0.01 and 100
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,8 @@ class Bank:
             weights = np.array(values["weights"], np.float32)
             vectors = np.frombuffer(base64.b64decode(values["vectors"]), np.float16).reshape(len(weights), -1)
             numbers = [float(values[name]) for name in ("beta", "share", "usual")]
-            sound = vectors.size and weights.ndim == 1 and weights.min() > 0 and numbers[0] > 0
+            sound = vectors.size and weights.ndim == 1 and weights.min() > 0 and weights.max() <= 1
+            sound = sound and LEAST_BETA <= numbers[0] <= 1 / LEAST_BETA and max(map(abs, numbers[1:])) <= MOST_BIAS
             if not sound or not all(np.isfinite(part).all() for part in (weights, vectors, numbers)):
                 raise ValueError("its numbers are impossible")
         except (KeyError, TypeError, ValueError, OverflowError) as error:

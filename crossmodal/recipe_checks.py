@@ -6,6 +6,8 @@ from dataclasses import fields
 from crossmodal.errors import CrossmodalError
 from crossmodal.recipe import WHOLE, Recipe
 
+HIGHEST_RATE = 1000.0  # of learning; what is higher by far has no fp32 number
+
 
 def check_recipe(recipe: Recipe, trained: bool = False) -> None:
     """Raise CrossmodalError for a value that cannot be trained with; a `trained` model needs no head start."""
@@ -38,8 +40,8 @@ def check_recipe(recipe: Recipe, trained: bool = False) -> None:
 
 def _check_learning_rates(recipe: Recipe) -> None:
     rates = [rate for stage in recipe.stages for rate in (stage.lr, stage.end_lr)]
-    if not all(map(math.isfinite, rates)) or min(rates, default=-1) < 0 or any(s.lr == 0 for s in recipe.stages):
-        raise CrossmodalError("--lr should be a number greater than 0.")
+    if not all(0 <= rate <= HIGHEST_RATE for rate in rates) or not all(stage.lr for stage in recipe.stages):
+        raise CrossmodalError(f"--lr should be a number greater than 0, and at most {HIGHEST_RATE}.")
     if recipe.clip_norm == 0 or any(stage.epochs < 1 for stage in recipe.stages):
         raise CrossmodalError("--epochs and --clip-norm should be greater than 0.")
     for part in ("image", "text", "projection"):

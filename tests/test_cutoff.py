@@ -72,6 +72,9 @@ def test_what_is_worth_showing() -> None:
         '{"kinds": 3}',
         '{"kinds": {"sum": {"nothing_below": [[1, NaN]], "left_out_below": 0}}}',
         '{"kinds": {"sum": {"nothing_below": [], "left_out_below": 0}}}',
+        '{"kinds": {"sum": {"nothing_below": [[25, NaN], [25, 0.4]], "left_out_below": 0}}}',
+        '{"kinds": {"sum": {"nothing_below": [[500, 0.3], [25, 0.4]], "left_out_below": 0}}}',
+        '{"kinds": {"sum": {"nothing_below": [[25, 0.3], [1e30, 0.4]], "left_out_below": 0}}}',
     ],
 )
 def test_a_broken_cut_off_is_one_sentence(tmp_path: Path, text: str) -> None:

@@ -95,6 +95,23 @@ def test_official_lists_are_honoured(tmp_path: Path) -> None:
         read_dataset(captions, images)
 
 
+def test_names_in_lists_that_mean_no_image_are_said_and_a_list_of_none_is_refused(tmp_path: Path) -> None:
+    captions, images = collection(tmp_path, 4)
+    (tmp_path / "test.txt").write_text("photos/1.jpg\nD:\\sets\\2.JPG\nnone.jpg\n", encoding="utf-16")
+    checked = read_dataset(captions, images)
+    splits = {i.name: i.split for i in checked.dataset.images}
+    assert splits == {"0.jpg": "train", "1.jpg": "test", "2.jpg": "test", "3.jpg": "train"}
+    assert "Names in them that are of no image with captions: none.jpg." in " ".join(checked.notes)
+    (tmp_path / "val.txt").write_text("a.jpg\nb.jpg\n")
+    with pytest.raises(
+        CrossmodalError, match="None of the names in .*val.txt is of an image with captions, such as a.jpg"
+    ):
+        read_dataset(captions, images)
+    (tmp_path / "val.txt").write_bytes(b"\xff\x00\x81" * 3)
+    with pytest.raises(CrossmodalError, match="val.txt is not text; save it as UTF-8|None of the names"):
+        read_dataset(captions, images)
+
+
 def test_a_split_column_is_honoured_and_equal_captions_are_kept_for_evaluation(tmp_path: Path) -> None:
     _, images = collection(tmp_path, 3)
     captions = tmp_path / "splits.csv"
@@ -117,10 +134,11 @@ def test_other_spellings_of_a_name_find_the_one_file_that_fits(tmp_path: Path) -
     names = ["caf\u00e9.jpg", "p0.jpg", "p1.JPG", "p2.jpeg", "sub/p3.jpg", "p4.jpg"]
     for name in names:
         Image.new("RGB", (40, 40)).save(images / name)
-    written = ["cafe\u0301.jpg", "images/p0.jpg", "p1.jpg", "p2", "sub\\p3.jpg", f"{images}/p4.jpg"]
+    written = ["cafe\u0301.jpg", "IMAGES\\P0.jpg", "p1.jpg", "p2", "sub\\p3.jpg", f"{images}/p4.jpg"]
     captions = tmp_path / "captions.txt"
     captions.write_text(
-        "image,caption\n" + "".join(f"{name},x\n" for name in [*written, "p00.jpg", f"{tmp_path}/p0.jpg", "x" * 5000])
+        "image,caption\n"
+        + "".join(f"{name},x\n" for name in [*written, "p00.jpg", f"{tmp_path}/p0.jpg", "x" * 5000, "P00.JPEG"])
     )
     checked = read_dataset(captions, images)
     assert [image.name for image in checked.dataset.images] == names
@@ -128,6 +146,7 @@ def test_other_spellings_of_a_name_find_the_one_file_that_fits(tmp_path: Path) -
     assert "did you mean p0.jpg?" in checked.bad[0].reason
     assert "leads out of" in checked.bad[1].reason
     assert "no such file" in checked.bad[2].reason
+    assert "did you mean" in checked.bad[3].reason
     (tmp_path / "val.txt").write_text("p2\nimages/p0.jpg\n")
     splits = {i.name: i.split for i in read_dataset(captions, images).dataset.images}
     assert [name for name, split in splits.items() if split == "val"] == ["p0.jpg", "p2.jpeg"]

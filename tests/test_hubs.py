@@ -72,6 +72,7 @@ def test_banks_travel_and_broken_ones_are_refused() -> None:
     for broken in (
         None, {}, {**plain, "vectors": "?"}, {**plain, "vectors": plain["vectors"][:-8]}, {**plain, "weights": []},
         {**plain, "weights": [-1.0] * 6}, {**plain, "beta": 0}, {**plain, "usual": math.nan}, {**plain, "share": "much"},
+        {**plain, "beta": 1e-300}, {**plain, "share": 1e300}, {**plain, "usual": -1e300}, {**plain, "weights": [1e38] * 6},
     ):  # fmt: skip
         with pytest.raises(CrossmodalError, match="not a valid query bank"):
             Bank.from_plain(broken)

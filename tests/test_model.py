@@ -152,6 +152,17 @@ def test_weights_are_checked_whole_when_they_are_read(model: DualEncoder, tmp_pa
     refused(signed(whole | {"weights": weights}), "its weights and its towers do not fit")
     recipe = {**whole["recipe"], "joint_size": 10**9}  # 128 GB
     refused(whole | {"recipe": recipe}, "its weights and its towers do not fit")
+    tower: dict[str, Any] = whole["image_tower"]
+    for key, wrong in (
+        ("mean", [math.nan] * 3), ("std", [0.0] * 3), ("std", [1e-40] * 3), ("std", [0.5]), ("size", 0), ("size", True), ("size", 1.5),
+        ("size", "x"), ("size", 3000), ("interpolation", "none"), ("interpolation", 5), ("resize", "x"), ("crop_share", -1.0),
+        ("crop_share", math.nan), ("crop_share", 1e9),
+    ):  # fmt: skip
+        odd = {**tower, "preprocessing": {**tower["preprocessing"], key: wrong}}
+        refused(signed(whole | {"image_tower": odd}), "its weights and its towers do not fit")
+    refused(signed(whole | {"image_tower": {**tower, "name": "hf-hub:a/b"}}), "its weights and its towers do not fit")
+    for views in (0, 10**9, "2"):
+        refused(signed(whole | {"recipe": {**whole["recipe"], "photo_views": views}}), "photos cannot have .* views")
     huge = torch.zeros(1).expand(10**7, 10**7)  # four bytes in the file
     refused(whole | {"weights": {**whole["weights"], name: huge}}, "cannot be read as a file of tensors")
 

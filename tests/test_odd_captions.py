@@ -57,6 +57,41 @@ def test_names_in_any_column_are_recognised_by_the_photos(tmp_path: Path, text: 
     assert found["a.jpg"][0].startswith("a dog runs") and found["b.jpg"][0].startswith("two cats asleep")
 
 
+@pytest.mark.parametrize("columns", ["caption,image,split", "caption,image,id", "title,caption,image,split"])
+def test_an_open_quotation_mark_before_the_names_gives_no_caption_to_another_image(
+    tmp_path: Path, columns: str
+) -> None:
+    save(tmp_path / "photos" / "p1.jpg")
+    save(tmp_path / "photos" / "p3.jpg")
+    more = "x," * (columns.count(",") - 2)
+    text = f'{columns}\n{more}"a dog, big,p0.jpg,train\n{more}two people",p1.jpg,train\n{more}a man,p3.jpg,test\n'
+    checked = read_dataset(write(tmp_path, text), tmp_path / "photos", ratios=(1, 0, 0))
+    assert [image.captions for image in checked.dataset.images if image.name == "p3.jpg"] == [("a man",)]
+    assert not any("dog" in caption for caption in checked.dataset.captions)
+    assert [row.where for row in checked.bad][:1] == ["line 2"]
+
+
+def test_several_captions_beside_a_name_without_a_header(tmp_path: Path) -> None:
+    lines = "p0.jpg,a dog runs,a brown dog\np1.jpg,two cats asleep,two cats on a bed\n"
+    read = read_captions(write(tmp_path, lines))
+    assert [row.caption for row in read.rows] == ["a dog runs", "a brown dog", "two cats asleep", "two cats on a bed"]
+    assert "captions in 2 and 3" in read.notes[0]
+    read = read_captions(write(tmp_path, "p0.jpg,a dog runs, and it barks\np1.jpg,two cats asleep, on a bed\n"))
+    assert [row.caption for row in read.rows] == ["a dog runs, and it barks", "two cats asleep, on a bed"]
+
+
+def test_the_split_of_an_image_in_cocos_form_is_its_captions(tmp_path: Path) -> None:
+    images = [{"id": n, "file_name": f"p{n}.jpg", "split": split} for n, split in enumerate(("train", "val", "test"))]
+    content = {"images": images, "annotations": [{"image_id": n, "caption": "a dog"} for n in range(3)]}
+    read = read_captions(write(tmp_path, json.dumps(content)))
+    assert [(row.image, row.split) for row in read.rows] == [("p0.jpg", "train"), ("p1.jpg", "val"), ("p2.jpg", "test")]
+
+
+def test_a_number_of_thousands_of_digits_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(CaptionsError, match="number of thousands of digits; take it out.$"):
+        read_captions(write(tmp_path, '[{"image": "a.jpg", "caption": "x", "id": ' + "1" * 10_000 + "}]"))
+
+
 def test_columns_that_nothing_tells_apart_are_one_sentence(tmp_path: Path) -> None:
     save(tmp_path / "photos" / "a.jpg")
     for text in (

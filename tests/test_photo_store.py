@@ -18,6 +18,7 @@ from typing import Any
 
 import filelock
 import numpy as np
+import psutil
 import pytest
 from PIL import Image, PngImagePlugin
 
@@ -377,6 +378,43 @@ def test_a_damaged_index_is_one_sentence(tmp_path: Path, seed: int) -> None:
         assert str(folder) in message and "--rebuild" in message and "\n" not in message and len(message) < 900
     Store.create(folder, META)
     assert run(tmp_path).new == 1
+
+
+@pytest.mark.parametrize(
+    ("table", "made"), [("meta", "select 'format', 'null'"), ("photos", "select photos2.* from photos2")]
+)
+def test_views_without_end_are_refused_before_they_are_read(tmp_path: Path, table: str, made: str) -> None:
+    Store.create(tmp_path, META)
+    endless = "with recursive c(x) as (select 1 union all select x + 1 from c)"
+    with contextlib.closing(sqlite3.connect(tmp_path / DATABASE)) as db, db:
+        db.execute("drop table written")
+        db.execute(f"alter table {table} rename to {table}2")
+        db.execute(f"create view {table} as {endless} {made}, c")
+    with pytest.raises(
+        CrossmodalError, match="it has views or triggers, which no index has.; make it again with --rebuild"
+    ):
+        Store(tmp_path, writable=False)
+
+
+def test_vectors_far_beyond_the_photos_cost_no_memory(tmp_path: Path) -> None:
+    save(tmp_path / "a.png")
+    run(tmp_path)
+    (path,) = (tmp_path / INDEX).glob("vectors-*.f32")
+    os.truncate(path, 10**11)
+    before = psutil.Process().memory_info().rss
+    search = Search(FolderGallery(tmp_path / INDEX), ColourRuntime())
+    assert len(search.photos(search.query("red"), 10).hits) == 1
+    assert psutil.Process().memory_info().rss - before < 100_000_000
+
+
+@pytest.mark.parametrize("key", ["cutoff", "weights", "bank"])
+def test_an_entry_that_is_no_json_is_broken_and_not_nothing(tmp_path: Path, key: str) -> None:
+    Store.create(tmp_path, META)
+    for value in ("[[[", b"null"):
+        with contextlib.closing(sqlite3.connect(tmp_path / DATABASE)) as db, db:
+            db.execute("UPDATE meta SET value = ? WHERE key = ?", (value, key))
+        with pytest.raises(CrossmodalError, match=f"is broken .its {key} is "):
+            Store(tmp_path, writable=False)
 
 
 def test_every_entry_of_meta_is_checked(tmp_path: Path) -> None:

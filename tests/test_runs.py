@@ -164,7 +164,8 @@ def test_early_stopping(collection: tuple[Path, Path], weights: Path, tmp_path: 
         (["--lr", "nan"], "--lr nan should be a number"),
         (["--lr", "inf"], "--lr inf should be a number"),
         (["--split", "nan", "0", "0"], "three numbers"),
-        (["--lr", "1e30", "--clip-norm", "1e30"], "train again with a smaller --lr"),
+        (["--lr", "1e300"], "at most 1000"),
+        (["--lr", "1000", "--clip-norm", "1e30", "--warmup-epochs", "0"], "train again with a smaller --lr"),
     ],
 )
 def test_bad_options_are_one_sentence(
@@ -488,7 +489,7 @@ def test_a_damaged_training_state_is_one_sentence(
         {"recipe": {}}, {"recipe": {**whole["recipe"], "stages": 5}}, {"image_tower": {"name": 7}}, {"text_tower": {}},
         {"model": {}}, {"model": {"logit_scale": "x"}}, {"model": nan}, {"optimizer": {}},
         {"progress": {**whole["progress"], "epoch": "1"}}, {"progress": {**whole["progress"], "losses": [None]}},
-        {"progress": {**whole["progress"], "step": -3}},
+        {"progress": {**whole["progress"], "step": -3}}, {"recipe": {**whole["recipe"], "batch_size": 0}},
     ]  # fmt: skip
     for change in damaged:
         torch.save({**whole, **change}, path)

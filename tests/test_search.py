@@ -214,7 +214,14 @@ def test_embed_makes_the_tensors_anew(run: Path, capsys: pytest.CaptureFixture[s
     [
         (["search", ""], "The query is empty"),
         (["search", "x", "--checkpoint", "{none}"], "is not there"),
-        (["search", "x", "--checkpoint", "{run}", "--top-k", "0"], "should be 1 or more"),
+        (["search", "x", "--checkpoint", "{run}", "--top-k", "0"], "should be from 1 to"),
+        (["search", "x", "--checkpoint", "{run}", "--top-k", "9" * 20], "should be from 1 to"),
+        (
+            ["serve", "--checkpoint", "{run}", "--upload-megabytes", "nan"],
+            "--upload-megabytes nan should be greater than 0",
+        ),
+        (["serve", "--checkpoint", "{run}", "--upload-megapixels", "-5"], "--upload-megapixels -5.0 should be greater"),
+        (["serve", "--checkpoint", "{run}", "--rate", "0/minute"], "lets nothing through"),
         (["caption", "{none}"], "is not there"),
         (["evaluate", "--checkpoint", "{run}", "--captions", "{none}"], "both --captions and --images"),
         (["evaluate", "--checkpoint", "{run}", "--split-file", "{none}"], "cannot be read"),

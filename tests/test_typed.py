@@ -164,7 +164,7 @@ def test_filters_in_the_words_and_others_narrow_together() -> None:
     ("text", "names"),
     [
         ("in:lisbon", ["red"]), ("camera:nikon,canon", ["blue", "green"]), ("keyword:rex", ["red"]), ("keyword:re", []),
-        ("in:porto,oslo keyword:BEACH", ["red"]), ("2021", ["green"]), ("before:2021 red", ["red"]), ("folder:party,summer", ["green", "red"]),
+        ("in:porto,oslo keyword:BEACH", ["red"]), ("2021", ["green"]), ("before:2021 red", ["red"]), ("before:0001-01 red", []), ('before:"january 0001"', []), ("folder:party,summer", ["green", "red"]),
     ],
 )  # fmt: skip
 def test_the_api_filters_by_words(search: Search, text: str, names: list[str]) -> None:

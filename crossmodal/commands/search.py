@@ -9,6 +9,8 @@ from crossmodal.commands.galleries import add_filter_options, add_gallery_option
 from crossmodal.errors import CrossmodalError
 from crossmodal.search.query import EMPTY, LIGHTEST_PHOTO, checked_weight, texts_of
 
+MOST_HITS = 1_000_000
+
 if TYPE_CHECKING:
     from crossmodal.search.hit import Answer
     from crossmodal.search.search import Search
@@ -166,5 +168,5 @@ def _caption(options: argparse.Namespace) -> None:
 
 
 def _check_top_k(options: argparse.Namespace) -> None:
-    if options.top_k < 1:
-        raise CrossmodalError(f"--top-k {options.top_k} should be 1 or more.")
+    if not 1 <= options.top_k <= MOST_HITS:
+        raise CrossmodalError(f"--top-k {options.top_k} should be from 1 to {MOST_HITS:,}.")

@@ -8,6 +8,8 @@ from typing import Any
 from crossmodal.commands.galleries import add_gallery_options, place_of
 from crossmodal.errors import CrossmodalError
 
+MOST_MEGA = 1000.0  # bytes or pixels of an upload
+
 
 def add_serving_commands(commands: Any) -> None:
     """Add serve and api-key."""
@@ -71,6 +73,14 @@ def _serve(options: argparse.Namespace) -> None:
         rate = parse(options.rate)
     except ValueError as error:
         raise CrossmodalError(f"--rate {options.rate} cannot be read; write it as 600/minute or 10/second.") from error
+    if rate.amount < 1 or rate.multiples < 1:
+        raise CrossmodalError(f"--rate {options.rate} lets nothing through; write it as 600/minute or 10/second.")
+    for name in ("upload_megabytes", "upload_megapixels"):
+        if not 0 < getattr(options, name) <= MOST_MEGA:
+            option = name.replace("_", "-")
+            raise CrossmodalError(
+                f"--{option} {getattr(options, name)} should be greater than 0, and at most {MOST_MEGA:,}."
+            )
     limits = Limits(
         upload_bytes=int(options.upload_megabytes * 1e6), upload_pixels=int(options.upload_megapixels * 1e6), rate=rate
     )

@@ -113,14 +113,15 @@ def read_dataset(
         notes.append(f"Photos that lack their last bytes, used as far as they go: {listed(cut)}.")
     if names is None:
         beside = Path(captions).parent
-        splits, source = splits_in(good), "the caption file"
+        splits, source, more = splits_in(good), "the caption file", ""
         if not splits:
-            splits, source = splits_beside(grouped, beside, matcher.find), f"the lists in {beside}"
+            (splits, unknown), source = splits_beside(grouped, beside, matcher.find), f"the lists in {beside}"
+            more = f" Names in them that are of no image with captions: {listed(unknown)}." if unknown else ""
         if not splits:
             splits, source = draw_splits(grouped, ratios, seed), ""
         dataset = _with_splits(dataset, splits)
         left_out = len(grouped) - len(dataset)
-        more = f" Images without a split, which are left out: {left_out:,}." if left_out else ""
+        more += f" Images without a split, which are left out: {left_out:,}." if left_out else ""
         notes += [f"The splits are those of {source}.{more}"] if source else []
     return Checked(dataset, tuple(bad), total, tuple(map(printable, notes)))
 

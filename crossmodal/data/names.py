@@ -60,18 +60,20 @@ class KnownNames:
 
     def nearest(self, written: str) -> str | None:
         """Return the known name that looks most like `written`, for "did you mean"; slow among many names."""
-        near = difflib.get_close_matches(_plain(written)[:200], [_plain(name) for name in self._names], 1, LEAST_ALIKE)
-        return next((name for name in self._names if near and _plain(name) == near[0]), None)
+        folded = [_plain(name).casefold() for name in self._names]
+        near = difflib.get_close_matches(_plain(written)[:200].casefold(), folded, 1, LEAST_ALIKE)
+        return self._names[folded.index(near[0])] if near else None
 
     def _without_parents(self, written: str) -> str:
         """Return a name without the folders that it repeats: `images/p0.jpg` in `.../images` is `p0.jpg`."""
         parts = Path(_plain(written)).parts
-        parents = tuple(map(_plain, self._parents))
+        folded = [part.casefold() for part in parts]
+        parents = [_plain(part).casefold() for part in self._parents]
         repeated = max(
             (
                 count
                 for count in range(min(len(parts), len(parents)) + 1)
-                if parts[:count] == parents[len(parents) - count :]
+                if folded[:count] == parents[len(parents) - count :]
             ),
             default=0,
         )

@@ -10,6 +10,10 @@ from PIL import Image
 if TYPE_CHECKING:
     from torch import Tensor
 
+RESIZING = ("squash", "crop")
+LARGEST = 1024  # pixels a side
+LEAST_STD = 1e-3
+
 
 @dataclass(frozen=True)
 class Preprocessing:
@@ -24,8 +28,20 @@ class Preprocessing:
 
     @staticmethod
     def from_plain(values: Mapping[str, Any]) -> "Preprocessing":
-        """Rebuild from plain values, in which tuples may have become lists."""
-        return Preprocessing(**{**values, "mean": tuple(values["mean"]), "std": tuple(values["std"])})
+        """Rebuild from plain values, in which tuples may have become lists; raises ValueError for impossible ones."""
+        made = Preprocessing(**{**values, "mean": tuple(values["mean"]), "std": tuple(values["std"])})
+        if (
+            type(made.size) is not int
+            or not 1 <= made.size <= LARGEST
+            or [len(made.mean), len(made.std)] != [3, 3]
+            or not all(abs(value) <= 10 for value in made.mean)
+            or not all(LEAST_STD <= value <= 10 for value in made.std)
+            or made.interpolation.upper() not in Image.Resampling.__members__
+            or made.resize not in RESIZING
+            or not 0 < made.crop_share <= 1
+        ):
+            raise ValueError(f"impossible preprocessing: {made}")
+        return made
 
     def __call__(self, image: Image.Image) -> "Tensor":
         """Return an RGB image as uint8 [3, size, size]."""

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
 from crossmodal.data.captions import CaptionRow
+from crossmodal.data.captions.text import decode_text
 from crossmodal.errors import CaptionsError, CrossmodalError
 from crossmodal.files import read_bounded
 
@@ -20,9 +21,11 @@ SPLIT_FILES = {
 def read_names(path: Path) -> list[str]:
     """Read a list of image names, one per line; raises CrossmodalError when it is absent or empty."""
     try:
-        lines = read_bounded(path).decode("utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise CrossmodalError(f"The list of image names {path} cannot be read ({error}).") from error
+        lines = decode_text(read_bounded(path))[0].splitlines()
+    except OSError as error:
+        raise CrossmodalError(f"The list of image names {path} cannot be read ({error.strerror}).") from error
+    except UnicodeDecodeError as error:
+        raise CrossmodalError(f"The list of image names {path} is not text; save it as UTF-8.") from error
     names = [line.strip() for line in lines if line.strip()]
     if not names:
         raise CrossmodalError(f"The list of image names {path} is empty; it should hold one name per line.")
@@ -41,20 +44,29 @@ def splits_in(rows: Iterable[CaptionRow]) -> dict[str, str]:
     return splits
 
 
-def splits_beside(present: Collection[str], folder: Path, find: Callable[[str], str | None]) -> dict[str, str]:
-    """Return the splits of the images `present` by the lists in a folder; {} without a list for val or test.
+def splits_beside(
+    present: Collection[str], folder: Path, find: Callable[[str], str | None]
+) -> tuple[dict[str, str], list[str]]:
+    """Return the splits of the images `present` by the lists in a folder, and listed names that are of none of them.
 
-    `find` returns the image that a listed name means. Without a list for train, the other images are train.
-    Raises CrossmodalError where two lists have the same image.
+    There are no splits without a list for val or test; without one for train, the other images are train. `find`
+    returns the image that a listed name means. Raises CrossmodalError where two lists have the same image, or a list is of
+    other images altogether, which would then be in another split.
     """
-    known = set(present)
     lists: dict[str, set[str]] = {}
+    unknown: list[str] = []
     for split, candidates in SPLIT_FILES.items():
-        found = next((folder / name for name in candidates if (folder / name).is_file()), None)
-        if found:
-            lists[split] = {name if name in known else find(name) or name for name in read_names(found)}
+        path = next((folder / name for name in candidates if (folder / name).is_file()), None)
+        if path:
+            lists[split], of_none = _listed(path, set(present), find)
+            if not lists[split]:
+                raise CrossmodalError(
+                    f"None of the names in {path} is of an image with captions, such as {of_none[0]}; write them as the captions "
+                    "do, or move the list away."
+                )
+            unknown += of_none
     if "val" not in lists and "test" not in lists:
-        return {}
+        return {}, []
     for first, second in (("train", "val"), ("train", "test"), ("val", "test")):
         both = lists.get(first, set()) & lists.get(second, set())
         if both:
@@ -64,7 +76,20 @@ def splits_beside(present: Collection[str], folder: Path, find: Callable[[str], 
             )
     named = {name: split for split, names in lists.items() for name in names}
     rest = {} if "train" in lists else dict.fromkeys(present, "train")
-    return {name: split for name, split in (rest | named).items() if name in known}
+    return rest | named, unknown
+
+
+def _listed(path: Path, present: set[str], find: Callable[[str], str | None]) -> tuple[set[str], list[str]]:
+    """Return which images a list names, and the names of none; a name may have folders in front that images have not."""
+    images, unknown = set[str](), list[str]()
+    for name in read_names(path):
+        spellings = (name, find(name), find(name.replace("\\", "/").rpartition("/")[2]))
+        image = next((one for one in spellings if one in present), None)
+        if image is None:
+            unknown.append(name)
+        else:
+            images.add(image)
+    return images, unknown
 
 
 def draw_splits(images: Collection[str], ratios: Sequence[float], seed: int) -> dict[str, str]:

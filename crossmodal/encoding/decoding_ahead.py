@@ -12,6 +12,7 @@ from torch.utils.data import Dataset as TorchDataset
 from crossmodal.data.dataset import CaptionedImage, Dataset
 from crossmodal.data.decoding import load_photo
 from crossmodal.encoder import Prepare
+from crossmodal.errors import PhotoError
 
 
 class Photos(Protocol):
@@ -36,8 +37,8 @@ class View(Protocol):
         ...
 
 
-class _Decoded(TorchDataset[Tensor]):
-    """Decodes the photos of a batch in a worker; each item is a whole batch."""
+class _Decoded(TorchDataset[Tensor | str]):
+    """Decodes the photos of a batch in a worker; each item is a whole batch, or why there is none."""
 
     def __init__(
         self,
@@ -53,8 +54,11 @@ class _Decoded(TorchDataset[Tensor]):
     def __len__(self) -> int:
         return len(self.batches)
 
-    def __getitem__(self, step: int) -> Tensor:
-        return torch.stack([self._pixels(index) for index in self.batches[step]])
+    def __getitem__(self, step: int) -> Tensor | str:
+        try:
+            return torch.stack([self._pixels(index) for index in self.batches[step]])
+        except PhotoError as error:  # of which a worker would send the whole traceback as its message
+            return str(error)
 
     def _pixels(self, index: int) -> Tensor:
         image = self.images[index]
@@ -85,13 +89,17 @@ class DecodedPhotos:
         self, batches: Sequence[Sequence[int]], augmentation: View | None = None, view: str = ""
     ) -> Iterator[Tensor]:
         decoded = _Decoded(self._images, batches, self._prepare, augmentation, view)
-        yield from DataLoader(
+        loaded = DataLoader(
             decoded,
             batch_size=None,
             num_workers=self._workers,
             pin_memory=self._pin,
             prefetch_factor=4 if self._workers else None,
         )
+        for batch in loaded:
+            if isinstance(batch, str):
+                raise PhotoError(batch)
+            yield batch
 
     def epoch(self, batches: Sequence[Sequence[int]], epoch: int) -> Iterator[Tensor]:
         """Yield augmented uint8 [N, 3, S, S]; each photo is decoded once."""

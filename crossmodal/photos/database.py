@@ -47,6 +47,16 @@ def connect(path: Path, writable: bool) -> sqlite3.Connection:
         return _tried(_read_only(path, "immutable=1"), "PRAGMA schema_version")
 
 
+def check_tables(db: sqlite3.Connection, folder: Path) -> None:
+    """Check that what is read are tables: a view may have rows without end. Raises CrossmodalError."""
+    names = ", ".join(f"'{name}'" for name in TABLES)
+    (odd,) = db.execute(
+        f"SELECT count(*) FROM sqlite_master WHERE type IN ('view', 'trigger') OR (name IN ({names}) AND type != 'table')"
+    ).fetchone()
+    if odd:
+        raise broken(folder, "it has views or triggers, which no index has")
+
+
 def _read_only(path: Path, mode: str) -> sqlite3.Connection:
     uri = f"{path.resolve().as_uri()}?{mode}"
     return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=30, check_same_thread=False)

@@ -36,7 +36,7 @@ class FolderGallery(PhotosInMemory):
         slots = np.array([photo.slot for photo in photos], dtype=np.int64)
         if len(slots) and slots.max() >= len(vectors):
             raise CrossmodalError(f"The index in {folder} has lost vectors; make it again with --rebuild.")
-        if not np.array_equal(slots, np.arange(len(vectors))):
+        if len(slots) != len(vectors) or not np.array_equal(slots, np.arange(len(slots))):
             vectors = np.ascontiguousarray(vectors[slots])
         unit, bias = (vectors[:, :-1], -vectors[:, -1]) if meta["bank"] else (vectors, None)
         calibrated = (

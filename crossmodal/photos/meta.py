@@ -19,6 +19,7 @@ from crossmodal.search.cutoff import Cutoff
 FORMAT, VERSION = "crossmodal-photo-index", 7
 VECTORS = r"vectors-[0-9a-f]{8}\.f32"  # names of files; none is ever written again
 DIGEST_BYTES = 16
+BROKEN: tuple[()] = ()  # stands for what is no JSON, and is nothing that JSON can say
 LONGEST = 4096  # characters of a path or a pattern
 WIDEST = 1 << 16  # dimensions
 # SQLite holds anything in any column. Times of day and pixels are such as dates and other programs can hold.
@@ -107,6 +108,6 @@ def checked_meta(rows: Iterable[tuple[object, object]], folder: Path) -> dict[st
 
 def _parsed(value: object) -> Any:
     try:
-        return json.loads(value) if isinstance(value, str) else None
+        return json.loads(value) if isinstance(value, str) else BROKEN
     except (ValueError, RecursionError):
-        return None
+        return BROKEN

@@ -20,7 +20,7 @@ import numpy as np
 
 from crossmodal.errors import CrossmodalError, printable
 from crossmodal.files import shown, stays_below
-from crossmodal.photos.database import DATABASE, broken, connect, explained, make_database
+from crossmodal.photos.database import DATABASE, broken, check_tables, connect, explained, make_database
 from crossmodal.photos.meta import FORMAT, SOUND_RECORD, VERSION, checked_meta
 from crossmodal.photos.vector_file import remove_strays, write_whole
 from crossmodal.photos.walk import INDEX_FOLDER, is_photo
@@ -99,6 +99,7 @@ class Store:
             with explained(self.folder):
                 if not self.writable:
                     self._db.execute("BEGIN")
+                check_tables(self._db, self.folder)
                 self.meta = checked_meta(self._db.execute("SELECT key, value FROM meta"), self.folder)
                 if (
                     self.folder.name == INDEX_FOLDER and self.meta["root"] != ".."

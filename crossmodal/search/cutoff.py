@@ -16,6 +16,8 @@ from crossmodal.towers.published_names import is_published
 
 FILE = "cutoff.json"
 
+MOST_PHOTOS = 10**9  # of a gallery that thresholds are for
+
 
 def cutoff_folder(checkpoint: Path, fingerprint: str) -> Path:
     """Return where a model's cut-off lies: beside a checkpoint; of a published model in the user's cache."""
@@ -93,10 +95,8 @@ def _thresholds(limits: Any) -> Thresholds:
     """Rebuild thresholds from plain values; raises ValueError and others for anything else."""
     nothing = tuple((int(size), float(value)) for size, value in limits["nothing_below"])
     left_out = float(limits["left_out_below"])
-    if (
-        not nothing
-        or any(size < 1 for size, _ in nothing)
-        or not all(map(math.isfinite, [left_out, *dict(nothing).values()]))
-    ):
+    sizes = [size for size, _ in nothing]
+    rising = sizes and sizes == sorted({*sizes}) and sizes[0] >= 1 and sizes[-1] <= MOST_PHOTOS
+    if not rising or not all(map(math.isfinite, [left_out, *(value for _, value in nothing)])):
         raise ValueError("no threshold")
     return Thresholds(nothing, left_out)

@@ -181,7 +181,9 @@ class _Reader:
                 f'{text} is no date; write it as {kind.name}:2024-08-31, or {kind.name}:"last summer".'
             )
         # As the filters say it, a day is one that passes; of what is longer, nothing does that is before it.
-        return days[0] - timedelta(days=1) if kind.name == "before" and days[0] < days[1] else days[0]
+        if kind.name == "before" and days[0] < days[1]:
+            return max(days[0], date.min + timedelta(days=1)) - timedelta(days=1)
+        return days[0]
 
     def _texts(self, kind: FilterKind, values: list[str]) -> tuple[str, ...]:
         before = self.values.get(kind.name, ())

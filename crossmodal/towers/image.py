@@ -211,6 +211,7 @@ def image_from_plain(values: Mapping[str, Any], frozen_stages: int | None = None
 
 
 def _timm_from_plain(values: Mapping[str, Any], frozen_stages: int | None) -> TimmTower:
+    _published(values["name"])  # of another name timm would ask a place that the file names
     changed: dict[str, Any] = {"preprocessing": Preprocessing.from_plain(values["preprocessing"])}
     changed |= {} if frozen_stages is None else {"frozen_stages": frozen_stages}
     return TimmTower(**{**values, **changed})

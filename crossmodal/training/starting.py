@@ -12,6 +12,7 @@ from crossmodal.dual_encoder import DualEncoder
 from crossmodal.encoding.embeddings import model_path
 from crossmodal.errors import CheckpointError, CrossmodalError
 from crossmodal.recipe import Recipe
+from crossmodal.recipe_checks import check_recipe
 from crossmodal.runs.opening import checkpoint_of
 from crossmodal.towers.image import image_from_plain
 from crossmodal.towers.text import text_from_plain
@@ -27,7 +28,9 @@ def interrupted_model(state: Mapping[str, Any]) -> DualEncoder:
     """Return the model of an interrupted run, by its own recipe; raises CheckpointError for a state that is damaged."""
     try:
         towers = image_from_plain(state["image_tower"]), text_from_plain(state["text_tower"])
-        model = DualEncoder(*towers, Recipe.from_plain(state["recipe"]))
+        recipe = Recipe.from_plain(state["recipe"])
+        check_recipe(recipe, trained=True)
+        model = DualEncoder(*towers, recipe)
         model.load_state_dict(state["model"])
         weights = [*state["model"].values(), *(state.get("average") or {}).values()]
         sound = all(bool(value.isfinite().all()) for value in weights)

@@ -205,11 +205,13 @@ class Trainer:
             return
         (step, loss), self._pending = (self._pending[0], self._pending[1].item()), None
         if not math.isfinite(loss):
-            raise CrossmodalError(
-                f"The loss is no longer a number in epoch {self.progress.epoch}, step {step + 1}; train again with a "
-                "smaller --lr. What earlier epochs wrote is untouched."
-            )
+            raise self._diverged("The loss is no longer a number", f", step {step + 1}")
         self.progress.losses.append(loss)
+
+    def _diverged(self, what: str, where: str = "") -> CrossmodalError:
+        return CrossmodalError(
+            f"{what} in epoch {self.progress.epoch}{where}; train again with a smaller --lr. What earlier epochs wrote is untouched."
+        )
 
     def _rows(self, images: Sequence[int]) -> list[int]:
         """Turn positions in the train split into positions in the whole set."""
@@ -225,7 +227,10 @@ class Trainer:
         try:
             # What is measured and encoded is what a reader of the checkpoint will have.
             share = self.recipe.start_share if epoch else 0.0
-            model.load_state_dict(drawn_to_start(model.stored_weights(), self.setting.folder, share))
+            weights = drawn_to_start(model.stored_weights(), self.setting.folder, share)
+            if not all(bool(value.isfinite().all()) for value in weights.values()):
+                raise self._diverged("The weights are no longer numbers")
+            model.load_state_dict(weights)
             embeddings = encode_shared(model, self.photos, dataset, self.data, self.setting)
             split = "val" if "val" in embeddings.splits else "train"
             metrics = metrics_of_split(embeddings, split)

@@ -48,7 +48,8 @@ class Layout:
 
     def __str__(self) -> str:
         if not self.has_header:
-            columns = f"without a header, image names in column {self.image + 1} and captions in {self.captions[0] + 1}"
+            captions = " and ".join(str(column + 1) for column in self.captions)
+            columns = f"without a header, image names in column {self.image + 1} and captions in {captions}"
             columns += f", splits in {self.split + 1}" if self.split is not None else ""
         else:
             columns = f"image names from the column {self.names[self.image]!r}, captions from " + " and ".join(
@@ -120,15 +121,18 @@ def _without_header(find: Find, sample: Sequence[str], delimiter: str) -> Layout
         named = [column for column, cells in enumerate(columns) if _mostly(find, cells)]
     # Captions are words; numbers and other ids are not.
     words = [
-        (sum(map(len, cells)), column)
+        column
         for column, cells in enumerate(columns)
         if column not in named and sum(bool(re.search(r"\w\s+\w", cell)) for cell in cells) * 2 >= len(cells)
     ]
     if len(named) != 1 or not words:
         return None
+    beginnings = [row[column] for row in rows for column in words[1:]]
+    if _mostly(lambda cell: cell.startswith(" "), beginnings) and named[0] < words[0]:  # parts of one sentence
+        words, width, columns = words[:1], words[0] + 1, columns[: words[0]]
     splits = [column for column, cells in enumerate(columns) if all(cell.lower() in SPLIT_NAMES for cell in cells)]
     split = splits[0] if len(splits) == 1 else None
-    return Layout(delimiter, ("",) * width, named[0], (max(words)[1],), split, has_header=False)
+    return Layout(delimiter, ("",) * width, named[0], tuple(words), split, has_header=False)
 
 
 def _mostly(holds: Callable[[str], object], cells: Sequence[str]) -> bool:
@@ -204,8 +208,11 @@ def _is_a_row(line: str, layout: Layout, find: Find) -> bool:
     cells = line.split(layout.delimiter)
     if len(cells) < len(layout.names):
         return False
-    image = cells[-1 if layout.image == len(layout.names) - 1 else layout.image]
-    return _names_a_photo(image) or find(image.strip(' "')) is not None
+    # Delimiters in a caption before it move the name to the right, and those in one behind it do not.
+    more = len(cells) - len(layout.names) if min(layout.captions) < layout.image else 0
+    first = layout.image + more if layout.image == len(layout.names) - 1 else layout.image
+    images = cells[first : layout.image + more + 1]
+    return any(_names_a_photo(image) or find(image.strip(' "')) is not None for image in images)
 
 
 def _names_a_photo(cell: str) -> bool:

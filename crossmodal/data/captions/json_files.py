@@ -26,11 +26,13 @@ def read_json(path: Path, text: str, known: str) -> tuple[str, Iterator[Row]]:
         content = json.loads(text)
     except RecursionError:
         raise CaptionsError(f"{path} is JSON that is nested too deeply to hold captions.") from None
-    except ValueError as error:
+    except json.JSONDecodeError as error:
         sample = text.strip().split("\n", SAMPLE)[:SAMPLE]
         if len(sample) > 1 and sum(map(_is_object, sample)) * 2 > len(sample):
             return "Read as JSON lines.", _lines(text.split("\n"))
         raise CaptionsError(f"{path} looks like JSON but is not whole: {error}.") from error
+    except ValueError:  # Python reads no number of so many digits
+        raise CaptionsError(f"{path} is JSON with a number of thousands of digits; take it out.") from None
     if isinstance(content, list):
         return "Read as a JSON list.", entries(content)
     images = content.get("images")
@@ -103,17 +105,22 @@ def _by_name(content: _Entries) -> Iterator[Row]:
 def _coco(images: list[Any], annotations: list[Any]) -> tuple[str, Iterator[Row]]:
     names: dict[str, str | None] = {}
     shared: set[str] = set()
+    splits: dict[str, Any] = {}
     for image in images:
         key = _id(image.get("id")) if isinstance(image, dict) else ""
         if key and names.setdefault(key, _image(image)) != _image(image):
             shared.add(key)
+        elif key:
+            splits[key] = image.get("split")
     annotated = {_id(annotation.get("image_id")) for annotation in annotations if isinstance(annotation, dict)}
     without = [name or f"the one with the id {key}" for key, name in names.items() if key not in annotated]
     note = f" Images without a caption: {len(without):,}, such as {without[0]}." if without else ""
-    return f"Read as COCO captions.{note}", _annotations(annotations, names, shared)
+    return f"Read as COCO captions.{note}", _annotations(annotations, names, shared, splits)
 
 
-def _annotations(annotations: list[Any], names: dict[str, str | None], shared: set[str]) -> Iterator[Row]:
+def _annotations(
+    annotations: list[Any], names: dict[str, str | None], shared: set[str], splits: dict[str, Any]
+) -> Iterator[Row]:
     for number, annotation in enumerate(annotations, start=1):
         where = f"annotation {number}"
         image_id = annotation.get("image_id") if isinstance(annotation, dict) else None
@@ -124,7 +131,7 @@ def _annotations(annotations: list[Any], names: dict[str, str | None], shared: s
         elif name is None:
             yield BadRow(where, "", f"no image with the id {str(image_id)[:40]}")
         else:
-            yield from rows_of_entry(name, annotation.get("caption"), where)
+            yield from rows_of_entry(name, annotation.get("caption"), where, splits.get(key))
 
 
 def _id(value: Any) -> str:

@@ -33,7 +33,7 @@ def read_text(path: Path) -> tuple[str, list[str]]:
     """
     content = _content(path)
     try:
-        text, note = _decoded(content)
+        text, note = decode_text(content)
     except UnicodeDecodeError as error:
         raise CaptionsError(
             f"{path} is not text in UTF-8 (byte {error.start}) or another known encoding; save it as UTF-8."
@@ -54,7 +54,7 @@ def _content(path: Path) -> bytes:
         raise CaptionsError(f"{path} cannot be read ({error.strerror}).") from error
 
 
-def _decoded(content: bytes) -> tuple[str, str]:
+def decode_text(content: bytes) -> tuple[str, str]:
     """Return a content as text, and a note where it is not UTF-8; raises UnicodeDecodeError for what is not text."""
     for mark, encoding in MARKS:
         if content.startswith(mark):
