@@ -71,6 +71,14 @@ def test_an_open_quotation_mark_before_the_names_gives_no_caption_to_another_ima
     assert [row.where for row in checked.bad][:1] == ["line 2"]
 
 
+@pytest.mark.parametrize(
+    "caption", ['he said "hi" there', 'he said "hi", there', '"hi" said the man', 'a sign that says "stop"']
+)
+def test_quotation_marks_in_a_quoted_caption_that_are_not_doubled_stay(tmp_path: Path, caption: str) -> None:
+    read = read_captions(write(tmp_path, f'image,caption\np0.jpg,"{caption}"\np1.jpg,"two, cats"\n'))
+    assert [(row.image, row.caption) for row in read.rows] == [("p0.jpg", caption), ("p1.jpg", "two, cats")]
+
+
 def test_several_captions_beside_a_name_without_a_header(tmp_path: Path) -> None:
     lines = "p0.jpg,a dog runs,a brown dog\np1.jpg,two cats asleep,two cats on a bed\n"
     read = read_captions(write(tmp_path, lines))

@@ -162,6 +162,10 @@ def _records(lines: list[str], start: int, layout: Layout, find: Find) -> Iterat
         if not fields:
             yield BadRow(where, record.split(layout.delimiter)[0][:80], "the line is too long")
             continue
+        if not _fields(
+            record, layout.delimiter, strict=True
+        ):  # quotation marks within quoted text that are not doubled
+            fields = list(map(_unquoted, _rejoined(record.split(layout.delimiter), layout)))
         fields = _rejoined(fields, layout)
         if len(fields) != len(layout.names):
             yield BadRow(where, fields[0][:80], f"{len(fields)} columns where there should be {len(layout.names)}")
@@ -217,6 +221,11 @@ def _is_a_row(line: str, layout: Layout, find: Find) -> bool:
 
 def _names_a_photo(cell: str) -> bool:
     return is_photo(without_number(cell.strip(' "')))
+
+
+def _unquoted(field: str) -> str:
+    field = field.strip()
+    return field[1:-1] if len(field) > 1 and field[0] == field[-1] == '"' else field
 
 
 def _rejoined(fields: list[str], layout: Layout) -> list[str]:
