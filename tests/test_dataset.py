@@ -8,9 +8,11 @@ from PIL import Image
 from crossmodal.data.dataset import read_dataset, refuse_if_many_bad
 from crossmodal.data.everyday import SENTENCES, everyday_scenes
 from crossmodal.data.names import KnownNames
+from crossmodal.data.preprocessing import Preprocessing
 from crossmodal.data.sample import draw_sample
 from crossmodal.data.splits import read_names
-from crossmodal.errors import CaptionsError, CrossmodalError
+from crossmodal.encoding.decoding_ahead import DecodedPhotos
+from crossmodal.errors import CaptionsError, CrossmodalError, PhotoError
 from crossmodal.training.sources import report
 
 
@@ -223,3 +225,15 @@ def test_everyday_scenes_are_many_and_different() -> None:
     sentences = everyday_scenes()
     assert len(sentences) == len(set(sentences)) == SENTENCES
     assert sentences == everyday_scenes()
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_photo_that_is_gone_when_it_is_trained_on_is_one_sentence(tmp_path: Path, workers: int) -> None:
+    captions, images = collection(tmp_path, 3)
+    dataset = read_dataset(captions, images).dataset
+    (images / "1.jpg").unlink()
+    prepare = Preprocessing(8, (0.5,) * 3, (0.5,) * 3, "bilinear", "squash", 1.0)
+    batches = DecodedPhotos(dataset, prepare, workers=workers).clean(range(3), 1)
+    assert next(batches).shape == (1, 3, 8, 8)
+    with pytest.raises(PhotoError, match=r"^[^\n]*1.jpg is not there.$"):
+        list(batches)

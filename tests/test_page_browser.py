@@ -212,9 +212,12 @@ def test_the_grid_is_in_rank_order(project: Path, served: str, browser: "Chrome"
     # Hubs are ranked lower, so the cosines that are shown need not fall.
     search = open_search(Place(checkpoint=checkpoint_of(project / "model-checkpoints" / "shipped")))
     expected = [hit.score for hit in search.photos(search.query("a dog on a beach"), 20, cut_off=False).hits]
-    assert [float(element.text) for element in session.all(".cm-score")] == pytest.approx(expected, abs=0.02)
-    assert all(image.get_attribute("alt") for image in session.all(".cm-tile img"))
-    assert all(image.get_attribute("src").startswith(served) for image in session.all(".cm-tile img"))
+    scores, alts, urls = browser.execute_script(  # at once, since the page may draw them anew
+        "const all = (what, of) => [...document.querySelectorAll(what)].map(of);"
+        "return [all('.cm-score', (e) => e.textContent), all('.cm-tile img', (e) => e.alt), all('.cm-tile img', (e) => e.src)]"
+    )
+    assert list(map(float, scores)) == pytest.approx(expected, abs=0.02)
+    assert len(alts) == len(expected) and all(alts) and all(url.startswith(served) for url in urls)
     assert browser.execute_script("return document.querySelector('[data-testid=stMain]').scrollWidth") <= width
 
 

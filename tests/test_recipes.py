@@ -106,24 +106,22 @@ def test_every_recipe_trains_resumes_and_is_searched(
 
 @pytest.mark.real
 @pytest.mark.parametrize("name", sorted(RECIPES))
-def test_every_recipe_in_full_shape(name: str, flickr8k: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two epochs on 24 real photos, with random weights where none are at hand, interrupted in the second."""
+def test_every_recipe_in_full_shape(name: str, flickr8k: Path, tmp_path: Path) -> None:
+    """An epoch on 24 real photos, with random weights where none are at hand."""
     rows = read_captions(flickr8k / "captions.txt").rows
     names = list(dict.fromkeys(row.image for row in rows))[:24]
     listed = [{"file_name": row.image, "caption": row.caption} for row in rows if row.image in names]
     (tmp_path / "captions.json").write_text(json.dumps(listed))
     run = tmp_path / "run"
     data = ["--captions", str(tmp_path / "captions.json"), "--images", str(flickr8k / "images"), "--output", str(run)]
-    options = ["--recipe", name, "--epochs", "2", "--batch-size", "8"]
+    options = ["--recipe", name, "--epochs", "1", "--batch-size", "8"]
     if not set(RECIPES[name].image_tower.split("+")) <= {f"tf_efficientnet_lite{number}.in1k" for number in (0, 2)}:
         options += ["--image-weights", "random"]
     if "all-MiniLM-L6-v2" not in RECIPES[name].text_tower and not RECIPES[name].text_tower.startswith("scratch:"):
         options += ["--text-weights", "random"]
-    with interrupted_in(2, monkeypatch):
-        assert training_script.main([*data, *options]) == 130
-    assert training_script.main([*data, "--resume"]) == 0
-    assert [record["epoch"] for record in results_of(run)][-2:] == [1, 2]
-    result = evaluate(run / "model_epoch_2.pt", ImageChoice(split="all"), say=lambda text: None)["cosine"]
+    assert training_script.main([*data, *options]) == 0
+    assert [record["epoch"] for record in results_of(run)][-1] == 1
+    result = evaluate(run / "model_epoch_1.pt", ImageChoice(split="all"), say=lambda text: None)["cosine"]
     assert (result.metrics["images"], result.metrics["captions"]) == (24, len(listed))
 
 
