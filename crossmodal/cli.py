@@ -11,7 +11,7 @@ from crossmodal.commands.measuring import add_measuring_commands
 from crossmodal.commands.milvus import add_load_command
 from crossmodal.commands.photos import add_index_command
 from crossmodal.commands.scripts import add_script_commands
-from crossmodal.commands.search import add_search_commands
+from crossmodal.commands.search import add_search_commands, with_words
 from crossmodal.commands.serving import add_serving_commands
 from crossmodal.commands.teaching import add_teach_command
 from crossmodal.errors import CrossmodalError, printable
@@ -21,11 +21,7 @@ from crossmodal.progress import print_anywhere
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     print_anywhere()
-    parser = _parser()
-    options, unknown = parser.parse_known_args(arguments)
-    if unknown:
-        quoted = '; a query that takes something away is put in quotation marks, as "dog - people"'
-        parser.error(f"unrecognized arguments: {' '.join(unknown)}{quoted if hasattr(options, 'text') else ''}")
+    options = _parser().parse_args(with_words(sys.argv[1:] if arguments is None else arguments))
     try:
         options.run(options)
     except CrossmodalError as error:

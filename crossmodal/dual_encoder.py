@@ -14,12 +14,11 @@ from torch import Tensor, nn
 from crossmodal.checkpoint_format import ADVICE, FORMAT, FORMAT_VERSION, check_checkpoint
 from crossmodal.data.preprocessing import Preprocessing
 from crossmodal.encoder import Encoder
-from crossmodal.encoding.views import MOST_VIEWS
 from crossmodal.errors import CheckpointError
 from crossmodal.files import checked_fingerprint, load_tensors, save_tensors
 from crossmodal.hubs import Banks
 from crossmodal.projection import projection
-from crossmodal.recipe import Recipe
+from crossmodal.recipe import MOST_VIEWS, Recipe
 from crossmodal.towers.image import ImageTower, image_from_plain, image_tower
 from crossmodal.towers.portable_tokenizer import PortableTokenizer
 from crossmodal.towers.text import PretrainedTextTower, TextTower, text_from_plain, text_tower

@@ -7,6 +7,7 @@ from typing import Any
 from crossmodal.errors import CrossmodalError
 
 DRAWN_RATIOS = (0.8, 0.1, 0.1)  # train, val, test
+MOST_VIEWS = 4  # of a photo whose mean is its vector
 WHOLE = -1  # as a number of frozen stages or layers: the whole tower
 NORMAL, HIGH = QUALITIES = ("normal", "high")  # of a photo's vector: of one view, and of as many as the recipe says
 
@@ -111,7 +112,10 @@ class Recipe:
         4, "augmented views of a photo whose output of frozen image stages is cached; 0 draws new views in each epoch"
     )
     photo_views: int = _knob(
-        2, "views of a photo whose mean is its vector where the model is used with --quality high", least=1, most=4
+        2,
+        "views of a photo whose mean is its vector where the model is used with --quality high",
+        least=1,
+        most=MOST_VIEWS,
     )
     augment: int = _knob(1, "train on random views of the photos; 0 trains on the photos as they are")
     crop_area: float = _knob(

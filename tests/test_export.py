@@ -187,7 +187,7 @@ def test_what_is_there_stays_and_nothing_is_half_written(
     def broken(*arguments: Any) -> None:
         raise OSError(28, "No space left on device", "the disk")
 
-    monkeypatch.setattr("safetensors.torch.save_file", broken)
+    monkeypatch.setattr("safetensors.torch.save", broken)
     assert main(["export", str(checkpoint), str(tmp_path / "new"), "--to", "safetensors"]) == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["full", "run"]
 

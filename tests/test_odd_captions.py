@@ -232,6 +232,12 @@ def test_parquet_as_hugging_face_has_it(tmp_path: Path) -> None:
     read = read_captions(tmp_path / "captions")
     assert [(row.image, row.caption) for row in read.rows] == ROWS[:1]
     assert [str(row) for row in read.bad] == ["entry 2: no image name"]
+    pq.write_table(
+        pa.table({"image": [photo | {"path": "a.jpg"}, None], "text": ["a dog runs", "a cat"]}), tmp_path / "captions"
+    )
+    read = read_captions(tmp_path / "captions")
+    assert [(row.image, row.caption) for row in read.rows] == ROWS[:1]
+    assert [str(row) for row in read.bad] == ["entry 2: no image name"]
 
 
 def test_parquet_without_names_or_torn_is_one_sentence(tmp_path: Path) -> None:

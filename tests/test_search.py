@@ -158,6 +158,9 @@ def test_search_and_caption_on_the_command_line(
     assert len(hits) == 3
     assert hits[0]["score"] >= hits[1]["score"] >= hits[2]["score"]
     assert Path(hits[0]["path"]).is_file()
+    words = printed(capsys, "search", "a", "red", "car", "-wheels", "--checkpoint", str(run), "--json")
+    assert words == printed(capsys, "search", "a red car - wheels", "--checkpoint", str(run), "--json")
+    assert words == printed(capsys, "search", "--checkpoint", str(run), "--json", "a red car", "-wheels")
     photo = sorted(collection[1].iterdir())[4]
     similar = json.loads(printed(capsys, "search", "--image", str(photo), "--checkpoint", str(run), "--json"))
     assert similar[0]["image"] == photo.name  # a photo is most similar to itself

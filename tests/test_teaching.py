@@ -24,7 +24,7 @@ from crossmodal.search.run_gallery import RunGallery
 from crossmodal.search.search import Search
 from crossmodal.search.teaching import KINDS, guessed_kind, teach, usual_look
 from crossmodal.search.word_file import WORDS, WordFile, read_words, write_words
-from crossmodal.search.words import AWAY, STRENGTH, Word, checked_name, expanded
+from crossmodal.search.words import AWAY, STRENGTH, Word, checked_name, expanded, name_in_queries
 from tests.test_photo_index import ColourRuntime, run, save
 
 MODEL = "f" * 32
@@ -116,6 +116,13 @@ def test_words_of_another_model_are_refused_only_where_they_are_named() -> None:
 def test_names_that_no_query_could_hold(name: str) -> None:
     with pytest.raises(CrossmodalError):
         checked_name(name)
+
+
+@pytest.mark.parametrize("name", ["Summer 2023", "in:foo", "camera:rex", "May 2020", "album:x"])
+def test_names_that_a_query_takes_for_something_else(name: str) -> None:
+    with pytest.raises(CrossmodalError, match="for a filter or a date"):
+        name_in_queries(name)
+    assert name_in_queries("Rex") == "Rex"
 
 
 def test_a_taught_word_finds_its_own_of_its_kind(folder: Path) -> None:
@@ -262,6 +269,9 @@ def test_the_command(
     assert capsys.readouterr().out == "No word was taught yet.\n"
     assert main(["teach", "Rex", "rex0.png", "rex1.png", "--not", "dog0.png", "--kind", "dog", *there]) == 0
     assert capsys.readouterr().out.startswith("Rex: dog, 2 photos show it, 1 does not. Search for it: ")
+    index = folder / ".crossmodal"
+    assert main(["teach", "Rex", "rex2.png", "--index", str(index), "--weights", str(tmp_path), *there]) == 0
+    assert capsys.readouterr().out.endswith(f"search Rex --photos {folder} --index {index}\n")
     assert main(["search", "rex", "--top-k", "1", "--no-groups", *there]) == 0
     assert "rex" in capsys.readouterr().out
     assert main(["search", "dog", "--more", "rex0.png", "--less", "dog0.png", "--top-k", "1", *there]) == 0

@@ -14,7 +14,7 @@ from crossmodal.search.dates import days_of
 from crossmodal.search.filters import NO_FILTERS, Filters
 from crossmodal.search.query import Term
 from crossmodal.search.search import Search
-from crossmodal.search.typed import Understood, has_pieces, understood
+from crossmodal.search.typed import Understood, has_pieces, understood, without
 from crossmodal.serving.api import create_app
 from tests.test_photo_index import run, save
 from tests.test_written import LISBON, WordyRuntime, exif_of, xmp
@@ -123,6 +123,14 @@ def test_what_is_understood(read: Callable[[str], Understood], text: str, words:
     assert ([term.text for term in found.terms], found.filters) == (words, filters)
     for piece in found.pieces:
         assert piece.text in text and piece.meaning
+
+
+def test_a_word_that_is_taken_away_is_a_piece_that_can_be_taken_away(read: Callable[[str], Understood]) -> None:
+    text = 'beach 2019 in:lisbon -people -"a red car" camera:nikon'
+    found = read(text)
+    assert [piece.text for piece in found.pieces] == ["2019", "in:lisbon", "-people", '-"a red car"', "camera:nikon"]
+    assert [term.text for term in read(without(text, found.pieces[2:4])).terms] == ["beach"]
+    assert [(term.text, term.weight) for term in read("-people").terms] == [("people", -1.0)]
 
 
 @pytest.mark.parametrize(

@@ -15,10 +15,11 @@ from crossmodal.data.preprocessing import to_pixels
 from crossmodal.dual_encoder import DualEncoder
 from crossmodal.encoding.collection import encode_files
 from crossmodal.encoding.embeddings import image_path, model_path
-from crossmodal.encoding.views import MOST_VIEWS, encode_views
+from crossmodal.encoding.views import encode_views
 from crossmodal.errors import CrossmodalError
 from crossmodal.photos.index import index_photos
 from crossmodal.photos.store import Store, index_folder
+from crossmodal.recipe import MOST_VIEWS
 
 SIDE = 16
 

@@ -1,7 +1,9 @@
 """search, caption and demo: look things up in any gallery."""
 
 import argparse
+import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +18,20 @@ if TYPE_CHECKING:
     from crossmodal.search.search import Search
 
 
+def with_words(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments of a program, in which words that `search` is to take away are no options: -people."""
+    if not arguments or arguments[0] != "search":
+        return list(arguments)
+    return [f" {one}" if one != "-h" and re.match(r"-[^\W\d_]", one) else one for one in arguments]
+
+
 def add_search_commands(commands: Any) -> None:
     """Add search, caption and demo."""
     search = commands.add_parser("search", help="photos for a sentence, a photo, or both")
     search.add_argument(
         "text",
         nargs="*",
+        type=lambda text: text.removeprefix(" "),  # which `with_words` put before a word that is taken away
         help="a sentence, or terms: dog + beach - people; each argument in quotes is a term of its own",
     )
     search.add_argument("--image", type=Path, metavar="FILE", help="a photo to look for, beside the words or alone")

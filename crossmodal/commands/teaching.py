@@ -5,6 +5,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from crossmodal.commands.galleries import add_weights_option
 from crossmodal.errors import CrossmodalError
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ def add_teach_command(commands: Any) -> None:
     )
     teach.add_argument("--photos", type=Path, required=True, metavar="DIR", help="the indexed folder that is taught")
     teach.add_argument("--index", type=Path, metavar="DIR", help="where its index lies, if not in the folder")
+    add_weights_option(teach)
     teach.add_argument("--kind", help="what it is, in words that anybody knows (default: guessed, and said)")
     teach.add_argument(
         "--not",
@@ -49,7 +51,7 @@ def _teach(options: argparse.Namespace) -> None:
     from crossmodal.search.teaching import teach
 
     _check(options)
-    search = open_search(Place(options.photos, options.index))
+    search = open_search(Place(options.photos, options.index, weights=options.weights))
     try:
         file, fingerprint = search.taught, search.gallery.about.fingerprint
         if options.list:
@@ -66,8 +68,9 @@ def _teach(options: argparse.Namespace) -> None:
         else:
             word = teach(search, options.name, options.examples, options.negatives, options.kind)
             guessed = "" if options.kind else " (--kind says otherwise)"
-            asked = shlex.join(["python", "-m", "crossmodal", "search", word.name, "--photos", str(options.photos)])
-            print(f"{word.summary}{guessed}. Search for it: {asked}")
+            asked = ["python", "-m", "crossmodal", "search", word.name, "--photos", str(options.photos)]
+            asked += ["--index", str(options.index)] if options.index else []
+            print(f"{word.summary}{guessed}. Search for it: {shlex.join(asked)}")
     finally:
         search.close()
 

@@ -23,6 +23,7 @@ from crossmodal.errors import CrossmodalError
 from crossmodal.towers.text import MAX_TOKENS, PretrainedTextTower
 
 OPSET = 17
+WEIGHTS = "model.safetensors"
 MODULE = "crossmodal.encoding.sentence_transformers_module"
 OWN_IMPORT = re.compile(r"from (crossmodal\.[\w.]+) import")
 
@@ -138,9 +139,9 @@ def _openvino(model: DualEncoder, content: dict[str, Any], folder: Path) -> None
 
 def _safetensors(model: DualEncoder, content: dict[str, Any], folder: Path) -> None:
     """Write the weights, half precision where a checkpoint has it, and all that rebuilds the model around them."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
-    save_file(model.stored_weights(), str(folder / "model.safetensors"))
+    (folder / WEIGHTS).write_bytes(save(model.stored_weights()))  # its own way gives the file to its owner alone
     about = {key: content[key] for key in ("recipe", "image_tower", "text_tower", "epoch", "metrics", "fingerprint")}
     _write(folder / "config.json", {**about, "preprocessing": asdict(model.preparation)})
     tower = model.text_tower
@@ -150,10 +151,10 @@ def _safetensors(model: DualEncoder, content: dict[str, Any], folder: Path) -> N
 
 def _sentence_transformers(model: DualEncoder, content: dict[str, Any], folder: Path) -> None:
     """Write a folder of sentence-transformers with a module of its own, as the hub's: weights, configuration and code."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     weights = {key: value for key, value in model.stored_weights().items() if not key.startswith("logit_")}
-    save_file(weights, str(folder / "model.safetensors"))
+    (folder / WEIGHTS).write_bytes(save(weights))
     _write(folder / "config.json", {key: content[key] for key in ("recipe", "image_tower", "text_tower")})
     _write(folder / "modules.json", [{"idx": 0, "name": "0", "path": "", "type": f"{_flat(MODULE)}.CrossmodalEncoder"}])
     _write(folder / "config_sentence_transformers.json", {

@@ -6,7 +6,6 @@ import numpy as np
 from PIL import Image
 
 MIDDLE = 7 / 8  # of the width and the height, which the closer views keep
-MOST_VIEWS = 4
 
 
 def encode_views(encode: Callable[[np.ndarray], np.ndarray], pixels: np.ndarray, views: int) -> np.ndarray:

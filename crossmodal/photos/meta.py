@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from crossmodal.data.limits import CAMERA, READ_TEXT, WRITTEN
-from crossmodal.encoding.views import MOST_VIEWS
 from crossmodal.errors import CrossmodalError
 from crossmodal.files import FINGERPRINT
 from crossmodal.hubs import Bank
 from crossmodal.photos.database import broken
-from crossmodal.recipe import QUALITIES
+from crossmodal.recipe import MOST_VIEWS, QUALITIES
 from crossmodal.search.cutoff import Cutoff
 
 FORMAT, VERSION = "crossmodal-photo-index", 7

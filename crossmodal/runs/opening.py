@@ -57,9 +57,11 @@ def default_run(checkpoints: Path = CHECKPOINTS) -> Path:
 def checkpoint_of(path: Path | str) -> Path:
     """Return the checkpoint that a path means: the file itself, or the best epoch of a run folder.
 
-    The name of a published model means itself.
+    The name of a published model means itself, and the shipped run is found from any folder, as the page's own folder names it.
     """
     path = Path(path)
+    if path == CHECKPOINTS / SHIPPED and not path.exists():
+        path = SHIPPED_RUN
     if is_published(path) or not path.is_dir():
         return path
     run = path if epochs_in(path) else default_run(path)

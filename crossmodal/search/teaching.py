@@ -11,7 +11,7 @@ from crossmodal.files import shown
 from crossmodal.search.gallery import Gallery
 from crossmodal.search.named_file import key_of
 from crossmodal.search.query import Encode
-from crossmodal.search.words import Word, checked_name
+from crossmodal.search.words import Word, checked_name, name_in_queries
 
 if TYPE_CHECKING:
     from crossmodal.search.search import Search
@@ -43,7 +43,7 @@ def teach(
     without examples and for a gallery that cannot be taught; PhotoError and UnknownPhotoError for photos.
     """
     file, fingerprint, encode = search.taught, search.gallery.about.fingerprint, search.runtime.encode_sentences
-    name, kind = checked_name(name), checked_name(kind, "kind") if kind is not None else None
+    name, kind = name_in_queries(name), checked_name(kind, "kind") if kind is not None else None
     before = file.entries().get(key_of(name))
     if before and before.fingerprint != fingerprint:  # its vectors say nothing to this model
         before = None

@@ -15,7 +15,7 @@ from crossmodal.search.gallery import Gallery
 from crossmodal.search.query import Term, parse_terms, replaced_surrogates
 
 QueryOf = Callable[[str], str]
-DATE_KIND = "date"
+DATE_KIND, UNWANTED = "date", "unwanted"
 ALBUM = "album"  # begins the name of a saved search
 KINDS = {name: kind for kind in filters_on() for name in (kind.name, kind.typed)}
 VALUE = r'(?:"[^"]*"|[^\s",])+'
@@ -30,9 +30,9 @@ IDLE_SIGNS = re.compile(r"(?:^|\s+)[+-](?=\s+[+-](?:\s|$)|\s*$)|^\s*\+\s")
 
 @dataclass(frozen=True)
 class Piece:
-    """A piece of a query that is a filter: as it was typed, what it is understood as, and which filter it is.
+    """A piece of a query that is more than words: as it was typed, what it is understood as, and of which kind it is.
 
-    The kind is the filter's name, DATE_KIND for a date in words, ALBUM for a saved search.
+    The kind is the filter's name, DATE_KIND for a date in words, ALBUM for a saved search, UNWANTED for a word taken away.
     """
 
     text: str
@@ -139,7 +139,9 @@ class _Reader:
         if match["key"]:
             return self._filter(match)
         if match["unwanted"]:
-            self.unwanted.append(match["unwanted"].strip('"'))
+            word = match["unwanted"].strip('"')
+            self.unwanted.append(word)
+            self.pieces.append(Piece(match[0], f"Without: {word}", UNWANTED))
             return " "
         return self._date(match) if match["date"] else match[0]
 

@@ -15,6 +15,7 @@ import numpy as np
 from crossmodal.errors import CrossmodalError
 from crossmodal.search.named_file import key_of, one_line
 from crossmodal.search.query import SIGN, WEIGHT, Term
+from crossmodal.search.typed import has_pieces
 
 STRENGTH = 1.0  # of the offset, beside a sentence's unit vector
 AWAY = 0.2  # weight of the negatives beside the examples, as Rocchio's 0.15 is to 0.75
@@ -53,7 +54,7 @@ class Word:
 
     def renamed(self, name: str) -> "Word":
         """Return the word under another name; raises CrossmodalError for a name that no query could hold."""
-        return replace(self, name=checked_name(name))
+        return replace(self, name=name_in_queries(name))
 
 
 def _mean(photos: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -67,6 +68,14 @@ def checked_name(name: str, what: str = "name") -> str:
         raise CrossmodalError(
             f"{name!r} cannot be a {what}: it begins and ends with a letter or a digit, and has no sign or weight of a query."
         )
+    return name
+
+
+def name_in_queries(name: str) -> str:
+    """Return `checked_name` of a word; raises as it does, also for a name that queries take for a filter or a date."""
+    name = checked_name(name)
+    if has_pieces(name):
+        raise CrossmodalError(f"{name!r} cannot be a name: a query takes it, or a part of it, for a filter or a date.")
     return name
 
 

@@ -11,6 +11,7 @@ from crossmodal.errors import CaptionsError
 if TYPE_CHECKING:
     import pyarrow as pa
 
+PATH = "path"
 MAGIC = b"PAR1"  # with which such a file begins
 
 
@@ -26,24 +27,41 @@ def is_parquet(path: Path) -> bool:
 def read_parquet(path: Path) -> tuple[str, Iterator[Row]]:
     """Return a note that names the columns, and the rows; raises CaptionsError for a file that is broken or has none of them.
 
-    Images in the file are passed over: photos lie in a folder, under the names that the file has.
+    The content of images in the file is passed over: photos lie in a folder, under the names that the file has.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        texts = [field.name for field in pq.read_schema(path) if _is_text(field.type)]
+        schema = pq.read_schema(path)
+        texts = [field.name for field in schema if _is_text(field.type)]
         named, said = ([name for name in texts if name.strip().lower() in keys] for keys in (IMAGE_KEYS, PLURALS))
-        if not named or not said:
+        images = [] if named else [field.name for field in schema if _is_image(field)]
+        if not (named or images) or not said:
             raise CaptionsError(
                 f"{path} is Parquet whose columns of text are {', '.join(texts[:6]) or '(none)'}; name the image's file in "
                 "one that is called image, file_name or filename, and the caption in one that is called caption or text."
             )
         split = [name for name in texts if name.strip().lower() == "split"]
-        table = pq.read_table(path, columns=[*dict.fromkeys([*named, *said, *split])])
+        paths = [f"{name}.{PATH}" for name in images]
+        table = pq.read_table(path, columns=[*dict.fromkeys([*named, *paths, *said, *split])])
     except (pa.ArrowException, OSError) as error:
         raise CaptionsError(f"{path} is Parquet that is broken ({error}); get it again.") from error
-    return f"Read as Parquet, columns {', '.join(table.column_names)}.", entries(table.to_pylist())
+    rows = table.to_pylist()
+    for row in rows:  # some versions give the paths as a column of their own, others within the image
+        row.update((name, (row[name] or {}).get(PATH)) for name in images if name in row)
+    return f"Read as Parquet, columns {', '.join(table.column_names)}.", entries(rows)
+
+
+def _is_image(field: "pa.Field") -> bool:
+    """Say whether a column has images as Hugging Face keeps them: their content, and the paths that they had."""
+    import pyarrow.types as types
+
+    return (
+        field.name.strip().lower() in IMAGE_KEYS
+        and types.is_struct(field.type)
+        and field.type.get_field_index(PATH) >= 0
+    )
 
 
 def _is_text(kind: "pa.DataType") -> bool:
