@@ -153,12 +153,13 @@ def test_weights_are_checked_whole_when_they_are_read(model: DualEncoder, tmp_pa
     recipe = {**whole["recipe"], "joint_size": 10**9}  # 128 GB
     refused(whole | {"recipe": recipe}, "its weights and its towers do not fit")
     tower: dict[str, Any] = whole["image_tower"]
-    for key, wrong in (
+    impossible: list[tuple[str, Any]] = [
         ("mean", [math.nan] * 3), ("std", [0.0] * 3), ("std", [1e-40] * 3), ("std", [0.5]), ("size", 0), ("size", True), ("size", 1.5),
         ("size", "x"), ("size", 3000), ("interpolation", "none"), ("interpolation", 5), ("resize", "x"), ("crop_share", -1.0),
         ("crop_share", math.nan), ("crop_share", 1e9),
-    ):  # fmt: skip
-        odd = {**tower, "preprocessing": {**tower["preprocessing"], key: wrong}}
+    ]  # fmt: skip
+    for key, value in impossible:
+        odd = {**tower, "preprocessing": {**tower["preprocessing"], key: value}}
         refused(signed(whole | {"image_tower": odd}), "its weights and its towers do not fit")
     refused(signed(whole | {"image_tower": {**tower, "name": "hf-hub:a/b"}}), "its weights and its towers do not fit")
     for views in (0, 10**9, "2"):
