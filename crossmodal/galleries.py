@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from crossmodal.errors import CrossmodalError
 from crossmodal.places import TRAIN
 from crossmodal.progress import Bars, silent
 
@@ -21,7 +22,7 @@ class Place:
     photos: Path | None = None  # an indexed folder; with `milvus`, where the photos lie on this machine
     index: Path | None = None  # where its index lies, if not in the folder
     checkpoint: Path | None = (
-        None  # a checkpoint, or a folder of runs; with `milvus`, the model on this machine, by name too
+        None  # a checkpoint, or a folder of runs; with `milvus` or `photos`, where their model lies, by name too
     )
     split: str = "all"
     images: Path | None = None  # where a run's photos lie, if they were moved
@@ -48,9 +49,23 @@ def open_gallery(place: Place, bars: Bars = silent, to_stay: bool = False) -> "t
         from crossmodal.photos.store import index_folder
 
         folder = FolderGallery(index_folder(place.photos, place.index), to_stay)
-        return folder, replace(folder.maker, weights=place.weights) if place.weights else folder.maker
+        maker = replace(folder.maker, weights=place.weights) if place.weights else folder.maker
+        return folder, _at(maker, place.checkpoint) if place.checkpoint else maker
     run = open_run(place.checkpoint, place.images, bars).only(place.split)
     return run, maker_of_run(run.about.fingerprint, run.about.checkpoint)
+
+
+def _at(maker: "Maker", checkpoint: Path) -> "Maker":
+    """Return the model that made an index, which lies at `checkpoint` too; raises CrossmodalError for another one."""
+    from crossmodal.runs.opening import checkpoint_of, fingerprint_at
+
+    checkpoint = checkpoint_of(checkpoint)
+    if fingerprint_at(checkpoint, maker.weights) != maker.fingerprint:
+        raise CrossmodalError(
+            "A folder of photos is searched with the model that indexed it; leave out --checkpoint, or index the folder "
+            "again with it: python -m crossmodal index DIR --rebuild --checkpoint MODEL"
+        )
+    return replace(maker, checkpoint=checkpoint)
 
 
 def open_search(place: Place, bars: Bars = silent, to_stay: bool = False) -> "Search":

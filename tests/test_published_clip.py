@@ -173,7 +173,8 @@ def test_another_model_is_refused(clips: Path, album: Path, tmp_path: Path, caps
     write_open_clip("tiny-clip", tmp_path, seed=1)  # the same name
     assert main(["index", str(album), "--model", CLIP, "--weights", str(tmp_path)]) == 1
     assert "was made by another model" in capsys.readouterr().err
-    assert main(["search", "dog", "--photos", str(album), "--model", CLIP]) == 1
+    assert main(["search", "dog", "--photos", str(album), "--model", CLIP]) == 0  # its own
+    assert main(["search", "dog", "--photos", str(album), "--model", MOBILE, *held]) == 1
     assert "is searched with the model that indexed it" in capsys.readouterr().err
     assert main(["index", str(album), "--model", MOBILE, "--rebuild", *held]) == 0
     assert open_search(Place(photos=album)).gallery.about.recipe == MOBILE

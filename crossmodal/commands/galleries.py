@@ -56,11 +56,6 @@ def place_of(options: argparse.Namespace) -> Place:
     """Return the gallery that the options mean; raises CrossmodalError for options that contradict each other."""
     if (options.photos or options.milvus) and (options.split or options.images):
         raise CrossmodalError("--split and --images are of a run; leave them out, or leave out --photos and --milvus.")
-    if options.photos and options.checkpoint and not options.milvus:
-        raise CrossmodalError(
-            "A folder of photos is searched with the model that indexed it; leave out --checkpoint, or index the folder "
-            "again with it: python -m crossmodal index DIR --rebuild --checkpoint MODEL"
-        )
     if options.index and not options.photos:
         raise CrossmodalError("--index says where the index of --photos DIR lies; give --photos too.")
     return Place(
