@@ -101,6 +101,16 @@ def test_every_filter_and_fact_that_is_declared_is_in_the_api(client: Client) ->
     assert "secret" not in str(stats)
 
 
+def test_what_is_shown_before_anything_is_asked_passes_the_filters(client: Client) -> None:
+    api = client()
+    assert len(api.get("/api/beginning").json()["photos"]) == 4
+    for filters in ("folder=2019", "query=folder:2019", "query=folder:2019+dog", "after=2020-05-03"):
+        shown = [photo["date"][:10] for photo in api.get(f"/api/beginning?{filters}").json()["photos"]]
+        assert 0 < len(shown) < 4 and shown == sorted(shown, reverse=True), filters
+    assert api.get("/api/beginning?camera=none").json()["photos"] == []
+    assert api.get("/api/beginning?after=someday").status_code == 422
+
+
 def test_words_that_the_model_does_not_know_are_told(
     client: Client, search: Search, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -276,6 +276,9 @@ def test_a_folder(runs: Path, collection: tuple[Path, Path], tmp_path: Path, mon
     assert "No photo passes these filters" in page.said and not page.hits
     page.test.button(key="piece 0").click()  # a filter in the words is taken away
     assert page.run().hits and page.address["words"] == "a car"
+    page.type("a car orientation:portrait -wheels")
+    page.test.button(key="reset filters").click()  # and so are all, but for words
+    assert page.run().hits and page.address["words"] == "a car -wheels"
     page.type("orientation:landscape")
     assert len(page.hits) == 20 and "the newest first" in page.said
     page = Page(monkeypatch, "--checkpoints", str(runs), gallery="folder", folder=str(tmp_path / "nowhere"))

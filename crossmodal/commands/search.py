@@ -78,7 +78,7 @@ def _search(options: argparse.Namespace) -> None:
     if options.output:
         raise CrossmodalError("--output FILE is for the answers to --queries; --json prints those of one query.")
     texts = texts_of(options.text)
-    if not texts and not _asks_by_photos(options):
+    if not texts and not _asks_by_photos(options) and not filters_of(options).given():
         raise CrossmodalError(f'{EMPTY} For example: python -m crossmodal search "two dogs in the snow"')
     search = opened(options)
     answer = _answer(search, options, texts)

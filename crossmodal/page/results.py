@@ -23,7 +23,7 @@ from crossmodal.search.filters import NO_FILTERS
 from crossmodal.search.hit import Answer, Hit
 from crossmodal.search.query import Query
 from crossmodal.search.search import Search
-from crossmodal.search.typed import Understood, without
+from crossmodal.search.typed import UNWANTED, Piece, Understood, without
 
 QUESTION = "What should be in the photo?"
 SCORES = "The number on a photo is its cosine similarity with what you ask for, at most 1: the higher, the more alike. Compare it within one search."
@@ -167,19 +167,20 @@ def _before_asking(opened: Opened, search: Search, asked: Asked, hits: Sequence[
         _nothing_passes(search, asked)
 
 
-def _nothing_passes(search: Search, asked: Asked) -> None:
+def _nothing_passes(search: Search, asked: Asked, pieces: Sequence[Piece] = ()) -> None:
     if not search.gallery.count(NO_FILTERS):
         st.info("There is no photo in this gallery yet.")
         return
     st.info("No photo passes these filters.")
-    st.button("Reset the filters", key="reset filters", on_click=change, kwargs={"filters": {}})
+    words = without(asked.words, [piece for piece in pieces if piece.kind != UNWANTED])
+    st.button("Reset the filters", key="reset filters", on_click=change, kwargs={"filters": {}, "words": words})
 
 
 def _summary(search: Search, asked: Asked, answer: Answer, order: str) -> None:
     """Say how many photos look like the query, of how many, and let the user see the others."""
     shown, many = len(answer.hits), f"{answer.passing:,}"
     if not answer.passing:
-        _nothing_passes(search, asked)
+        _nothing_passes(search, asked, answer.understood)
         return
     with st.container(horizontal=True, vertical_alignment="center"):
         if answer.cut_off and not shown:

@@ -6,10 +6,12 @@ import logging
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Annotated, Any
 
 import numpy as np
 from fastapi import APIRouter, File, HTTPException, Request, UploadFile
+from fastapi import Query as Parameters
 from starlette.concurrency import run_in_threadpool
 
 from crossmodal.data.decoders import uploads
@@ -37,11 +39,16 @@ ROUTES = APIRouter()
 
 
 @ROUTES.get("/api/beginning", responses=FAILURES)
-async def beginning(serving: Held) -> schema.Beginning:
-    """Return photos and examples to show before anything is asked."""
-    hits = await run_in_threadpool(serving.search.newest, NEWEST)
+async def beginning(serving: Held, asked: Annotated[schema.Narrowed, Parameters()]) -> schema.Beginning:
+    """Return photos that pass some filters, and examples, to show before anything is asked."""
+    hits = await run_in_threadpool(_newest, serving.search, asked)
     found = await run_in_threadpool(examples, serving.search.gallery)
     return schema.Beginning(photos=[_photo(hit) for hit in hits], examples=list(found))
+
+
+def _newest(search: Search, asked: schema.Narrowed) -> tuple[Hit, ...]:
+    understood = search.understood(asked.query) if asked.query.strip() else Understood()
+    return search.answer(replace(understood, terms=()), None, NEWEST, asked.plain()).hits
 
 
 @ROUTES.post("/api/search/text", responses={**FAILURES, **ABSENT})
