@@ -130,7 +130,8 @@ def decoded(
 
     Raises SlowPhotoError where decoding would take more than `seconds` of a processor, as the header says.
     """
-    needed, pixels, long = _bytes_needed(photo), photo.width * photo.height, _seconds_needed(photo) > seconds
+    needed, pixels = _bytes_needed(photo), photo.width * photo.height
+    long = seconds < math.inf and _seconds_needed(photo) > seconds  # to estimate it, the whole file is read
     _shrink(photo, at_least)
     _check_size(photo.size, most)
     if photo.format not in JPEGS or photo.info.get("progressive"):

@@ -83,8 +83,8 @@ def _listed(path: Path, present: set[str], find: Callable[[str], str | None]) ->
     """Return which images a list names, and the names of none; a name may have folders in front that images have not."""
     images, unknown = set[str](), list[str]()
     for name in read_names(path):
-        spellings = (name, find(name), find(name.replace("\\", "/").rpartition("/")[2]))
-        image = next((one for one in spellings if one in present), None)
+        spellings = (name, name.replace("\\", "/").rpartition("/")[2])
+        image = name if name in present else next((one for one in map(find, spellings) if one in present), None)
         if image is None:
             unknown.append(name)
         else:

@@ -162,9 +162,8 @@ def _records(lines: list[str], start: int, layout: Layout, find: Find) -> Iterat
         if not fields:
             yield BadRow(where, record.split(layout.delimiter)[0][:80], "the line is too long")
             continue
-        if not _fields(
-            record, layout.delimiter, strict=True
-        ):  # quotation marks within quoted text that are not doubled
+        # Quotation marks within quoted text that are not doubled.
+        if '"' in record and not _fields(record, layout.delimiter, strict=True):
             fields = list(map(_unquoted, _rejoined(record.split(layout.delimiter), layout)))
         fields = _rejoined(fields, layout)
         if len(fields) != len(layout.names):
