@@ -35,6 +35,11 @@ _PICTURE = _component(
 )
 
 
+def _plain(data: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return data as Streamlit sends it unseen: in a dictionary it looks for tables, and loads pandas for that."""
+    return [data]
+
+
 def label_of(hit: Hit) -> str:
     """Return what describes a photo in words: its first caption, else its file's name."""
     return hit.photo.captions[0] if hit.photo.captions else hit.name.rpartition("/")[2]
@@ -64,7 +69,7 @@ def grid(
         for rank, hit in enumerate(hits, start=1)
     ]
     data = {"tiles": tiles, "small": small, "label": label, "absent": absent}
-    opened: str | None = _GRID(key=key, data=data, on_open_change=lambda: None).open
+    opened: str | None = _GRID(key=key, data=_plain(data), on_open_change=lambda: None).open
     return opened
 
 
@@ -78,7 +83,7 @@ def large_photo(hit: Hit, among: Sequence[str], url: str | None) -> None:
         "original": url_of(hit.id, hit.path, "original"),
         "among": list(among),
     }
-    _VIEW(key="large photo", data=data)
+    _VIEW(key="large photo", data=_plain(data))
 
 
 def picture_input(url: str | None, added: Callable[[str], None], removed: Callable[[], None]) -> None:

@@ -1,5 +1,5 @@
 // A grid of photos in rank order; a photo is a button that opens it.
-export default function ({ data, parentElement, setTriggerValue }) {
+export default function ({ data: [data], parentElement, setTriggerValue }) {
   const list = parentElement.querySelector(".cm-grid");
   const text = JSON.stringify(data);
   list.open = (id) => setTriggerValue("open", id);

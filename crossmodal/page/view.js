@@ -1,7 +1,7 @@
 // The large view of a photo: previous and next by button or arrow key. Which photo is open stands in the address.
 const TYPING = "input:not([type=checkbox]), textarea, select, [contenteditable], [role=slider], [role=tab], [role=radio]";
 
-export default function ({ data, parentElement }) {
+export default function ({ data: [data], parentElement }) {
   const root = parentElement.querySelector(".cm-view");
   const [image] = root.getElementsByTagName("img");
   const [previous, next] = root.querySelectorAll("button");

@@ -12,7 +12,7 @@ import numpy as np
 
 from crossmodal.errors import CheckpointError
 from crossmodal.search.cutoff import Cutoff, Thresholds, cutoff_folder
-from crossmodal.search.query import Calibration, Encode, combined
+from crossmodal.search.query import LEAST_LENGTH, Calibration, Encode, combined
 from crossmodal.towers.published_names import is_published
 
 if TYPE_CHECKING:
@@ -79,13 +79,20 @@ def sentence_queries(sentences: Pairs) -> dict[Calibration, Pairs]:
     same = np.flatnonzero(owner[order][:-1] == owner[order][1:])
     others = np.random.default_rng(0).permutation(len(owner))
     differ = np.flatnonzero(owner != owner[others])
-    sums = [combined([(vectors[order[at]], 1.0), (vectors[order[at + 1]], 1.0)]) for at in same]
-    differences = [combined([(vectors[at], 1.0), (vectors[others[at]], -1.0)]) for at in differ]
     return {
         "sentence": sentences,
-        "sum": replace(sentences, queries=np.array(sums), image_of_query=owner[order[same]]),
-        "difference": replace(sentences, queries=np.array(differences), image_of_query=owner[differ]),
+        "sum": _asked(sentences, vectors[order[same]], vectors[order[same + 1]], owner[order[same]]),
+        "difference": _asked(sentences, vectors[differ], -vectors[others[differ]], owner[differ]),
     }
+
+
+def _asked(sentences: Pairs, first: np.ndarray, second: np.ndarray, owner: np.ndarray) -> Pairs:
+    """Return the sums of vectors [M, D], as `combined` makes them, as queries about `owner` [M]; what cancels out is left out."""
+    total = first.astype(np.float64) + second
+    length = np.linalg.norm(total, axis=1, keepdims=True)
+    left = length[:, 0] >= LEAST_LENGTH
+    queries = (total[left] / length[left]).astype(np.float32)
+    return replace(sentences, queries=queries, image_of_query=owner[left])
 
 
 def word_queries(
@@ -146,13 +153,15 @@ def _thresholds(pairs: Pairs) -> Thresholds:
     sizes = [size for size in GALLERIES if size < count]
     drawn = [rng.permutation(count)[:size] for size in sizes for _ in range(-(-DRAWN // size))]
     drawn.append(np.arange(count))
+    inside = np.zeros((len(drawn), count), bool)
+    for one, rows in zip(inside, drawn, strict=True):
+        one[rows] = True
     best: dict[int, list[np.ndarray]] = {size: [] for size in (*sizes, count)}
     own = []
     # Scored once, and looked at for each gallery: the product takes longer than all that follows.
     for scores, owner in pairs.scored():
         own.append(scores[np.arange(len(scores)), owner])
-        for rows in drawn:
-            asked = np.flatnonzero(np.isin(owner, rows))
+        for rows, asked in zip(drawn, inside[:, owner], strict=True):
             best[len(rows)].append(scores[np.ix_(asked, rows)].max(1))
     nothing = {size: np.concatenate(found) for size, found in best.items()}
     return Thresholds(

@@ -14,6 +14,7 @@ SIGN = re.compile(r"(?:^|\s+)([+-])(?=\s|$)")
 # 2:dog is a weight; 3:15 is a time, 16:9 a ratio, and 2001: and 2001:odyssey begin titles.
 WEIGHT = re.compile(r"^(\d{1,2}(?:\.\d+)?|\d+(?:\.\d+)?[eE]\+?\d+):(?=[^\s\d])")
 HEAVIEST = 100.0
+LEAST_LENGTH = 1e-6  # of a sum of unit vectors that says anything
 LIGHTEST_PHOTO = 0.01  # a photo of no weight would be nothing to look for
 EMPTY = "The query is empty; type a few words about the photo you are looking for."
 
@@ -140,6 +141,6 @@ def combined(parts: Sequence[tuple[np.ndarray, float]]) -> np.ndarray:
     """
     total = np.sum([weight * vector for vector, weight in parts], axis=0, dtype=np.float64)
     length = float(np.linalg.norm(total))
-    if not length >= 1e-6:
+    if not length >= LEAST_LENGTH:
         raise CrossmodalError("The parts of this query cancel each other out; choose other words or weights.")
     return np.asarray(total / length, dtype=np.float32)
