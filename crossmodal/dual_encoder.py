@@ -1,7 +1,5 @@
 """The dual encoder: two towers, two projections, one temperature; saved as one self-contained file."""
 
-import hashlib
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,28 +9,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from crossmodal.checkpoint_format import ADVICE, FORMAT, FORMAT_VERSION, check_checkpoint
+from crossmodal.checkpoint_format import FORMAT, FORMAT_VERSION
 from crossmodal.data.preprocessing import Preprocessing
 from crossmodal.encoder import Encoder
-from crossmodal.errors import CheckpointError
-from crossmodal.files import checked_fingerprint, load_tensors, save_tensors
+from crossmodal.files import save_tensors
 from crossmodal.hubs import Banks
 from crossmodal.projection import projection
+from crossmodal.rebuilding import NotWholeError, fingerprint_of, rebuilt
 from crossmodal.recipe import MOST_VIEWS, Recipe
+from crossmodal.text_side import TextSide
 from crossmodal.towers.image import ImageTower, image_from_plain, image_tower
 from crossmodal.towers.portable_tokenizer import PortableTokenizer
 from crossmodal.towers.text import PretrainedTextTower, TextTower, text_from_plain, text_tower
 
 FIRST_LOGIT_BIAS = -10.0  # most questions of the sigmoid loss are answered no (SigLIP, Zhai et al. 2023)
 MAX_LOGIT_SCALE = math.log(100)
-MISFIT = "its weights and its towers do not fit"
 
 
-class _NotWhole(Exception):
-    """Says what is wrong with a checkpoint."""
-
-
-class DualEncoder(Encoder):
+class DualEncoder(TextSide, Encoder):
     """Images and sentences to unit vectors of one space, where a dot product compares them."""
 
     def __init__(self, image_tower: ImageTower, text_tower: TextTower, recipe: Recipe) -> None:
@@ -114,14 +108,6 @@ class DualEncoder(Encoder):
         """Image features [N, F] -> unit vectors [N, joint_size]."""
         return F.normalize(self.image_projection(features).float(), dim=-1)
 
-    def project_text(self, features: Tensor) -> Tensor:
-        """Text features [N, G] -> unit vectors [N, joint_size]."""
-        return F.normalize(self.text_projection(features).float(), dim=-1)
-
-    def encode_text(self, sentences: Sequence[str]) -> Tensor:
-        """Return unit vectors [len(sentences), joint_size]."""
-        return self.project_text(self.text_tower(sentences))
-
     def encode_tokens(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Token ids [N, T] of the portable tokenizer, and where they are no padding -> unit vectors [N, joint_size]."""
         assert isinstance(self.text_tower, PretrainedTextTower)
@@ -174,38 +160,9 @@ class DualEncoder(Encoder):
 
     @staticmethod
     def load(path: Path, device: torch.device | str = "cpu") -> tuple["DualEncoder", dict[str, Any]]:
-        """Read a checkpoint: the model, ready to encode, and what else was stored beside its weights.
-
-        Raises CheckpointError when the file is absent, broken, of a newer format or of another model, and when its
-        weights are not those that its fingerprint says, or not numbers.
-        """
-        content = load_tensors(path, advice=ADVICE)
-        check_checkpoint(content, path)
-        checked_fingerprint(content.get("fingerprint"), str(path))
-        try:
-            weights = content.pop("weights")
-            towers = {key: content[key] for key in ("image_tower", "text_tower")}
-            if fingerprint_of(weights, towers, content.get("banks")) != content["fingerprint"]:
-                raise _NotWhole("its weights are not those that it was saved with")
-            weights = {key: value.float() if value.is_floating_point() else value for key, value in weights.items()}
-            if not all(value.sum().isfinite() for value in weights.values()):
-                raise _NotWhole("its weights are not all numbers")
-            with torch.device("meta"):  # takes no memory, whatever sizes the file says
-                expected = DualEncoder._from_plain(content).state_dict()
-            if {key: value.shape for key, value in weights.items()} != {k: v.shape for k, v in expected.items()}:
-                raise _NotWhole(MISFIT)
-            model = DualEncoder._from_plain(content)
-            model.load_state_dict(weights)
-        except Exception as error:  # what towers raise that are built from values which another program changed
-            reason = (
-                f"{error} is missing"
-                if isinstance(error, KeyError)
-                else str(error)
-                if isinstance(error, _NotWhole)
-                else MISFIT
-            )
-            raise CheckpointError(f"{path} does not hold a whole model ({reason}); {ADVICE}") from error
-        return model.to(device).eval(), content
+        """Read a checkpoint: the model, ready to encode, and what else was stored beside its weights; raises as `rebuilt`."""
+        model, content = rebuilt(path, DualEncoder._from_plain)
+        return model.to(device), content
 
     @staticmethod
     def _from_plain(content: Mapping[str, Any]) -> "DualEncoder":
@@ -213,16 +170,5 @@ class DualEncoder(Encoder):
         towers = image_from_plain(content["image_tower"]), text_from_plain(content["text_tower"])
         recipe = Recipe.from_plain(content["recipe"])
         if recipe.photo_views not in range(1, MOST_VIEWS + 1):
-            raise _NotWhole(f"photos cannot have {recipe.photo_views!r:.40} views")
+            raise NotWholeError(f"photos cannot have {recipe.photo_views!r:.40} views")
         return DualEncoder(*towers, recipe)
-
-
-def fingerprint_of(weights: Mapping[str, Tensor], towers: Mapping[str, Any], banks: Mapping[str, Any] | None) -> str:
-    """Hash all that decides an embedding and its rank: weights, preprocessing, tokenizer, banks."""
-    digest = hashlib.sha256(json.dumps(towers, sort_keys=True).encode())
-    if banks:
-        digest.update(json.dumps(banks, sort_keys=True).encode())
-    for key in sorted(weights):
-        digest.update(key.encode())
-        digest.update(weights[key].reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()[:32]

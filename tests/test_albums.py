@@ -123,7 +123,7 @@ def test_counting_is_done_once(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
         ("New", "", "The query is empty"), ("New", "  ", "The query is empty"), ("New", "0:red", "All weights"),
         ("New", "after:someday", "is no date"), ("New", "orientation:round", "there is landscape"), ("New", "-in:lisbon", "none can be taken away"),
         ("New", "green album:red", "not made of another"), ("New", "album:gone", "There is no album 'gone'; the albums here are: Red"),
-        ("New", "album:red,green", "name one album"), ("New", "x" * 1001, "1 to 1000 characters"), ("New", "a\0b", "on one line"),
+        ("New", "album:red,green", "name one album"), ("New", "x" * 1001, "shorten it to 1,000"), ("New", "a\0b", "on one line"),
         ("", "green", "A name has 1 to 60"), ("x" * 61, "green", "A name has 1 to 60"), ('a"b', "green", "quotation mark"),
     ],
 )  # fmt: skip
@@ -221,7 +221,8 @@ def test_other_galleries_keep_no_albums(folder: Path) -> None:
 
 
 def test_the_command(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr("crossmodal.runs.models.Maker.runtime", lambda *_: WordyRuntime())
+    for part in ("runtime", "text_alone"):
+        monkeypatch.setattr(f"crossmodal.runs.models.Maker.{part}", lambda *_: WordyRuntime())
     there = ["--photos", str(folder)]
 
     def said(*arguments: str, code: int = 0) -> str:

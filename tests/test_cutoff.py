@@ -36,6 +36,12 @@ def test_sums_and_differences_by_hand() -> None:
         assert (owner == 0) == (vector[0] > 0)  # the other sentence is of another image
 
 
+def test_equal_captions_of_two_images_make_no_difference_and_end_nothing() -> None:
+    queries = sentence_queries(Pairs(np.eye(2, dtype=np.float32), np.array([[1, 0], [1, 0]], np.float32), np.arange(2)))
+    assert queries["difference"].queries.shape == (0, 2) and not len(queries["difference"].image_of_query)
+    assert set(calibrate(queries, "two images").kinds) == {"sentence"}
+
+
 def test_words_are_those_that_captions_agree_on() -> None:
     captions = [["a dog runs", "the dog", "a dog on sand"], ["a cat", "the cat sits", "one cat"]] * 5
     asked: list[str] = []

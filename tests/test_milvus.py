@@ -191,7 +191,8 @@ def test_albums_are_kept_in_the_gallery(
         saved = client.post("/api/albums/save", json={"name": "By the API", "filters": {"folder": "1"}})
         assert (saved.status_code, saved.json()["photos"]) == (201, 2)
         assert len(client.get("/api/albums").json()) == 3 and client.get("/api/stats").json()["saves_albums"]
-    monkeypatch.setattr("crossmodal.runs.models.Maker.runtime", lambda *_, **__: MadeUpRuntime())
+    for part in ("runtime", "text_alone"):
+        monkeypatch.setattr(f"crossmodal.runs.models.Maker.{part}", lambda *_, **__: MadeUpRuntime())
     there = ["--milvus", milvus.url, "--collection", milvus.name]
     assert main(["albums", *there, "--save", "Typed", "folder:2"]) == 0
     said = capsys.readouterr().out

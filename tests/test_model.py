@@ -1,22 +1,25 @@
 """Towers, the dual encoder, its checkpoint, and where weights come from."""
 
 import math
+import os
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from crossmodal import dual_encoder
+from crossmodal import rebuilding
 from crossmodal.dual_encoder import FORMAT_VERSION, MAX_LOGIT_SCALE, DualEncoder
 from crossmodal.errors import CheckpointError, CrossmodalError, WeightsError
 from crossmodal.recipe import Recipe, Stage
 from crossmodal.recipe_checks import check_recipe
 from crossmodal.runs.opening import about_checkpoint
+from crossmodal.text_side import TextAlone
 from crossmodal.towers.image import Preprocessing, TimmTower
 from crossmodal.towers.weights import find_text_weights
 from model import DEFAULT, RECIPES, WITHOUT_DOWNLOAD
@@ -33,6 +36,35 @@ def test_embeddings_are_unit_vectors_in_the_order_given(model: DualEncoder, phot
     torch.testing.assert_close(texts, alone, atol=1e-5, rtol=0)  # padding and order change nothing
     photos = model.encode_images([photo, photo.transpose(Image.Transpose.ROTATE_90)])
     torch.testing.assert_close(photos.norm(dim=1), torch.ones(2))
+
+
+def test_the_text_side_alone_is_that_of_the_whole_model(model: DualEncoder, tmp_path: Path) -> None:
+    fingerprint = model.save(tmp_path / "model.pt", 1, {}, {})
+    whole, content = DualEncoder.load(tmp_path / "model.pt")
+    alone, told = TextAlone.load(tmp_path / "model.pt")
+    assert told == content["fingerprint"] == fingerprint
+    np.testing.assert_array_equal(
+        alone.encode_sentences(SENTENCES), torch.cat([*whole.encode_sentences(SENTENCES)]).numpy()
+    )
+    content = torch.load(tmp_path / "model.pt", weights_only=True)
+    content["weights"]["image_projection.weight"].zero_()  # of the other side
+    torch.save(content, tmp_path / "model.pt")
+    with pytest.raises(CheckpointError, match="not those that it was saved with"):
+        TextAlone.load(tmp_path / "model.pt")
+
+
+def test_the_text_side_alone_goes_without_the_image_towers_package(model: DualEncoder, tmp_path: Path) -> None:
+    model.save(tmp_path / "model.pt", 1, {}, {})
+    code = (
+        "import sys; from pathlib import Path; from crossmodal.runs.models import LazyRuntime, Maker\n"
+        "from crossmodal.runs.opening import about_checkpoint\n"
+        "path = Path(sys.argv[1]); runtime = LazyRuntime(Maker(about_checkpoint(path)['fingerprint'], path, 'it', ''))\n"
+        "words = runtime.encode_sentences(['a red car']); assert 'timm' not in sys.modules\n"
+        "assert runtime.preprocessing.size and 'timm' in sys.modules\n"
+        "assert (runtime.encode_sentences(['a red car']) == words).all()"
+    )
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "model.pt")], check=True, env=environment)
 
 
 def test_the_tower_scales_pixels_by_its_own_mean_and_std() -> None:
@@ -127,7 +159,7 @@ def test_strange_checkpoints_are_refused(model: DualEncoder, tmp_path: Path) -> 
 def signed(content: dict[str, Any]) -> dict[str, Any]:
     """Return a checkpoint's content with the fingerprint that belongs to it."""
     towers = {key: content[key] for key in ("image_tower", "text_tower")}
-    return content | {"fingerprint": dual_encoder.fingerprint_of(content["weights"], towers, content["banks"])}
+    return content | {"fingerprint": rebuilding.fingerprint_of(content["weights"], towers, content["banks"])}
 
 
 def test_weights_are_checked_whole_when_they_are_read(model: DualEncoder, tmp_path: Path) -> None:

@@ -496,7 +496,8 @@ def test_patterns_are_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(
         index, "_create", lambda folder, photos, checkpoint, quality, weights: Store.create(folder, META)
     )
-    monkeypatch.setattr(Maker, "runtime", lambda maker, to_stay=False: ColourRuntime())
+    for part in ("runtime", "text_alone"):
+        monkeypatch.setattr(Maker, part, lambda maker, to_stay=False: ColourRuntime())
     for name in ("@eaDir/a.png", "private/b.png", "c.png"):
         save(tmp_path / name)
     index.index_photos(tmp_path, included=["@eaDir"], excluded=["private"])

@@ -10,7 +10,6 @@ import torch
 from PIL import Image
 
 from crossmodal.cli import main
-from crossmodal.dual_encoder import fingerprint_of
 from crossmodal.encoding.openvino_export import TorchRuntime, _export
 from crossmodal.encoding.runtime import Exported, OpenVinoRuntime
 from crossmodal.errors import CrossmodalError, WeightsError
@@ -18,6 +17,7 @@ from crossmodal.galleries import Place, open_search
 from crossmodal.page.background import index, indexing
 from crossmodal.page.options import options
 from crossmodal.photos.store import DATABASE
+from crossmodal.rebuilding import fingerprint_of
 from crossmodal.runs.opening import fingerprint_at, open_encoder
 from crossmodal.towers import published_clip as published
 from crossmodal.towers.published_clip import published_clip

@@ -32,7 +32,7 @@ def test_times_ratios_and_titles_are_no_weights(text: str) -> None:
     assert parse_terms(text) == [Term(text)]
 
 
-@pytest.mark.parametrize("text", ["  ", "0:dog", "0:dog + 0:cat", "1e400:dog", "1e3:dog"])
+@pytest.mark.parametrize("text", ["  ", "0:dog", "0:dog + 0:cat", "1e400:dog", "1e3:dog", "dog " * 251])
 def test_queries_that_ask_for_nothing_and_weights_that_are_none_are_refused(text: str) -> None:
     with pytest.raises(CrossmodalError):
         parse_terms(text)

@@ -263,7 +263,8 @@ def test_more_like_these_and_less_like_those(folder: Path) -> None:
 def test_the_command(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("crossmodal.runs.models.Maker.runtime", lambda *_: NamingRuntime())
+    for part in ("runtime", "text_alone"):
+        monkeypatch.setattr(f"crossmodal.runs.models.Maker.{part}", lambda *_: NamingRuntime())
     there = ["--photos", str(folder)]
     assert main(["teach", "--list", *there]) == 0
     assert capsys.readouterr().out == "No word was taught yet.\n"
@@ -298,7 +299,8 @@ def test_the_command(
 def test_the_command_refuses(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
 ) -> None:
-    monkeypatch.setattr("crossmodal.runs.models.Maker.runtime", lambda *_: NamingRuntime())
+    for part in ("runtime", "text_alone"):
+        monkeypatch.setattr(f"crossmodal.runs.models.Maker.{part}", lambda *_: NamingRuntime())
     assert main(["teach", *arguments, "--photos", str(folder)]) == 1
     assert said in capsys.readouterr().err
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from crossmodal.encoding.runtime import Exported
+from crossmodal.errors import CrossmodalError
 from crossmodal.page.address import run_again
 from crossmodal.page.options import SAMPLE
 from crossmodal.page.shared import Progress, Work
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 EVERY = 0.7  # seconds between looks at work
 REFRESH = 3.0  # seconds between fresh results while photos are added, at the least
 
-_LOCK = threading.Lock()
+_LOCK, _PREPARING = threading.Lock(), threading.Lock()
 _WANTED: deque[str] = deque(maxlen=300)  # drawings that sessions show, the last ones first
 _DRAWING: list[Work[None]] = []
 _INDEXING: "dict[Path, Work[Changes]]" = {}
@@ -74,11 +75,13 @@ def index(
     weights: Path | None = None,
     rebuild: bool = False,
     ocr: bool | None = None,
+    instead: Path | None = None,
 ) -> None:
     """Begin to index a folder, or to bring its index in `place` up to date, unless that is under way.
 
     `checkpoint` makes a new one, or a published model by its name, whose weights are looked for in `weights` first; with
-    `rebuild` also in place of one that is there. `ocr` is as for `index_photos`.
+    `rebuild` also in place of one that is there. Where it cannot be read the checkpoint `instead` makes the index, if there is
+    one. `ocr` is as for `index_photos`.
     """
     folder = photos.resolve()
     with _LOCK:
@@ -86,7 +89,7 @@ def index(
         if before is None or before.finished:
             _INDEXING[folder] = Work(
                 "Looking through the folder",
-                lambda work: _index(work, photos, place, checkpoint, weights, rebuild, ocr),
+                lambda work: _index(work, photos, place, checkpoint, weights, rebuild, ocr, instead),
             )
 
 
@@ -98,9 +101,12 @@ def _index(
     weights: Path | None,
     rebuild: bool,
     ocr: bool | None,
+    instead: Path | None,
 ) -> "Changes":
     from crossmodal.photos.index import index_photos
 
+    if checkpoint and instead and not (place / DATABASE).is_file():
+        checkpoint = _readable(work, checkpoint, instead)
     _prepare_model(work, place, checkpoint, weights, rebuild)
     work.progress = Progress("Looking through the folder")
 
@@ -109,6 +115,18 @@ def _index(
         work.progress = Progress(step.doing, step.photos, step.photos_in_all, detail)
 
     return index_photos(photos, place, default=checkpoint, rebuild=rebuild, watch=watched, weights=weights, ocr=ocr)
+
+
+def _readable(work: "Work[Changes]", checkpoint: Path, instead: Path) -> Path:
+    """Return a checkpoint, or another one where it cannot be loaded, which is said."""
+    from crossmodal.runs.opening import load_model
+
+    try:
+        load_model(checkpoint)
+    except CrossmodalError as error:
+        work.note = f"The shipped model was taken for this folder, since {error}"
+        return instead
+    return checkpoint
 
 
 def _prepare_model(
@@ -128,7 +146,11 @@ def _prepare_model(
     if Exported.of(maker.fingerprint):
         return
     title = "Preparing the model for this machine, once"
-    work.progress = Progress(title, 1, 3, ", loading its weights")
-    _, model = maker.model()
-    work.progress = Progress(title, 2, 3, ", converting it for this processor and timing both forms")
-    fastest_runtime(model, maker.fingerprint)
+    work.progress = Progress(title)
+    with _PREPARING:  # of two folders begun at once, the second finds what the first prepared
+        if Exported.of(maker.fingerprint):
+            return
+        work.progress = Progress(title, 1, 3, ", loading its weights")
+        _, model = maker.model()
+        work.progress = Progress(title, 2, 3, ", converting it for this processor and timing both forms")
+        fastest_runtime(model, maker.fingerprint)

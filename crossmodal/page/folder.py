@@ -13,13 +13,15 @@ OCR = "read the text in photos"
 SEEN = "indexing seen"  # the folder whose indexing this session has watched
 
 
-def index_button(photos: Path, place: Path, checkpoint: Path | None, weights: Path | None = None) -> None:
-    """Let the user index a folder, or bring its index, which lies in `place`, up to date; the model is as for `index`."""
+def index_button(
+    photos: Path, place: Path, checkpoint: Path | None, weights: Path | None = None, instead: Path | None = None
+) -> None:
+    """Let the user index a folder, or bring its index, which lies in `place`, up to date; the models are as for `index`."""
     work = indexing(photos)
     there = (place / DATABASE).is_file()
     st.button(
         "Look for new photos" if there else "Index this folder", key="index photos", type="secondary" if there else "primary",
-        on_click=index, args=(photos, place, checkpoint, weights, False, st.session_state.get(OCR)), disabled=bool(work and not work.finished),
+        on_click=index, args=(photos, place, checkpoint, weights, False, st.session_state.get(OCR), instead), disabled=bool(work and not work.finished),
     )  # fmt: skip
 
 
@@ -36,6 +38,8 @@ def index_section(photos: Path, place: Path, slow: float) -> None:
     elif work and (changes := work.result()) and st.session_state.pop(SEEN, None) == photos:
         with Store(place, writable=False) as store:
             many = sum(1 for _ in store.photos())
+        if work.note:
+            st.info(work.note)
         st.success(summary(changes, many, (), options=False))
     if has_rapidocr():
         st.checkbox(

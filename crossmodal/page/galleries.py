@@ -2,6 +2,7 @@
 
 import contextlib
 import threading
+import time
 import weakref
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from crossmodal.search.run_gallery import RunGallery
 
 SECONDS_LOADED = 10.0  # between looks whether a gallery in Milvus was loaded anew
+SECONDS_ALONE = 10.0  # of the text side, before the image side's packages and weights take a processor
 MODELS = 4  # runtimes that are kept; the one that was used longest ago is let go
 
 
@@ -144,12 +146,17 @@ def runtime_of(maker: Maker) -> LazyRuntime:
 
 
 def begin_model(maker: Maker) -> LazyRuntime:
-    """Return the runtime of a model, and begin to open it, so that the first query does not wait for it as a whole."""
+    """Return the runtime of a model, and begin to open it, so that the first query does not wait for it as a whole.
+
+    Its text side comes first, and the whole model once the first words are likely to be answered.
+    """
     runtime = runtime_of(maker)
 
     def begin() -> None:
         with contextlib.suppress(CrossmodalError):  # the first query says what is wrong
             runtime.encode_sentences(["a photo"])
+            time.sleep(SECONDS_ALONE)
+            _ = runtime.preprocessing
 
     threading.Thread(target=begin, daemon=True).start()
     return runtime

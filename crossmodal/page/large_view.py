@@ -88,7 +88,7 @@ def _shown(search: Search, maker: Maker, gallery: str, hit: Hit, among: tuple[st
                 st.markdown(f"**Words that match:** {as_text(', '.join(hit.words))}")
             _word_weights(search, hit, query)
         if st.button("Search like this", key="search like this", width="stretch", icon=":material/image_search:"):
-            change(like=hit.id, words="", picture="", weaker=False, filters={}, gallery=gallery, tab="")
+            change(like=hit.id, words="", picture="", weaker=False, gallery=gallery, tab="")
             st.rerun()
         if query is not None:
             _judge(hit)

@@ -16,10 +16,11 @@ from crossmodal.page.folder import index_button, index_section
 from crossmodal.page.galleries import Chosen, Opened, chosen, opening, opening_of_run, own_run, own_runs
 from crossmodal.page.large_view import Results, large_view
 from crossmodal.page.learning import learning_section
-from crossmodal.page.options import Options, options
+from crossmodal.page.options import SHIPPED, Options, options
 from crossmodal.page.results import ask, show
 from crossmodal.page.voting import voting
 from crossmodal.places import TRAIN
+from crossmodal.runs.folder import epochs_in
 from crossmodal.search.filters import filters_on
 
 TABS = {"": "Search", "learned": "What was learned"}  # by their names in the address
@@ -112,7 +113,8 @@ def _search(now: Asked, choice: Chosen, settings: Options) -> Opened | None:
             choose_folder(now, settings)
             if choice.folder and choice.folder.is_dir():
                 place, model = settings.index_of(choice.folder), settings.model or choice.checkpoint
-                index_button(choice.folder, place, model, settings.weights)
+                instead = SHIPPED if not settings.model and epochs_in(SHIPPED) else None
+                index_button(choice.folder, place, model, settings.weights, instead)
     ask(now)
     try:
         work = opening(choice, settings)

@@ -46,6 +46,7 @@ class Work(Generic[T]):
         self.progress = Progress(title)
         self.seconds, self.started = 0.0, time.monotonic()
         self.error: CrossmodalError | None = None
+        self.note = ""  # what is to be said beside what came of it
         self.told = False  # whether a session was told of the error
         self._work, self._done = work, threading.Event()
         # It ends with the server: what it had not written is done again the next time.

@@ -2,10 +2,10 @@
 
 import contextlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from crossmodal.towers.published_names import is_published, kept_name
 
 if TYPE_CHECKING:
     from crossmodal.encoding.openvino_export import Model
+    from crossmodal.text_side import TextAlone
+
+Loaded = TypeVar("Loaded")
 
 
 def kept_as(checkpoint: Path) -> Path:
@@ -50,14 +53,26 @@ class Maker:
         """
         if self.published:
             return self.checkpoint, self._published()
+        from crossmodal.runs.opening import load_model
+
+        return self._found(lambda path: ((made := load_model(path))[0], made[1]["fingerprint"]))
+
+    def text_alone(self) -> "TextAlone":
+        """Load the text side of a checkpoint's model alone; raises as `model` does."""
+        from crossmodal.runs.opening import load_text
+
+        return self._found(load_text)[1]
+
+    def _found(self, load: "Callable[[Path], tuple[Loaded, str]]") -> "tuple[Path, Loaded]":
+        """Return what `load` gives of the first checkpoint that has the fingerprint, which it gives too, and its path."""
         from crossmodal.runs.folder import runs_in
-        from crossmodal.runs.opening import CHECKPOINTS, checkpoint_of, load_model
+        from crossmodal.runs.opening import CHECKPOINTS, checkpoint_of
 
         for path in (self.checkpoint, *(checkpoint_of(run) for run in (*runs_in(CHECKPOINTS), SHIPPED_RUN))):
             with contextlib.suppress(CrossmodalError):  # absent, or what lies there now is no checkpoint
-                model, content = load_model(path)
-                if content["fingerprint"] == self.fingerprint:
-                    return path, model
+                loaded, fingerprint = load(path)
+                if fingerprint == self.fingerprint:
+                    return path, loaded
         raise CrossmodalError(
             f"The model that made {self.made} is no longer at {self.checkpoint}; name a checkpoint and make it again: "
             f"{self.again}"
@@ -93,18 +108,27 @@ class LazyRuntime:
     """A model's runtime, opened when it is first used, by whichever thread comes first.
 
     One that had to begin in torch goes over to the exported towers once another door has made them, so that all give
-    the same vectors.
+    the same vectors. Until an image is to be encoded it has the text side alone in torch.
     """
 
     def __init__(self, maker: Maker) -> None:
         self._maker, self._lock = maker, threading.Lock()
         self._opened: Runtime | None = None
+        self._text: TextAlone | None = None
 
     def _runtime(self) -> Runtime:
         with self._lock:
             if self._opened is None or (self._opened.name == TORCH and Exported.of(self._maker.fingerprint)):
-                self._opened = self._maker.runtime()
+                self._opened, self._text = self._maker.runtime(), None
             return self._opened
+
+    def _text_alone(self) -> "TextAlone | None":
+        """Return the text side where there is no more yet, and no exported tower either; None of a published model."""
+        with self._lock:
+            if self._opened or self._maker.published or Exported.of(self._maker.fingerprint):
+                return None
+            self._text = self._text or self._maker.text_alone()
+            return self._text
 
     @property
     def name(self) -> str:
@@ -122,4 +146,4 @@ class LazyRuntime:
 
     def encode_sentences(self, sentences: Sequence[str]) -> np.ndarray:
         """As Runtime says."""
-        return self._runtime().encode_sentences(sentences)
+        return (self._text_alone() or self._runtime()).encode_sentences(sentences)

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from crossmodal.dual_encoder import DualEncoder
     from crossmodal.encoder import Encoder
     from crossmodal.encoding.openvino_export import Model
+    from crossmodal.text_side import TextAlone
 
 CHECKPOINTS = Path("model-checkpoints")
 SAMPLE = DRAWN
@@ -91,6 +92,14 @@ def load_model(checkpoint: Path) -> "tuple[DualEncoder, dict[str, Any]]":
         return DualEncoder.load(checkpoint, choose_device())
 
 
+def load_text(checkpoint: Path) -> "tuple[TextAlone, str]":
+    """Load the text side of a checkpoint onto the best device, and its fingerprint; one at a time, as `load_model`."""
+    with _LOADING:
+        from crossmodal.text_side import TextAlone  # here, as above
+
+        return TextAlone.load(checkpoint, choose_device())
+
+
 def open_model(which: Path, weights: Path | None = None) -> "tuple[Model, dict[str, Any]]":
     """Load a checkpoint, or a published model by its name, onto the best device; return it and what else is known of it.
 
@@ -100,7 +109,7 @@ def open_model(which: Path, weights: Path | None = None) -> "tuple[Model, dict[s
     if not is_published(which):
         return load_model(which)
     with _LOADING:
-        from crossmodal.dual_encoder import fingerprint_of  # here, as above
+        from crossmodal.rebuilding import fingerprint_of  # here, as above
         from crossmodal.towers.published_clip import published_clip
 
         model = published_clip(str(which), weights)

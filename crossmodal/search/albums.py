@@ -12,6 +12,7 @@ from cachetools import Cache, LRUCache
 from crossmodal.errors import CrossmodalError, has_controls
 from crossmodal.search.filters import NO_FILTERS, Filters
 from crossmodal.search.named_file import Form, NamedFile, NamedThings, one_line
+from crossmodal.search.query import LONGEST_QUERY
 from crossmodal.search.typed import ALBUM, Understood, spelled, with_filters
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 ALBUMS = "albums.json"
 MOST_BYTES = 4 << 20
-LONGEST_QUERY = 1000  # characters, as the API takes
 MOST_ALBUMS = 256  # as many as counts are kept of
 
 

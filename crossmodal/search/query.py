@@ -14,6 +14,7 @@ SIGN = re.compile(r"(?:^|\s+)([+-])(?=\s|$)")
 # 2:dog is a weight; 3:15 is a time, 16:9 a ratio, and 2001: and 2001:odyssey begin titles.
 WEIGHT = re.compile(r"^(\d{1,2}(?:\.\d+)?|\d+(?:\.\d+)?[eE]\+?\d+):(?=[^\s\d])")
 HEAVIEST = 100.0
+LONGEST_QUERY = 1000  # characters; a text tower reads far fewer
 LEAST_LENGTH = 1e-6  # of a sum of unit vectors that says anything
 LIGHTEST_PHOTO = 0.01  # a photo of no weight would be nothing to look for
 EMPTY = "The query is empty; type a few words about the photo you are looking for."
@@ -80,11 +81,14 @@ def parse_terms(text: str) -> list[Term]:
     """Return the terms of a query: separated by + and - between spaces, each with a weight before a colon.
 
     A query that ends with a sign, or has two in a row, is one sentence as it stands: its user is still
-    typing. Raises CrossmodalError for a query without words, or with weights that are 0 or too large.
+    typing. Raises CrossmodalError for a query without words, of more than LONGEST_QUERY characters, or with weights that
+    are 0 or too large.
     """
     text = replaced_surrogates(text).strip()
     if not text:
         raise CrossmodalError(EMPTY)
+    if len(text) > LONGEST_QUERY:
+        raise CrossmodalError(f"The query has {len(text):,} characters; shorten it to {LONGEST_QUERY:,} at the most.")
     parts = SIGN.split(text)  # text, sign, text, sign, text ...
     signed = [("+", parts[0]), *zip(parts[1::2], parts[2::2], strict=True)]
     if not parts[0].strip():

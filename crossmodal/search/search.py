@@ -96,6 +96,10 @@ class Search:
         read = [understood(text, self.gallery, query_of=query_of) for text in texts]
         return reduce(Understood.and_also, read) if read else Understood()
 
+    def narrowed(self, text: str, filters: Filters) -> Filters:
+        """Return the filters that stand in some words, if there are any, within others; raises as `understood`."""
+        return self.understood(text).within(filters) if text.strip() else filters
+
     @property
     def albums(self) -> Albums:
         """The searches that are saved with the gallery; raises UnknownNameError for a gallery that keeps none."""

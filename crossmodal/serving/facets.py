@@ -22,9 +22,7 @@ async def facets(serving: Held, asked: Annotated[schema.Narrowed, Query()]) -> s
 
 
 def _facets(search: Search, asked: schema.Narrowed) -> schema.Facets:
-    filters = asked.plain()
-    if asked.query.strip():
-        filters = search.understood(asked.query).within(filters)
+    filters = search.narrowed(asked.query, asked.plain())
 
     def counts(facet: Facet) -> list[schema.Facet]:
         found = search.facet(facet, filters).items()

@@ -8,11 +8,10 @@ from fastapi import UploadFile
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StringConstraints, create_model
 
 from crossmodal.search.filters import Filters, Kind, filters_on
-from crossmodal.search.query import HEAVIEST, LIGHTEST_PHOTO, replaced_surrogates
+from crossmodal.search.query import HEAVIEST, LIGHTEST_PHOTO, LONGEST_QUERY, replaced_surrogates
 from crossmodal.search.record import FIELDS
 
-Id = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{24}$")]
-Judged = Annotated[list[Id], Field(max_length=20)]
+ID = r"^[0-9a-f]{24}$"
 DAY = r"\d{4}-\d{2}-\d{2}"
 MOST = 200  # photos in one answer
 
@@ -31,11 +30,19 @@ def _number(value: object) -> object:
     return value
 
 
+def _id(value: object) -> object:
+    if not (isinstance(value, str) and re.match(ID, value)):
+        raise ValueError(f"{str(value)!r:.40} is no photo's id; a photo that is found comes with its own")
+    return value
+
+
 def _whole(value: object) -> object:
     return replaced_surrogates(value) if isinstance(value, str) else value
 
 
-Words = Annotated[str, StringConstraints(max_length=1000), BeforeValidator(_whole)]
+Id = Annotated[str, StringConstraints(pattern=ID), BeforeValidator(_id)]
+Judged = Annotated[list[Id], Field(max_length=20)]
+Words = Annotated[str, StringConstraints(max_length=LONGEST_QUERY), BeforeValidator(_whole)]
 WORDS = Field("", description="words beside the photo: a sentence, or terms with signs and weights")
 WEIGHT = Field(1.0, ge=LIGHTEST_PHOTO, le=HEAVIEST, description="weight of the photo beside the words")
 BY_DATE = Field(False, description="the newest of the best first, where dates are known")

@@ -6,7 +6,6 @@ import logging
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from typing import Annotated, Any
 
 import numpy as np
@@ -46,9 +45,8 @@ async def beginning(serving: Held, asked: Annotated[schema.Narrowed, Parameters(
     return schema.Beginning(photos=[_photo(hit) for hit in hits], examples=list(found))
 
 
-def _newest(search: Search, asked: schema.Narrowed) -> tuple[Hit, ...]:
-    understood = search.understood(asked.query) if asked.query.strip() else Understood()
-    return search.answer(replace(understood, terms=()), None, NEWEST, asked.plain()).hits
+def _newest(search: Search, asked: schema.Narrowed) -> list[Hit]:
+    return search.newest(NEWEST, search.narrowed(asked.query, asked.plain()))
 
 
 @ROUTES.post("/api/search/text", responses={**FAILURES, **ABSENT})
