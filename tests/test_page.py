@@ -595,7 +595,10 @@ def test_a_tile_says_what_it_opens(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     ]
     grid(hits, "results", "Photos")
     tiles = given["data"][0]["tiles"]  # type: ignore[index]
-    assert [tile["opens"] for tile in tiles] == ["Open photo 1, trip/a.jpg", "Open photo 2, b.jpg: Two dogs."]
+    assert [tile["opens"] for tile in tiles] == [
+        "Open photo 1, similarity 0.51, a.jpg",
+        "Open photo 2, b.jpg: similarity 0.50, Two dogs.",
+    ]
     assert [tile["alt"] for tile in tiles] == ["a.jpg", "Two dogs."]
     assert [tile["score"] for tile in tiles] == ["0.51", "0.50"] and tiles[0]["url"] is None
 

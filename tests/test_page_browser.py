@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,6 +17,7 @@ from PIL import Image
 from crossmodal.data.sample import draw_sample
 from crossmodal.galleries import Place, open_search
 from crossmodal.runs.opening import checkpoint_of
+from tests import axe
 from tests.test_written import LISBON, PARIS, exif_of
 
 if TYPE_CHECKING:
@@ -150,16 +150,6 @@ class Session:
         """The title of the large view, "" where it is closed."""
         dialogs = self.all("[role=dialog]")
         return str(dialogs[0].text.split("\n")[0]) if dialogs else ""
-
-    def violations(self) -> list[str]:
-        """What axe-core finds serious or critical."""
-        self.browser.execute_script((files("axe_core_python") / "axe.min.js").read_text(encoding="utf-8"))
-        found = self.browser.execute_async_script("axe.run().then(arguments[0])")
-        return [
-            f"{one['id']}: {one['help']}: {[node['html'][:200] for node in one['nodes']][:4]}"
-            for one in found["violations"]
-            if one["impact"] in ("serious", "critical")
-        ]
 
 
 def test_a_first_visitor_sees_results_within_seconds(served: str, browser: "Chrome") -> None:
@@ -384,15 +374,27 @@ def test_months_and_places_are_clicked(served: str, browser: "Chrome", tmp_path:
 @pytest.mark.parametrize("dark", [False, True])
 @SIZES
 def test_axe_finds_nothing_serious(served: str, browser: "Chrome", width: int, height: int, dark: bool) -> None:
+    script = axe.script()
     session = Session(browser, served, width, height, dark).go()
     session.wait(".cm-tile img", 10)
-    assert not session.violations()
+    assert axe.violations(browser, script) == []
     session.go("?words=two+orange+houses+in+the+snow")
     session.wait(".cm-score", 10)
-    assert not session.violations()
+    assert axe.violations(browser, script) == []
     session.wait(".st-key-results .cm-tile")[0].click()
     session.wait("[role=dialog] .cm-small .cm-tile", 5)
-    assert not session.violations()
+    assert axe.violations(browser, script) == []
+
+
+def test_axe_finds_nothing_serious_in_a_folder_with_its_filters(served: str, browser: "Chrome", tmp_path: Path) -> None:
+    _, images = draw_sample(tmp_path / "mine", 9, seed=5)
+    session = Session(browser, served).go(f"?gallery=folder&folder={images}")
+    session.wait(".st-key-index-photos button")[0].click()
+    session.says("9 photos in the index")
+    for summary in session.wait("summary", 3):
+        summary.click()
+    session.wait("[data-testid=stDateInput] [role=spinbutton]", 6)
+    assert axe.violations(browser, axe.script()) == []
 
 
 def test_what_was_learned(served: str, browser: "Chrome") -> None:

@@ -55,22 +55,24 @@ def grid(
 ) -> str | None:
     """Show photos in rank order; return the id of the one that was opened now. `absent` stands where a file is missing."""
     tiles = [
-        {
-            "id": hit.id,
-            "url": url_of(hit.id, hit.path, "tiny" if small else "small"),
-            "alt": label_of(hit),
-            "title": hit.name,
-            "opens": f"Open photo {rank}, {hit.name}" + (f": {label_of(hit)}" if hit.photo.captions else ""),
-            "score": f"{hit.score:.2f}" if scores else None,
-            "copies": f"{len(hit.copies) + 1} copies" if hit.copies else "",
-            "text": label_of(hit),
-            "name": not hit.photo.captions,
-        }
+        _tile(rank, hit, url_of(hit.id, hit.path, "tiny" if small else "small"), scores)
         for rank, hit in enumerate(hits, start=1)
     ]
     data = {"tiles": tiles, "small": small, "label": label, "absent": absent}
     opened: str | None = _GRID(key=key, data=_plain(data), on_open_change=lambda: None).open
     return opened
+
+
+def _tile(rank: int, hit: Hit, url: str | None, scores: bool) -> dict[str, Any]:
+    score = f"{hit.score:.2f}" if scores else None
+    copies = f"{len(hit.copies) + 1} copies" if hit.copies else ""
+    # What is read aloud has in it what is seen, in the same order.
+    seen = ", ".join(filter(None, [f"similarity {score}" if score else "", copies, label_of(hit)]))
+    name = f"{hit.name}: " if hit.photo.captions else ""
+    return {
+        "id": hit.id, "url": url, "alt": label_of(hit), "title": hit.name, "opens": f"Open photo {rank}, {name}{seen}",
+        "score": score, "copies": copies, "text": label_of(hit), "name": not hit.photo.captions,
+    }  # fmt: skip
 
 
 def large_photo(hit: Hit, among: Sequence[str], url: str | None) -> None:

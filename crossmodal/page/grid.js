@@ -27,8 +27,9 @@ function item(tile, list, absent) {
   button.title = tile.title;
   button.onclick = () => list.open(tile.id);
   button.append(tile.url ? photo(tile, absent) : placeholder(absent));
-  if (tile.score !== null) button.append(part("span", "cm-score", tile.score));
-  if (tile.copies) button.append(part("span", "cm-copies", tile.copies));
+  // With spaces, so that these are words of their own to programs that read them.
+  if (tile.score !== null) button.append(part("span", "cm-score", tile.score), " ");
+  if (tile.copies) button.append(part("span", "cm-copies", tile.copies), " ");
   if (tile.text) button.append(part("span", tile.name ? "cm-text cm-name" : "cm-text", tile.text));
   const element = document.createElement("li");
   element.append(button);

@@ -50,7 +50,8 @@ def scored(vectors: np.ndarray, query: np.ndarray) -> np.ndarray:
             f"The vectors here have {vectors.shape[1]} numbers each, and their model gives {len(query)}: they are damaged. "
             f"{AGAIN}"
         )
-    scores = vectors @ query
+    with np.errstate(invalid="ignore", over="ignore"):  # which is said below, in a sentence
+        scores = vectors @ query
     if not np.isfinite(scores).all():
         raise CrossmodalError(DAMAGED)
     return np.asarray(scores)
