@@ -95,6 +95,8 @@ def test_a_share_of_the_start_stays(collection: tuple[Path, Path], before: Path,
         (["--head-start-epochs", "3"], "which are not for another --head-start-epochs"),
         (["--recipe", "compact"], "leave out --recipe"),
         (["--start-from", "nowhere.pt"], "nowhere.pt is not there"),
+        (["--start-from", "ViT-B-32/openai"], "a published model: open_clip:MODEL/WEIGHTS"),
+        (["--start-from", "open_clip:ViT-B-32/openai"], "is a published model; name a checkpoint"),
         (["--frozen-image", "99"], "99"),
     ],
 )

@@ -27,9 +27,9 @@ def add_export_command(commands: Any) -> None:
 def _export(options: argparse.Namespace) -> None:
     from crossmodal.dual_encoder import DualEncoder
     from crossmodal.encoding.export import export
-    from crossmodal.runs.opening import checkpoint_of
+    from crossmodal.runs.opening import trained_checkpoint_of
 
-    model, content = DualEncoder.load(checkpoint_of(options.checkpoint))
+    model, content = DualEncoder.load(trained_checkpoint_of(options.checkpoint))
     loss = export(model, content, options.to, options.folder, options.int8)
     names = sorted(str(path.relative_to(options.folder)) for path in options.folder.rglob("*") if path.is_file())
     print(f"Wrote {options.folder}: {', '.join(names)}")

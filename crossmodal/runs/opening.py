@@ -27,7 +27,7 @@ from crossmodal.hubs import Banks
 from crossmodal.places import DRAWN, SHIPPED_RUN, TRAINING
 from crossmodal.progress import Bars, silent
 from crossmodal.runs.folder import best_epoch, epochs_in, runs_in
-from crossmodal.towers.published_names import is_published
+from crossmodal.towers.published_names import NAMES, is_published
 
 if TYPE_CHECKING:
     from crossmodal.dual_encoder import DualEncoder
@@ -59,14 +59,28 @@ def checkpoint_of(path: Path | str) -> Path:
     """Return the checkpoint that a path means: the file itself, or the best epoch of a run folder.
 
     The name of a published model means itself, and the shipped run is found from any folder, as the page's own folder names it.
+    Raises CheckpointError for what is neither there nor named as a checkpoint's file.
     """
     path = Path(path)
     if path == CHECKPOINTS / SHIPPED and not path.exists():
         path = SHIPPED_RUN
-    if is_published(path) or not path.is_dir():
+    if is_published(path):
+        return path
+    if not path.is_dir():
+        if path.suffix != ".pt" and not path.exists():
+            raise CheckpointError(
+                f"{path} is not there. Name a checkpoint, the folder of a run, or a published model: {NAMES}."
+            )
         return path
     run = path if epochs_in(path) else default_run(path)
     return model_path(run, best_epoch(run) or 0)
+
+
+def trained_checkpoint_of(path: Path | str) -> Path:
+    """Return the checkpoint that a path means, as `checkpoint_of`; raises CheckpointError for a published model."""
+    if is_published(path):
+        raise CheckpointError(f"{path} is a published model; name a checkpoint, or the folder of a run.")
+    return checkpoint_of(path)
 
 
 def rebuild_command(checkpoint: Path) -> str:

@@ -13,7 +13,7 @@ from crossmodal.encoding.embeddings import model_path
 from crossmodal.errors import CheckpointError, CrossmodalError
 from crossmodal.recipe import Recipe
 from crossmodal.recipe_checks import check_recipe
-from crossmodal.runs.opening import checkpoint_of
+from crossmodal.runs.opening import trained_checkpoint_of
 from crossmodal.towers.image import image_from_plain
 from crossmodal.towers.text import text_from_plain
 
@@ -47,7 +47,7 @@ def started_from(checkpoint: Path, overridden: Callable[[Recipe], Recipe]) -> Du
     `checkpoint` may be a run, of which the best epoch is taken; `overridden` changes the recipe as the user asks. Raises
     CheckpointError for a checkpoint that cannot be read, CrossmodalError for changes that its weights do not allow.
     """
-    trained, _ = DualEncoder.load(checkpoint_of(checkpoint))
+    trained, _ = DualEncoder.load(trained_checkpoint_of(checkpoint))
     own = replace(trained.recipe, head_start_epochs=0)
     recipe = overridden(own)
     for name in (*SHAPE, "head_start_epochs"):
