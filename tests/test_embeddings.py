@@ -26,6 +26,7 @@ def changed(**values: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
         (changed(embeds=torch.eye(3, 2)), False, "other numbers than vectors"),
         (changed(embeds=torch.eye(4, 2)), True, "different sizes"),
         (changed(embeds=torch.full((4, 3), float("nan"))), True, "not finite"),
+        (changed(embeds=2 * VECTORS[[0, 1, 2, 2]]), True, "not of unit length"),
         (changed(embeds=torch.full((4, 3), float("inf")).half()), True, "not finite"),
         (changed(image_names=["a", "b", "a"]), False, "name an image twice"),
         (changed(image_names=["a", "b"]), False, "other numbers"),
@@ -47,3 +48,19 @@ def test_files_that_do_not_hold_together_are_refused(
         save_tensors(path, change(torch.load(path, weights_only=True)))
     with pytest.raises(CheckpointError, match=rf"{words}.*`cmd`"):
         load_embeddings(tmp_path, 1, "fingerprint", "cmd")
+
+
+def test_a_flipped_byte_is_noticed(tmp_path: Path) -> None:
+    vectors = torch.nn.functional.normalize(torch.randn(50, 64), dim=1).half()
+    names = [f"{number}.jpg" for number in range(50)]
+    held = Embeddings(vectors, vectors, names, ["train"] * 50, names, torch.arange(50), {})
+    save_embeddings(tmp_path, 1, "f" * 32, held)
+    for path in (image_path(tmp_path, 1), text_path(tmp_path, 1)):
+        content = path.read_bytes()
+        at = content.index(vectors.numpy().tobytes()) + 1001
+        for place in (at, content.index(b"7.jpg")):
+            path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+            with pytest.raises(CheckpointError, match="cannot be read as a file of tensors"):
+                load_embeddings(tmp_path, 1, "f" * 32, "embed")
+        path.write_bytes(content)
+    load_embeddings(tmp_path, 1, "f" * 32, "embed")

@@ -34,6 +34,7 @@ from crossmodal.runs.models import Maker
 from crossmodal.search.half_index import HalfIndex
 from crossmodal.search.record import LARGEST
 from crossmodal.search.search import Search
+from crossmodal.search.vector_index import PlainIndex
 from tests.test_photo_index import META, ColourRuntime, opened, run, save, set_meta, vectors_of, whole
 
 INDEX = ".crossmodal"
@@ -548,11 +549,11 @@ def test_vectors_of_another_size_are_one_sentence(tmp_path: Path) -> None:
     with Store(folder, writable=False) as opened_store:
         size = opened_store.size
     set_meta(folder, "size", json.dumps(size - 1))
-    search = Search(FolderGallery(folder), ColourRuntime())
-    with pytest.raises(
-        CrossmodalError, match=f"have {size - 1} numbers each, and their model gives {size}.* --rebuild"
-    ):
-        search.photos(search.query("red"), 10)
+    with pytest.raises(CrossmodalError, match="not of unit length.* --rebuild"):
+        FolderGallery(folder)
+    for one in (PlainIndex, HalfIndex):
+        with pytest.raises(CrossmodalError, match="have 2 numbers each, and their model gives 3.* --rebuild"):
+            one(np.eye(2, dtype=np.float32)).search(np.ones(3, np.float32), 1)
     save(tmp_path / "new.png")
     with pytest.raises(CrossmodalError, match=f"its vectors have {size - 1} numbers each"):
         run(tmp_path)
@@ -562,8 +563,12 @@ def test_vectors_that_are_no_numbers_are_one_sentence(tmp_path: Path) -> None:
     some(tmp_path, 3)
     run(tmp_path)
     file = vectors_of(tmp_path / INDEX)
-    file.write_bytes(b"\0\0\xc0\x7f" + file.read_bytes()[4:])
-    gallery = FolderGallery(tmp_path / INDEX)
+    content, gallery = file.read_bytes(), FolderGallery(tmp_path / INDEX)
+    for vectors in (b"\0\0\xc0\x7f" + content[4:], (2 * np.frombuffer(content, np.float32)).tobytes()):
+        file.write_bytes(vectors)
+        with pytest.raises(CrossmodalError, match="are not numbers, or not of unit length"):
+            FolderGallery(tmp_path / INDEX)
+    file.write_bytes(b"\0\0\xc0\x7f" + content[4:])  # while it is open
     for one in (gallery.index, HalfIndex(gallery.vectors)):
         gallery.index = one
         search = Search(gallery, ColourRuntime())

@@ -23,6 +23,7 @@ GROUND = {
     "dual_encoder",
     "rebuilding",
     "text_side",
+    "unit_vectors",
     "checkpoint_format",
     "hubs",
 }

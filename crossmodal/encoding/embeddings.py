@@ -13,6 +13,7 @@ from crossmodal.data.splits import SPLITS
 from crossmodal.errors import CheckpointError
 from crossmodal.files import load_tensors, save_tensors
 from crossmodal.hubs import Banks
+from crossmodal.unit_vectors import have_unit_length
 
 IMAGE_FORMAT, TEXT_FORMAT = "crossmodal-image-embeddings", "crossmodal-text-embeddings"
 FORMAT_VERSION = 1
@@ -153,4 +154,6 @@ def _problem(images: Mapping[str, Any], texts: Mapping[str, Any]) -> str | None:
     # NaN and infinity show in the extremes, which are found several times faster than by looking at each number.
     if not all(torch.stack(torch.aminmax(part)).isfinite().all() for part in vectors):
         return "have vectors with numbers that are not finite"
+    if not all(have_unit_length(part.numpy()) for part in vectors):
+        return "have vectors that are not of unit length"
     return None

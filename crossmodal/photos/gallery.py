@@ -17,8 +17,9 @@ from crossmodal.search.gallery import About, Match, Written
 from crossmodal.search.in_memory import PhotosInMemory
 from crossmodal.search.query import Term
 from crossmodal.search.record import DESCRIBED
-from crossmodal.search.vector_index import WORTH_A_COPY, PlainIndex, scored
+from crossmodal.search.vector_index import DAMAGED, WORTH_A_COPY, PlainIndex, scored
 from crossmodal.search.word_file import WORDS
+from crossmodal.unit_vectors import have_unit_length
 
 
 class FolderGallery(PhotosInMemory):
@@ -47,6 +48,8 @@ class FolderGallery(PhotosInMemory):
             calibrated or Cutoff.from_plain(meta.get("cutoff")), words=folder / WORDS, albums=True,
             own_captions=folder / OWN_CAPTIONS,
         )  # fmt: skip
+        if not have_unit_length(unit):
+            raise CrossmodalError(DAMAGED)
         super().__init__(about, photos, unit, PlainIndex(vectors), bias=bias)
         if to_stay and len(photos) >= WORTH_A_COPY:
             from crossmodal.search.coded_index import index_to_stay  # imports torch, which one search does without

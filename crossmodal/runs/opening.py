@@ -143,7 +143,7 @@ def _refuse_published(path: Path) -> None:
 def about_checkpoint(checkpoint: Path) -> dict[str, Any]:
     """Return what a checkpoint says beside its weights, which are not read; raises CheckpointError."""
     _refuse_published(checkpoint)
-    content = load_tensors(checkpoint, advice=ADVICE, mmap=True)
+    content = load_tensors(checkpoint, advice=ADVICE, mmap=True, whole=False)
     check_checkpoint(content, checkpoint)
     return {key: value for key, value in content.items() if key != "weights"}
 

@@ -10,7 +10,7 @@ AGAIN = "Make the index again with --rebuild, or a run's embeddings with `python
 # Vectors; fewer are scanned in a millisecond as they are, by one thread: a scan by several waits for all of them, which on
 # a server that is busy encoding takes ten times as long as the scan.
 WORTH_A_COPY = 20_000
-DAMAGED = f"Some vectors here are not numbers: they are damaged. {AGAIN}"
+DAMAGED = f"Some vectors here are not numbers, or not of unit length: they are damaged. {AGAIN}"
 Ranked = tuple[np.ndarray, np.ndarray]  # scores fp32 and rows, best first
 
 
