@@ -247,8 +247,8 @@ const address = URL.createObjectURL(new Blob([source], { type: "text/javascript"
 import(address).then(({ default: grid }) => {
   document.body.innerHTML = "<div><ul class=cm-grid></ul></div>";
   const show = (url) => grid({
-    data: { tiles: ["a", "b", "c"].map((id) => ({ id, url: id === "c" ? null : url, opens: `Open ${id}`, score: null })),
-      small: false, label: "photos", absent: "no photo" },
+    data: [{ tiles: ["a", "b", "c"].map((id) => ({ id, url: id === "c" ? null : url, opens: `Open ${id}`, score: null })),
+      small: false, label: "photos", absent: "no photo" }],
     parentElement: document.body.firstChild, setTriggerValue() {},
   });
   show(null);
