@@ -118,6 +118,7 @@ def test_what_can_be_chosen_from(search: Search) -> None:
         (Filters(folder="cold"), {"green", "blue", "white"}),
         (Filters(folder="elsewhere"), set()),
         (Filters(folder="Cold/"), {"green", "blue", "white"}),
+        (Filters(folder="warm/../cold"), {"green", "blue", "white"}),
         (Filters(orientation="portrait"), {"green"}),
         (Filters(orientation="landscape", folder="warm"), {"red"}),
         (Filters(after=date(2020, 1, 4)), {"violet", "white"}),

@@ -31,6 +31,70 @@ def test_lines_that_end_with_a_carriage_return_alone(tmp_path: Path, text: str, 
     assert [(row.image, row.caption) for row in read.rows] == ROWS and not read.bad
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "image,caption\na.jpg,a dog runs\rb.jpg,two cats asleep\n", "a.jpg#0\ta dog runs\rb.jpg#0\ttwo cats asleep\n",
+        "image_name| comment_number| comment\na.jpg| 0| a dog runs\rb.jpg| 0| two cats asleep\n",
+        "image,caption\r\r\na.jpg,a dog runs\r\r\nb.jpg,two cats asleep\r\n",
+        'image,caption\r\na.jpg,"a dog\rruns"\nb.jpg,two cats asleep\r\n',
+    ],
+)  # fmt: skip
+def test_lines_that_end_in_several_ways(tmp_path: Path, text: str) -> None:
+    read = read_captions(write(tmp_path, text))
+    assert [(row.image, row.caption) for row in read.rows] == ROWS and not read.bad
+
+
+def test_a_carriage_return_within_a_caption_without_quotes_is_said(tmp_path: Path) -> None:
+    read = read_captions(write(tmp_path, "image,caption\na.jpg,a dog runs\r in snow\nb.jpg,two cats asleep\n"))
+    assert [(row.image, row.caption) for row in read.rows] == ROWS and len(read.bad) == 1
+
+
+def test_a_text_file_has_a_caption_a_line_however_lines_end(tmp_path: Path) -> None:
+    save(tmp_path / "a.jpg")
+    (tmp_path / "a.txt").write_bytes(b"a dog\rtwo cats\na bird\r\n")
+    assert [row.caption for row in read_captions(tmp_path).rows] == ["a dog", "two cats", "a bird"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"images": [{"id": 1, "file_name": "a.jpg"}, {"id": 2, "file_name": "b.jpg", "split": "val"}],
+         "annotations": [{"image_id": 1, "caption": "a dog", "split": "test"}, {"image_id": 2, "caption": "b"}]},
+        {"images": [{"filename": "a.jpg", "sentences": [{"raw": "a dog", "split": "test"}]},
+                    {"filename": "b.jpg", "split": "val", "sentences": [{"raw": "b"}]}]},
+    ],
+)  # fmt: skip
+def test_a_split_beside_the_caption_counts(tmp_path: Path, content: object) -> None:
+    assert [row.split for row in read_captions(write(tmp_path, json.dumps(content))).rows] == ["test", "val"]
+
+
+@pytest.mark.parametrize("split", [0, False, 1, "weekly"])
+def test_a_split_that_is_none_is_a_bad_row_and_an_empty_one_is_not(tmp_path: Path, split: object) -> None:
+    entries = [{"image": "a.jpg", "caption": "a", "split": split}, {"image": "b.jpg", "caption": "b", "split": " "}]
+    read = read_captions(write(tmp_path, json.dumps(entries)))
+    assert [row.image for row in read.rows] == ["b.jpg"] and "none of train, val and test" in read.bad[0].reason
+
+
+@pytest.mark.parametrize("cell", ["['a dog''two cats']", "['a dog', 'it''s']", "['a dog' 'two cats']"])
+def test_strings_that_python_would_join_are_no_caption(tmp_path: Path, cell: str) -> None:
+    read = read_captions(write(tmp_path, f"image,captions\na.jpg,\"{cell}\"\nb.jpg,\"['b', 'it is']\"\n"))
+    assert [row.caption for row in read.rows] == ["b", "it is"] and read.bad[0].image == "a.jpg"
+
+
+@pytest.mark.parametrize("second", ["[" * 100_000, '{"image": ' + "7" * 5000 + "}"])
+def test_one_line_of_two_that_is_too_much_costs_that_line(tmp_path: Path, second: str) -> None:
+    read = read_captions(write(tmp_path, f'{{"image": "a.jpg", "text": "a dog"}}\n{second}\n'))
+    assert [row.image for row in read.rows] == ["a.jpg"] and read.bad[0].where == "line 2"
+
+
+def test_a_name_of_several_photos_is_said_so(tmp_path: Path) -> None:
+    for name in ("x.jpg", "x.png", "y.jpg"):
+        save(tmp_path / "images" / name)
+    read = read_dataset(write(tmp_path, "image,caption\nx,a dog\ny,b\n"), tmp_path / "images")
+    assert read.bad[0].reason == "several files have this name: x.jpg, x.png"
+
+
 def test_an_entry_of_karpathys_file_without_sentences_is_a_bad_row(tmp_path: Path) -> None:
     content = json.loads(FORMATS["karpathy"])
     content["images"] += [{"filename": "c.jpg", "split": "val", "sentences": []}, {"filename": "d.jpg", "split": "val"}]
@@ -238,6 +302,16 @@ def test_parquet_as_hugging_face_has_it(tmp_path: Path) -> None:
     read = read_captions(tmp_path / "captions")
     assert [(row.image, row.caption) for row in read.rows] == ROWS[:1]
     assert [str(row) for row in read.bad] == ["entry 2: no image name"]
+
+
+def test_a_split_of_parquet_is_text_or_categories(tmp_path: Path) -> None:
+    columns = {"image": ["a.jpg", "b.jpg"], "caption": ["a", "b"]}
+    path = tmp_path / "captions.parquet"
+    pq.write_table(pa.table({**columns, "split": pa.array(["test", "train"]).dictionary_encode()}), path)
+    assert [row.split for row in read_captions(path).rows] == ["test", "train"]
+    pq.write_table(pa.table({**columns, "split": [0, 1]}), path)
+    with pytest.raises(CaptionsError, match="whose column split is not text; it should be train, val or test"):
+        read_captions(path)
 
 
 def test_parquet_without_names_or_torn_is_one_sentence(tmp_path: Path) -> None:

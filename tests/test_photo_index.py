@@ -183,6 +183,14 @@ def test_a_nasty_folder(tmp_path: Path) -> None:
     assert (again.new, again.changed, again.skipped) == (0, 0, {})  # broken ones are not read again
 
 
+def test_a_cameras_name_commands_no_terminal(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0110] = "cam\x1b]0;x\x07"
+    Image.new("RGB", (60, 40)).save(tmp_path / "a.jpg", exif=exif)
+    run(tmp_path)
+    assert opened(tmp_path).photos[0].described.camera == "cam ]0;x"
+
+
 def test_orientation_date_and_camera(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112], exif[0x010F], exif[0x0110] = 6, "Nikon", "Nikon D70"

@@ -26,6 +26,9 @@ def test_terms_by_hand() -> None:
         "2: dog",
         "http://a.b",
         "a 2:dog",
+        "7:am at the station",
+        "12:noon",
+        "24:hour clock",
     ],
 )
 def test_times_ratios_and_titles_are_no_weights(text: str) -> None:

@@ -279,10 +279,26 @@ def test_answers_to_a_file_of_queries(run: Path, tmp_path: Path, capsys: pytest.
     assert "not .txt" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "content", [b"a red car\r1e400:dog\ra house\r", "a red car\r\n1e400:dog\r\na house".encode("utf-16")]
+)
+def test_queries_with_other_line_ends_or_a_byte_order_mark(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes
+) -> None:
+    queries, output = tmp_path / "queries.txt", tmp_path / "hits.json"
+    queries.write_bytes(content)
+    asked = ["search", "--queries", str(queries), "--checkpoint", str(run), "--top-k", "1", "--output", str(output)]
+    assert cli.main(asked) == 0
+    captured = capsys.readouterr()
+    assert f"{queries}, line 2, is left out: The weight" in captured.err and "to 2 of 3 queries" in captured.out
+    assert [record["query"] for record in json.loads(output.read_text())] == ["a red car", "a house"]
+
+
 def test_cells_that_a_spreadsheet_would_compute_are_text() -> None:
     written = as_csv([{"path": "=1+1.jpg", "captions": ["-a", "b"], "why": [{"word": "a", "weight": -0.5}] * 2}])
     assert written == "path,captions,why\n'=1+1.jpg,'-a; b,a -0.5; a -0.5\n"
     assert as_file([], ".json") == "[]\n"
+    assert as_csv([{"camera": "cam\x1b]0;x\x07"}]) == "camera\ncam\\x1b]0;x\\x07\n"  # an index may be a stranger's
 
 
 def test_photos_in_terminals_that_can(tmp_path: Path) -> None:

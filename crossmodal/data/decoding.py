@@ -111,6 +111,8 @@ def opened_photo(source: Path | bytes, label: str, most: int = MAX_PIXELS) -> It
         ) from error
     except Exception as error:  # decoders raise errors of any type on a broken file
         reason = " ".join(str(error).split())  # libheif's have several lines
+        if "MAX_TEXT" in reason:  # as Pillow calls its own bounds
+            raise PhotoError(f"{label} has more text in it than is read; save it without.") from error
         raise PhotoError(f"{label} is broken or cut short ({reason}).") from error
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from crossmodal.data.captions import BadRow, CaptionFile, CaptionRow
 from crossmodal.data.names import KnownNames
 from crossmodal.errors import CaptionsError
+from crossmodal.files import listed
 
 SUGGESTIONS = 5  # names for which "did you mean" is looked for, since each look is slow
 
@@ -89,6 +90,8 @@ class PhotoMatcher:
         path = os.path.abspath(self._folder / written)
         if os.path.isfile(path) or not Path(path).is_relative_to(os.path.abspath(self._folder)):
             return "the image name leads out of the folder of photos"
+        if len(several := self._files.fitting(written)) > 1:
+            return f"several files have this name: {listed(several)}"
         self._suggestions += 1
         near = self._files.nearest(written) if self._suggestions <= SUGGESTIONS else None
         return f"no such file in {self._folder}" + (f"; did you mean {near}?" if near else "")

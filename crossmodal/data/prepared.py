@@ -13,7 +13,7 @@ from PIL import ExifTags, Image
 from crossmodal.data.decoding import CUT_SHORT, MAX_PIXELS, decoded, opened_photo
 from crossmodal.data.limits import CAMERA
 from crossmodal.data.preprocessing import Preprocessing
-from crossmodal.data.written import position_in, written_in
+from crossmodal.data.written import plain_text, position_in, written_in
 
 LOOKED_AT = 72  # pixels of the shorter side that a look needs; a JPEG's own scaling may leave fewer
 SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap width and height
@@ -100,7 +100,7 @@ def _camera(exif: Image.Exif) -> str:
     said = (exif.get(tag) for tag in (ExifTags.Base.Make, ExifTags.Base.Model))
     make, model = (str(value)[:CAMERA].replace("\0", " ").strip() if value else "" for value in said)
     name = model if model.startswith(make) else f"{make} {model}"
-    return " ".join(name.encode("utf-8", "replace").decode().split())[:CAMERA]
+    return plain_text(name, 2 * CAMERA + 1)[:CAMERA]
 
 
 def look_of(photo: Image.Image) -> int:

@@ -100,7 +100,7 @@ def draw_splits(images: Collection[str], ratios: Sequence[float], seed: int) -> 
     if len(ratios) != 3 or min(ratios) < 0 or abs(sum(ratios) - 1) > 1e-6 or ratios[0] == 0:
         raise CrossmodalError(
             f"The split ratios {', '.join(map(str, ratios))} should be three shares for train, val and test "
-            "that add up to 1, for example 0.8 0.1 0.1."
+            "that add up to 1, the first above 0, for example 0.8 0.1 0.1."
         )
     names = sorted(images)
     random.Random(seed).shuffle(names)

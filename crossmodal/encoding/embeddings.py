@@ -12,7 +12,7 @@ from crossmodal.checkpoint_format import check_format
 from crossmodal.data.splits import SPLITS
 from crossmodal.errors import CheckpointError
 from crossmodal.files import load_tensors, save_tensors
-from crossmodal.hubs import Banks
+from crossmodal.hubs import MOST_BIAS, Banks
 from crossmodal.unit_vectors import have_unit_length
 
 IMAGE_FORMAT, TEXT_FORMAT = "crossmodal-image-embeddings", "crossmodal-text-embeddings"
@@ -117,7 +117,7 @@ def load_embeddings(folder: Path, epoch: int, fingerprint: str, rebuild: str) ->
 
 
 def _is_bias(bias: object, vectors: Tensor) -> bool:
-    return isinstance(bias, Tensor) and bias.shape == vectors.shape[:1] and bool(bias.isfinite().all())
+    return isinstance(bias, Tensor) and bias.shape == vectors.shape[:1] and bool((bias.abs() <= MOST_BIAS).all())
 
 
 def _problem(images: Mapping[str, Any], texts: Mapping[str, Any]) -> str | None:

@@ -1,5 +1,6 @@
 """Folders as a gallery spells them, whatever door asks for them."""
 
+import os
 from dataclasses import replace
 from pathlib import PurePosixPath
 
@@ -32,7 +33,7 @@ def known_folders(gallery: Gallery) -> set[str]:
 
 
 def _spelled(folder: str, names: KnownNames) -> str:
-    found = names.find(folder)
+    found = names.find(folder) or names.find(os.path.normpath(folder))
     if not found and (near := names.nearest(folder)):
         raise CrossmodalError(f"There is no photo in the folder {shown(folder)}; did you mean {shown(near)}?")
     return found or folder

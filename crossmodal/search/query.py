@@ -12,7 +12,8 @@ from crossmodal.errors import CrossmodalError
 
 SIGN = re.compile(r"(?:^|\s+)([+-])(?=\s|$)")
 # 2:dog is a weight; 3:15 is a time, 16:9 a ratio, and 2001: and 2001:odyssey begin titles.
-WEIGHT = re.compile(r"^(\d{1,2}(?:\.\d+)?|\d+(?:\.\d+)?[eE]\+?\d+):(?=[^\s\d])")
+TIME = r"(?:[ap]\.?m\b|noon\b|midnight\b|hours?\b|minutes?\b|o.?clock\b)"
+WEIGHT = re.compile(rf"^(\d{{1,2}}(?:\.\d+)?|\d+(?:\.\d+)?[eE]\+?\d+):(?=[^\s\d])(?!{TIME})", re.IGNORECASE)
 HEAVIEST = 100.0
 LONGEST_QUERY = 1000  # characters; a text tower reads far fewer
 LEAST_LENGTH = 1e-6  # of a sum of unit vectors that says anything

@@ -26,12 +26,13 @@ def read_json(path: Path, text: str, known: str) -> tuple[str, Iterator[Row]]:
         content = json.loads(text)
     except RecursionError:
         raise CaptionsError(f"{path} is JSON that is nested too deeply to hold captions.") from None
-    except json.JSONDecodeError as error:
+    except ValueError as error:
         sample = text.strip().split("\n", SAMPLE)[:SAMPLE]
-        if len(sample) > 1 and sum(map(_is_object, sample)) * 2 > len(sample):
+        if len(sample) > 1 and sum(map(_is_object, sample)) * 2 >= len(sample):
             return "Read as JSON lines.", _lines(text.split("\n"))
-        raise CaptionsError(f"{path} looks like JSON but is not whole: {error}.") from error
-    except ValueError:  # Python reads no number of so many digits
+        if isinstance(error, json.JSONDecodeError):
+            raise CaptionsError(f"{path} looks like JSON but is not whole: {error}.") from error
+        # Python reads no number of so many digits.
         raise CaptionsError(f"{path} is JSON with a number of thousands of digits; take it out.") from None
     if isinstance(content, list):
         return "Read as a JSON list.", entries(content)
@@ -131,7 +132,8 @@ def _annotations(
         elif name is None:
             yield BadRow(where, "", f"no image with the id {str(image_id)[:40]}")
         else:
-            yield from rows_of_entry(name, annotation.get("caption"), where, splits.get(key))
+            own = annotation.get("split")
+            yield from rows_of_entry(name, annotation.get("caption"), where, splits.get(key) if own is None else own)
 
 
 def _id(value: Any) -> str:
@@ -155,4 +157,5 @@ def _karpathy(images: list[Any]) -> Iterator[Row]:
             continue
         for sentence_number, sentence in enumerate(sentences, start=1):
             where = f"image {number}, sentence {sentence_number}"
-            yield from rows_of_entry(name, [sentence], where, image.get("split"))
+            own = sentence.get("split") if isinstance(sentence, dict) else None
+            yield from rows_of_entry(name, [sentence], where, image.get("split") if own is None else own)

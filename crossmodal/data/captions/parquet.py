@@ -42,7 +42,11 @@ def read_parquet(path: Path) -> tuple[str, Iterator[Row]]:
                 f"{path} is Parquet whose columns of text are {', '.join(texts[:6]) or '(none)'}; name the image's file in "
                 "one that is called image, file_name or filename, and the caption in one that is called caption or text."
             )
-        split = [name for name in texts if name.strip().lower() == "split"]
+        split = [field.name for field in schema if field.name.strip().lower() == "split"]
+        if not set(split) <= set(texts):
+            raise CaptionsError(
+                f"{path} is Parquet whose column {split[0]} is not text; it should be train, val or test."
+            )
         paths = [f"{name}.{PATH}" for name in images]
         table = pq.read_table(path, columns=[*dict.fromkeys([*named, *paths, *said, *split])])
     except (pa.ArrowException, OSError) as error:
@@ -68,5 +72,7 @@ def _is_text(kind: "pa.DataType") -> bool:
     import pyarrow.types as types
 
     if types.is_list(kind) or types.is_large_list(kind):
+        kind = kind.value_type
+    if types.is_dictionary(kind):  # as pandas writes categories
         kind = kind.value_type
     return types.is_string(kind) or types.is_large_string(kind)

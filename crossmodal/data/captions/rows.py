@@ -1,8 +1,10 @@
 """What every reader of captions gives: rows, and bad rows with a reason."""
 
 import ast
+import io
 import json
 import re
+import tokenize
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -68,8 +70,9 @@ def rows_of_entry(image: str | None, captions: Any, where: str, split: Any = Non
     the file's own word for it, or None or empty where there is none.
     """
     image = without_number(image.strip()) if image else ""
-    name = SPLIT_NAMES.get(str(split).strip().lower()) if split else None
-    if split and name is None:
+    given = "" if split is None else str(split).strip()
+    name = SPLIT_NAMES.get(given.lower())
+    if given and name is None:
         yield BadRow(where, image, f"the split {str(split)[:40]!r} is none of train, val and test")
         return
     texts = _texts(captions)
@@ -110,6 +113,11 @@ def _list_in(cell: str) -> list[str] | None:
             continue
         # Python joins strings without a comma between them, as in NumPy's lists: those are not read.
         if isinstance(values, list) and all(isinstance(value, str) for value in values):
-            joined = parse is ast.literal_eval and re.search(r"['\"]\s+['\"]", cell)
-            return [] if joined else values
+            return values if parse is json.loads or _strings_in(cell) == len(values) else []
     return []
+
+
+def _strings_in(code: str) -> int:
+    """Return how many strings stand in a Python literal."""
+    tokens = tokenize.generate_tokens(io.StringIO(code.strip()).readline)
+    return sum(token.type == tokenize.STRING for token in tokens)

@@ -1,6 +1,7 @@
 """The text of a caption file, whatever its encoding."""
 
 import codecs
+import re
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+LINE_END = re.compile(r"\r+\n|\r")
 MOST, MOST_DETECTED = (
     1_000_000_000,
     50_000_000,
@@ -38,9 +40,12 @@ def read_text(path: Path) -> tuple[str, list[str]]:
         raise CaptionsError(
             f"{path} is not text in UTF-8 (byte {error.start}) or another known encoding; save it as UTF-8."
         ) from error
-    if "\n" not in text.rstrip("\n"):  # old Macs, and some of their programs still, end lines with a carriage return
-        text = text.replace("\r", "\n")
-    return text, [note] if note else []
+    return with_newlines(text), [note] if note else []
+
+
+def with_newlines(text: str) -> str:
+    """Return text whose lines end in a newline alone, where they ended in carriage returns, or in both, too."""
+    return LINE_END.sub("\n", text) if "\r" in text else text
 
 
 def _content(path: Path) -> bytes:
