@@ -41,7 +41,7 @@ def rebuilt(
     `build` makes it of what the checkpoint says, with random weights. Raises CheckpointError when the file is absent,
     broken, of a newer format or of another model, and when its weights are not those that its fingerprint says, or not numbers.
     """
-    content = load_tensors(path, advice=ADVICE)
+    content = load_tensors(path, advice=ADVICE, whole=False)  # the fingerprint tells of the weights
     check_checkpoint(content, path)
     checked_fingerprint(content.get("fingerprint"), str(path))
     try:

@@ -93,6 +93,13 @@ class Page:
         self.test.text_input(key="asked words").set_value(words)
         return self.run()
 
+    def wait_for(self, words: str) -> None:
+        deadline = time.monotonic() + 120
+        while words not in self.said:
+            assert time.monotonic() < deadline, self.said
+            time.sleep(0.3)
+            self.run()
+
     def press(self, label: str) -> "Page":
         next(button for button in self.test.button if button.label == label).click()
         return self.run()
@@ -257,11 +264,7 @@ def test_a_folder(runs: Path, collection: tuple[Path, Path], tmp_path: Path, mon
     page = Page(monkeypatch, "--checkpoints", str(runs), "--photos", str(photos), "--index", str(index))
     page.test.text_input(key="asked words")  # the search box is there before the index
     page.press("Index this folder")
-    deadline = time.monotonic() + 120
-    while "30 photos in the index" not in page.said:
-        assert time.monotonic() < deadline, page.said
-        time.sleep(0.3)
-        page.run()
+    page.wait_for("30 photos in the index")
     assert index.is_dir() and not (photos / ".crossmodal").exists()
     assert "1 file cannot be used" in page.said and "--verbose" not in page.said
     assert "Model: tiny" in page.said
@@ -297,11 +300,7 @@ def test_a_folder_is_indexed_with_the_shipped_model_where_the_run_is_corrupt(
     torn.write_bytes(torn.read_bytes()[:-9999])
     page = Page(monkeypatch, "--checkpoints", str(runs), "--photos", str(photos))
     page.press("Index this folder")
-    deadline = time.monotonic() + 120
-    while "30 photos in the index" not in page.said:
-        assert time.monotonic() < deadline, page.said
-        time.sleep(0.3)
-        page.run()
+    page.wait_for("30 photos in the index")
     assert "The shipped model was taken for this folder" in page.said and "model_epoch_1.pt" in page.said
     assert str(shipped) in page.said and len(page.hits) == 20
 

@@ -148,11 +148,11 @@ def as_csv(records: Sequence[Mapping[str, Any]]) -> str:
 def _cell(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         value = "; ".join(" ".join(map(str, one.values())) if isinstance(one, dict) else str(one) for one in value)
-    value = (
-        printable(value) if isinstance(value, str) else value
-    )  # what others wrote into an index may command a terminal
+    if not isinstance(value, str):
+        return value
+    value = printable(value)  # what others wrote into an index may command a terminal
     # A spreadsheet would compute what begins so; an apostrophe has it shown as text.
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+    return f"'{value}" if value.startswith(("=", "+", "-", "@")) else value
 
 
 def as_file(records: Sequence[Mapping[str, Any]], suffix: str) -> str:
