@@ -67,6 +67,19 @@ def client(search: Search) -> Iterator[Client]:
         one.__exit__(None, None, None)
 
 
+def test_both_towers_are_opened_before_anything_is_answered(client: Client, search: Search) -> None:
+    encoded: list[int] = []
+
+    class Watched(MadeUpRuntime):
+        def encode_pixels(self, pixels: np.ndarray) -> np.ndarray:
+            encoded.append(len(pixels))
+            return super().encode_pixels(pixels)
+
+    search.runtime = Watched()
+    client()  # begins, as a server does
+    assert encoded == [1]
+
+
 def found(api: TestClient, **asked: Any) -> dict[str, Any]:
     answer = api.post("/api/search/text", json={"query": "a dog", **asked})
     assert answer.status_code == 200, answer.text

@@ -13,7 +13,7 @@ import pytest
 
 from crossmodal.data.prepared import Prepared, Wanted
 from crossmodal.errors import PhotoError, SlowPhotoError
-from crossmodal.serving.batching import Overloaded, Places
+from crossmodal.serving.turns import Overloaded, Places
 from tests.test_api import Client
 from tests.test_api import client as client  # a fixture
 from tests.test_api import search as search  # a fixture

@@ -26,10 +26,10 @@ from crossmodal.search.filters import FilterKind, filters_on
 from crossmodal.search.gallery import Gallery
 from crossmodal.search.search import Search
 from crossmodal.serving import albums, facets, schema, searching
-from crossmodal.serving.batching import Places
 from crossmodal.serving.failures import ABSENT, FAILURES, add_failures
 from crossmodal.serving.guards import Guards, Limits
 from crossmodal.serving.state import Held, Measures, Serving
+from crossmodal.serving.turns import Places
 
 LOG = logging.getLogger("crossmodal.serving")
 PAGE = Path(__file__).with_name("web_interface.html")

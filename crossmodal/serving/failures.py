@@ -8,9 +8,9 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from crossmodal.errors import BusyError, CrossmodalError, UnavailableError, UnknownNameError, UnknownPhotoError
-from crossmodal.serving.batching import Overloaded
 from crossmodal.serving.guards import error
 from crossmodal.serving.schema import Error
+from crossmodal.serving.turns import Overloaded
 
 LOG = logging.getLogger("crossmodal.serving")
 CODES = {400: "bad_request", 401: "unauthorized", 403: "forbidden", 404: "not_found", 405: "method_not_allowed", 413: "too_large",

@@ -18,7 +18,9 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from crossmodal.serving.bodies import Body
 from crossmodal.serving.keys import owner_of
+from crossmodal.serving.turns import Turns
 
 LOG = logging.getLogger("crossmodal.serving")
 CLIENTS = 100_000  # whose requests are counted; those of one that asked nothing for the longest time are forgotten
@@ -97,7 +99,7 @@ class Guards:
         """
         self._app, self._limits, self._keys, self._done = app, limits, keys, done
         self._hosts = LOOPBACK | {host.lower() for host in hosts}
-        self._rate = Rate(limits.rate)
+        self._rate, self._turns = Rate(limits.rate), Turns()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -109,7 +111,7 @@ class Guards:
         scope.setdefault("state", {})["request_id"] = request_id
         if method == "HEAD":  # is what GET is, without the body
             scope["method"] = "GET"
-        started, status, body = time.perf_counter(), 500, _Counted(self._most(scope))
+        started, status, body = time.perf_counter(), 500, Body(self._most(scope), self._turns)
 
         async def answering(message: Message) -> None:
             nonlocal status
@@ -137,6 +139,7 @@ class Guards:
                     body.told = True
                     await self._too_large(request_id, scope)(scope, receive, answering)
         finally:
+            body.done()
             seconds = time.perf_counter() - started
             # The route rather than the path: ids and what was asked stay out of logs and metrics.
             route = getattr(scope.get("route"), "path", "-")
@@ -206,22 +209,3 @@ def _same_address(one: str, other: str) -> bool:
         return ip_address(one) == ip_address(other)
     except ValueError:
         return one == other
-
-
-class _Counted:
-    """Counts the bytes that really come, since a header may say fewer, or nothing; a body of too many is cut off."""
-
-    def __init__(self, most: int) -> None:
-        self._most, self._come = most, 0
-        self.too_many = self.told = False
-
-    def reader(self, receive: Receive) -> Receive:
-        async def read() -> Message:
-            message = await receive()
-            self._come += len(message.get("body", b""))
-            if self._come > self._most:
-                self.too_many = True
-                return {"type": "http.request", "body": b"", "more_body": False}
-            return message
-
-        return read

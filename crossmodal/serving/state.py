@@ -84,8 +84,10 @@ class Serving:
         """Open a search to be served, which takes a while; raises CrossmodalError for what cannot be opened."""
         search = open_search()
         try:
-            # So that the first user does not wait for what is compiled, or encoded, once.
-            search.runtime.encode_sentences(["a photo"])
+            # So that nobody waits for what is compiled, or encoded, once: the first upload, and sentences with it.
+            runtime, size = search.runtime, search.runtime.preprocessing.size
+            runtime.encode_sentences(["a photo"])
+            runtime.encode_pixels(np.zeros((1, size, size, 3), np.uint8))
             if not search.gallery.about.has_captions:
                 _ = search.everyday
             return Serving(search, measures)
