@@ -322,3 +322,14 @@ def test_parquet_without_names_or_torn_is_one_sentence(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:60])
     with pytest.raises(CaptionsError, match="Parquet that is broken"):
         read_captions(path)
+
+
+@pytest.mark.parametrize("lines", ["image,caption\n{name},{caption}\n", "caption,image\n{caption},{name}\n"])
+def test_a_name_with_a_comma_is_the_file_of_that_name_and_no_other(tmp_path: Path, lines: str) -> None:
+    for number, name in enumerate(("a.jpg", "b.jpg", "a,b.jpg", "a, b, b.jpg")):
+        save(tmp_path / "photos" / name, (number, 9, 9))
+    for name in ("a,b.jpg", "a, b, b.jpg"):
+        for caption in ("a dog runs", "a dog, running"):
+            path = write(tmp_path, lines.format(name=name, caption=caption))
+            checked = read_dataset(path, tmp_path / "photos", ratios=(1, 0, 0))
+            assert [(image.name, image.captions) for image in checked.dataset.images] == [(name, (caption,))]

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import shutil
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -458,13 +459,35 @@ def test_files_that_never_end_are_skipped(tmp_path: Path, monkeypatch: pytest.Mo
         prepare = partial(prepared, wanted=Wanted(ColourRuntime.preprocessing))
         return timed(60, lambda: reading.read_photo(tmp_path, scan[path], prepare, ())).reason
 
-    assert "pipe.jpg" not in scan and "zero.jpg" not in scan
+    assert "no ordinary file" in read("pipe.jpg") and "no ordinary file" in read("zero.jpg")
     assert "more than the 2 GB" in read("sparse.jpg")
     assert read("kernel.jpg") == "it is empty" or "cannot be read" in read("kernel.jpg")
     assert "it changed while it was read" in read("growing.png")
     assert "no ordinary file" in read("late pipe.png")
     assert read("fine.png") == ""
     assert timed(60, lambda: run(tmp_path)).new == 2
+
+
+def test_files_that_are_no_files_are_named_with_a_reason(tmp_path: Path) -> None:
+    photos, away = tmp_path / "photos", tmp_path / "away.png"
+    photos.mkdir()
+    save(photos / "fine.png")
+    os.mkfifo(photos / "pipe.jpg")
+    (photos / "loop.jpg").symlink_to("loop.jpg")
+    (photos / "nowhere.jpg").symlink_to(away)
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(photos / "socket.png"))
+        changes = run(photos)
+    assert changes.new == 1
+    assert "no ordinary file" in changes.skipped["pipe.jpg"] and "no ordinary file" in changes.skipped["socket.png"]
+    assert "symbolic links" in changes.skipped["loop.jpg"]
+    assert changes.skipped["nowhere.jpg"] == "it is a link to a file that is not there"
+    assert run(photos).skipped == {}  # they were said
+    save(away, (9, 99, 9))
+    assert run(photos).changed == 1
+    away.unlink()
+    again = run(photos)  # its photo is gone, which is not said as a fault
+    assert again.skipped == {} and again.forgotten == 1
 
 
 def test_what_a_photo_says_of_itself_is_bounded(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def read_photo(root: Path, found: Found, prepare: Prepare, known: Collection[byt
     try:
         digest, content = content_of(path, found.size)
     except FileNotFoundError:
-        return Read(found, gone=True)
+        return Read(found, gone=True, reason="it is a link to a file that is not there" if path.is_symlink() else "")
     except OSError as error:
         return Read(found, reason=f"it cannot be read ({error.strerror})")
     if digest is None:
@@ -61,6 +61,8 @@ def content_of(path: Path, size: int) -> tuple[bytes | None, bytes | None]:
     What is no ordinary file may block, or never end: no more than `size` bytes are read, and both are None where
     the file holds more, or fewer.
     """
+    if not stat.S_ISREG(os.stat(path).st_mode):  # opening a device may already do something
+        return None, None
     with open(path, "rb", buffering=0, opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK)) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             return None, None

@@ -172,7 +172,8 @@ class _Recorder:
         store, changes, path = self._store, self._changes, read.found.path
         if read.gone:
             self._present.discard(path)
-        elif read.reason:
+        # What a known link led to may come back, as any file that is missing.
+        if read.reason and not (read.gone and path in self._known):
             store.skip(read.found, read.reason)
             changes.skipped[path] = read.reason
         elif read.described is not None:
@@ -183,7 +184,7 @@ class _Recorder:
             if read.cut_short:
                 changes.cut_short.append(path)
             store.add(read.found, next(slots), read.described)
-        else:
+        elif not read.gone:
             self._record_known(read)
 
     def _record_known(self, read: Read) -> None:

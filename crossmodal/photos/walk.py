@@ -62,8 +62,9 @@ def walk(
     included: Sequence[str] = (),
     system: Callable[[str], None] = lambda path: None,
 ) -> Iterator[Found]:
-    """Yield the photos below `root`, folder by folder, by their names; links are followed, each folder once.
+    """Yield the files below `root` that are photos by their names, folder by folder; links are followed, each folder once.
 
+    Pipes, devices and links to nowhere are among them: whoever reads them says why they cannot be used.
     Patterns as for Excluded. `unreadable` is told of folders that cannot be listed, `system` of the
     pattern of SYSTEM that leaves a file or folder out.
     """
@@ -90,8 +91,8 @@ def walk(
         for entry in entries:
             path = f"{folder}/{entry.name}" if folder else entry.name
             try:
-                is_folder = entry.is_dir()
-                if not is_folder and not (is_photo(path) and entry.is_file()):
+                is_folder = _is_folder(entry)
+                if not is_folder and not is_photo(path):
                     continue
                 if without.folder(path) if is_folder else without.file(path):
                     if pattern := without.system(path):
@@ -99,7 +100,21 @@ def walk(
                 elif is_folder:
                     below.append(path)
                 else:
-                    yield Found.of(path, entry.stat())
-            except OSError:  # gone since it was listed, or a link to nowhere
+                    yield Found.of(path, _state(entry))
+            except OSError:  # gone since it was listed
                 continue
         folders += reversed(below)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself
+        return False
+
+
+def _state(entry: os.DirEntry[str]) -> os.stat_result:
+    try:
+        return entry.stat()
+    except OSError:  # a link to nowhere, or to itself
+        return entry.stat(follow_symlinks=False)

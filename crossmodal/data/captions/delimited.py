@@ -164,8 +164,8 @@ def _records(lines: list[str], start: int, layout: Layout, find: Find) -> Iterat
             continue
         # Quotation marks within quoted text that are not doubled.
         if '"' in record and not _fields(record, layout.delimiter, strict=True):
-            fields = list(map(_unquoted, _rejoined(record.split(layout.delimiter), layout)))
-        fields = _rejoined(fields, layout)
+            fields = list(map(_unquoted, _rejoined(record.split(layout.delimiter), layout, find)))
+        fields = _rejoined(fields, layout, find)
         if len(fields) != len(layout.names):
             yield BadRow(where, fields[0][:80], f"{len(fields)} columns where there should be {len(layout.names)}")
             continue
@@ -227,8 +227,9 @@ def _unquoted(field: str) -> str:
     return field[1:-1] if len(field) > 1 and field[0] == field[-1] == '"' else field
 
 
-def _rejoined(fields: list[str], layout: Layout) -> list[str]:
-    """Put a caption with unquoted delimiters together again, where it is the first or the last column."""
+def _rejoined(fields: list[str], layout: Layout, find: Find) -> list[str]:
+    """Put a caption with unquoted delimiters together again, where it is the first or the last column; before it a name of a file."""
+    fields = _with_whole_name(fields, layout, find)
     more = len(fields) - len(layout.names)
     if more <= 0 or len(layout.captions) > 1:
         return fields
@@ -237,6 +238,16 @@ def _rejoined(fields: list[str], layout: Layout) -> list[str]:
         return fields
     joined = layout.delimiter.join(fields[caption : caption + more + 1])
     return [*fields[:caption], joined, *fields[caption + more + 1 :]]
+
+
+def _with_whole_name(fields: list[str], layout: Layout, find: Find) -> list[str]:
+    """Put a file's name with unquoted delimiters together again, where it begins the row or ends it."""
+    more, last = len(fields) - len(layout.names), len(layout.names) - 1
+    for parts in range(more + 1, 1, -1):
+        at = {0: 0, last: len(fields) - parts}.get(layout.image)
+        if at is not None and find(name := layout.delimiter.join(fields[at : at + parts])) is not None:
+            return [*fields[:at], name, *fields[at + parts :]]
+    return fields
 
 
 def _matches(lines: list[str], start: int, pattern: re.Pattern[str], otherwise: str) -> Iterator[Row]:
