@@ -6,7 +6,10 @@ from dataclasses import fields
 from crossmodal.errors import CrossmodalError
 from crossmodal.recipe import WHOLE, Recipe
 
-HIGHEST_RATE = 1000.0  # of learning; what is higher by far has no fp32 number
+LOWEST_RATE, HIGHEST_RATE = (
+    1e-9,
+    1000.0,
+)  # of learning: a lower one moves no weight in fp32, a far higher one is no fp32 number
 
 
 def check_recipe(recipe: Recipe, trained: bool = False) -> None:
@@ -40,14 +43,17 @@ def check_recipe(recipe: Recipe, trained: bool = False) -> None:
 
 def _check_learning_rates(recipe: Recipe) -> None:
     rates = [rate for stage in recipe.stages for rate in (stage.lr, stage.end_lr)]
-    if not all(0 <= rate <= HIGHEST_RATE for rate in rates) or not all(stage.lr for stage in recipe.stages):
-        raise CrossmodalError(f"--lr should be a number greater than 0, and at most {HIGHEST_RATE}.")
+    if not all(0 <= rate <= HIGHEST_RATE for rate in rates) or any(stage.lr < LOWEST_RATE for stage in recipe.stages):
+        raise CrossmodalError(f"--lr should be a number from {LOWEST_RATE:g} to {HIGHEST_RATE:g}.")
     if recipe.clip_norm == 0 or any(stage.epochs < 1 for stage in recipe.stages):
         raise CrossmodalError("--epochs and --clip-norm should be greater than 0.")
     for part in ("image", "text", "projection"):
-        if getattr(recipe, f"{part}_lr_scale") == 0:
+        scale = getattr(recipe, f"{part}_lr_scale")
+        if any(scale * stage.lr < LOWEST_RATE for stage in recipe.stages):
             advice = "" if part == "projection" else f"; --frozen-{part} {WHOLE} freezes the whole {part} tower"
-            raise CrossmodalError(f"--{part}-lr-scale should be greater than 0{advice}.")
+            raise CrossmodalError(
+                f"--{part}-lr-scale should be greater than 0, and so large that --lr times it is {LOWEST_RATE:g} or more{advice}."
+            )
 
 
 def _check_frozen(recipe: Recipe) -> None:

@@ -184,6 +184,8 @@ def test_a_name_that_fits_several_files_fits_none() -> None:
     assert names.find("a.JPG") is None
     assert names.find("b") is None
     assert names.nearest("bb.jpg") == "b.jpg"
+    assert names.nearest(r"..\other place\b.jpg") == "b.jpg"
+    assert names.nearest("D:/other/place/of/photos/b.jpg") == "b.jpg"
 
 
 def test_a_list_of_names_must_be_there_and_known(tmp_path: Path) -> None:

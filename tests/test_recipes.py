@@ -225,6 +225,11 @@ def test_what_cannot_be_trained_together_is_said(recipe: Recipe) -> None:
         ({"projection_lr_scale": 0.0}, "should be greater than 0"),
         ({"stages": (Stage(1, math.nan),)}, "--lr should be a number"),
         ({"stages": (Stage(1, 1.0, math.inf),)}, "--lr should be a number"),
+        ({"stages": (Stage(1, 1e-30),)}, "--lr should be a number from 1e-09"),
+        (
+            {"stages": (Stage(1, 1e-5),), "image_lr_scale": 1e-6},
+            "--image-lr-scale should be greater than 0, and so large",
+        ),
         ({"stages": (Stage(1, 1.0, frozen_text=-2),)}, "0 or more, or -1"),
         ({"stages": (Stage(1, 1.0, frozen_image=WHOLE),), "image_pooling": "gpo"}, "gpo is learned"),
         ({"hue": math.nan}, "--hue nan"),

@@ -144,7 +144,7 @@ def test_early_stopping(collection: tuple[Path, Path], weights: Path, tmp_path: 
     # A learning rate of almost nothing: no epoch is better than the first.
     assert (
         training_script.main(
-            arguments(collection, weights, tmp_path, "--epochs", "9", "--patience", "2", "--lr", "1e-12")
+            arguments(collection, weights, tmp_path, "--epochs", "9", "--patience", "2", "--lr", "1e-9")
         )
         == 0
     )

@@ -60,9 +60,13 @@ class KnownNames:
 
     def nearest(self, written: str) -> str | None:
         """Return the known name that looks most like `written`, for "did you mean"; slow among many names."""
-        folded = [_plain(name).casefold() for name in self._names]
-        near = difflib.get_close_matches(_plain(written)[:200].casefold(), folded, 1, LEAST_ALIKE)
-        return self._names[folded.index(near[0])] if near else None
+        folded, spelled = [_plain(name).casefold() for name in self._names], _plain(written).casefold()
+        # Of a path from another place the file's own name may still be known.
+        last = [name.rpartition("/")[2] for name in folded], spelled.rpartition("/")[2]
+        for names, name in ((folded, spelled), last):
+            if near := difflib.get_close_matches(name[:200], names, 1, LEAST_ALIKE):
+                return self._names[names.index(near[0])]
+        return None
 
     def _without_parents(self, written: str) -> str:
         """Return a name without the folders that it repeats: `images/p0.jpg` in `.../images` is `p0.jpg`."""
