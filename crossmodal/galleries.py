@@ -99,11 +99,14 @@ def open_run(checkpoint: Path | None = None, images: Path | None = None, bars: B
     path = checkpoint_of(checkpoint or default_run())
     content = about_checkpoint(path)
     embeddings = open_embeddings(path, content["fingerprint"], bars)
-    if embeddings.data.get("sample") and not images:
-        draw_sample(SAMPLE, bars=bars)
+    cutoff = cutoff_of(path, content["fingerprint"], embeddings)
+    if embeddings.data.get("sample"):  # drawings, and thresholds of photos
+        cutoff = cutoff.of_sentences() if cutoff else None
+        if not images:
+            draw_sample(SAMPLE, bars=bars)
     about = About(
         f"{content['recipe']['name']}, epoch {content['epoch']}", photos_of(embeddings, images), content["fingerprint"],
-        path, content["recipe"]["name"], frozenset(), cutoff_of(path, content["fingerprint"], embeddings), content["metrics"],
+        path, content["recipe"]["name"], frozenset(), cutoff, content["metrics"],
         str(embeddings.data.get("note", "")),
     )  # fmt: skip
     return RunGallery(embeddings, about)

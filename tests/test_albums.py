@@ -74,7 +74,7 @@ def test_an_album_stands_beside_other_words_and_filters(folder: Path) -> None:
     assert mixed.filters == Filters(after=date(2019, 4, 1), before=date(2019, 12, 31), megapixels=0.0)
     assert names(search, "album:trips album:old") == []  # what is in both
     assert [Path(name).parent.as_posix() for name in names(search, "album:trips")] == ["trips/2019"] * 3
-    assert search.understood('"album:old"').terms == (Term('"album:old"'),)  # quotation marks make it words
+    assert search.understood('"album:old"').terms == (Term("album:old"),)  # quotation marks make it words
 
 
 def test_filters_that_were_chosen_are_typed_and_mean_the_same(folder: Path) -> None:

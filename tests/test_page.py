@@ -451,6 +451,10 @@ def test_most_words_unknown() -> None:
     assert not mostly_unknown("two corgis playing in the snow", vocabulary)
     assert mostly_unknown("zwei Hunde spielen im Schnee", vocabulary)
     assert mostly_unknown("雪の中の犬", vocabulary)
+    assert mostly_unknown("犬", vocabulary | {"犬"}) and mostly_unknown("собака", vocabulary)
+    for word in "snowboarder frisbees dachshund kayaking toddlers".split():  # which a tokenizer has in pieces
+        assert not mostly_unknown(f"a {word}", vocabulary)
+    assert not mostly_unknown("who met", vocabulary)
     assert not mostly_unknown("42", vocabulary)
     assert not mostly_unknown("zwei Hunde", frozenset())
 

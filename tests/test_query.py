@@ -85,3 +85,10 @@ def test_which_calibration_applies(text: str, kind: str | None) -> None:
     vectors = np.eye(4, dtype=np.float32)[: len(terms)]
     assert Query.of(terms, vectors).calibration == kind
     assert Query.of(terms, vectors, [(np.eye(4, dtype=np.float32)[3], 1.0)]).calibration is None
+
+
+@pytest.mark.parametrize("text", ['"red car"', "\u201cred car\u201d", '"red" car', '  "red  car" '])
+def test_quotation_marks_are_not_read_by_the_tower(text: str) -> None:
+    assert parse_terms(text) == [Term("red car")]
+    assert parse_terms(f"dog - {text}") == [Term("dog"), Term("red car", -1.0)]
+    assert parse_terms(f"dog + 2:{text.strip()}") == [Term("dog"), Term("red car", 2.0)]

@@ -9,6 +9,7 @@ from crossmodal.data.everyday import everyday_scenes
 from crossmodal.data.sample import draw_sample
 from crossmodal.encoding.embeddings import image_path, load_embeddings, model_path, text_path
 from crossmodal.encoding.everyday_embeddings import everyday_path, load_everyday
+from crossmodal.galleries import Place, open_search
 from crossmodal.runs.folder import best_epoch
 from crossmodal.runs.opening import about_checkpoint
 from crossmodal.search.cutoff import Cutoff
@@ -37,3 +38,12 @@ def test_the_sample_is_that_of_this_version(tmp_path: Path) -> None:
     dataset = read_dataset(*draw_sample(tmp_path / "sample"), check=False).dataset
     assert list(embeddings.captions) == list(dataset.captions)
     assert list(embeddings.image_names) == [image.name for image in dataset.images]
+
+
+@pytest.mark.real
+def test_the_first_words_that_one_tries_find_drawings() -> None:
+    search = open_search(Place())
+    for words, shown in (("dog", "dog"), ("two dogs", "dog"), ("a cat", "cat"), ("a dog on the beach", "dog")):
+        hits = search.answer(search.understood(words), count=5).hits
+        assert hits and sum(shown in " ".join(hit.photo.captions) for hit in hits) >= 4, words
+    assert not search.answer(search.understood("a stock market chart"), count=5).hits  # sentences are still cut off

@@ -46,7 +46,7 @@ class TorchRuntime:
         """uint8 [N, size, size, 3] -> [N, D]."""
         device = self._model.device
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            inputs = torch.from_numpy(pixels).permute(0, 3, 1, 2).to(device)
+            inputs = torch.from_numpy(np.require(pixels, requirements="W")).permute(0, 3, 1, 2).to(device)
             return self._model.encode_image(inputs).float().cpu().numpy()
 
     def encode_sentences(self, sentences: Sequence[str]) -> np.ndarray:

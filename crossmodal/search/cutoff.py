@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -61,6 +61,10 @@ class Cutoff:
         if not scores or scores[0] < limits.nothing(photos):
             return 0
         return sum(score >= limits.left_out_below for score in scores)
+
+    def of_sentences(self) -> "Cutoff":
+        """Return the thresholds of sentences alone: of a single word the score depends more on what kind of images they are."""
+        return replace(self, kinds={kind: limits for kind, limits in self.kinds.items() if "words" not in kind})
 
     def plain(self) -> dict[str, Any]:
         """Return plain values."""

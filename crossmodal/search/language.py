@@ -1,7 +1,8 @@
-"""Whether the words of a query are known to the model."""
+"""Whether the words of a query are English."""
 
 import json
 import re
+import unicodedata
 from functools import lru_cache
 from pathlib import Path
 
@@ -13,20 +14,31 @@ SHORT = 3  # letters; words this short are alike in many languages
 # Words of German, French, Spanish, Italian, Portuguese, Dutch and Swedish that English has not, and a tokenizer may.
 FOREIGN = frozenset(
     "ein eine einen einem einer der das dem des und im am auf mit ist un une le la les du et sur dans avec au aux una uno "
-    "del il lo gli di che nel um uma een het op met ett och".split()
+    "del il lo gli di che nel um uma een het op ett och".split()
 )
 HINT = "This model understands English, and most of these words are unknown to it; try them in English."
 
 
 def mostly_unknown(words: str, vocabulary: frozenset[str]) -> bool:
-    """Say whether a query is in another language: by its small words, or since most are no whole words of the vocabulary.
+    """Say whether a query is in another language: by its small words, its script, or since most are neither English nor of the vocabulary.
 
-    False where the vocabulary, which is the model's, is empty.
+    False where the vocabulary, which is the model's, is empty, and for text without letters.
     """
     letters = re.findall(r"[^\W\d_]+", words.lower())
     telling = [word for word in letters if len(word) > SHORT or not word.isascii() or word in FOREIGN]
-    unknown = sum(word in FOREIGN or word not in vocabulary for word in telling)
+    unknown = sum(_is_unknown(word, vocabulary) for word in telling)
     return bool(vocabulary) and (2 * unknown > len(telling) or len(FOREIGN.intersection(letters)) > 1)
+
+
+def _is_unknown(word: str, vocabulary: frozenset[str]) -> bool:
+    # A tokenizer may know single characters of scripts that its model has never read a sentence in.
+    if word in FOREIGN or not all(unicodedata.name(letter, "").startswith("LATIN") for letter in word):
+        return True
+    if word in vocabulary:
+        return False
+    import simplemma  # its list takes a fifth of a second
+
+    return not simplemma.is_known(word, lang="en")
 
 
 def vocabulary_of(about: About) -> frozenset[str]:

@@ -14,6 +14,7 @@ SIGN = re.compile(r"(?:^|\s+)([+-])(?=\s|$)")
 # 2:dog is a weight; 3:15 is a time, 16:9 a ratio, and 2001: and 2001:odyssey begin titles.
 TIME = r"(?:[ap]\.?m\b|noon\b|midnight\b|hours?\b|minutes?\b|o.?clock\b)"
 WEIGHT = re.compile(rf"^(\d{{1,2}}(?:\.\d+)?|\d+(?:\.\d+)?[eE]\+?\d+):(?=[^\s\d])(?!{TIME})", re.IGNORECASE)
+QUOTATION_MARKS = re.compile('["\u201c\u201d\u201e\u00ab\u00bb]')
 HEAVIEST = 100.0
 LONGEST_QUERY = 1000  # characters; a text tower reads far fewer
 LEAST_LENGTH = 1e-6  # of a sum of unit vectors that says anything
@@ -105,7 +106,10 @@ def parse_terms(text: str) -> list[Term]:
 def _term(sign: str, words: str) -> Term:
     match = WEIGHT.match(words)
     weight = checked_weight(float(match[1]), words) if match else 1.0
-    return Term(words[match.end() :] if match else words, -weight if sign == "-" else weight)
+    text = words[match.end() :] if match else words
+    # The marks keep words from being read as filters, and a shell takes them away; a text tower would read them.
+    plain = " ".join(QUOTATION_MARKS.sub(" ", text).split())
+    return Term(plain or text, -weight if sign == "-" else weight)
 
 
 def checked_weight(weight: float, of: str, least: float = 0.0) -> float:
