@@ -180,6 +180,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "same gradient in less memory.",
             file=sys.stderr,
         )
+    except RuntimeError as error:
+        if "can't allocate memory" not in str(error):  # which torch has no type of its own for on a CPU
+            raise
+        print(
+            "This machine has too little memory for that: give a smaller --batch-size, --joint-size or --hidden-size.",
+            file=sys.stderr,
+        )
     except OSError as error:
         print(printable(f"{error.filename or 'The disk'} cannot be used ({error.strerror or error})."), file=sys.stderr)
     return 1

@@ -8,6 +8,7 @@ from crossmodal.errors import CrossmodalError
 
 DRAWN_RATIOS = (0.8, 0.1, 0.1)  # train, val, test
 MOST_VIEWS = 4  # of a photo whose mean is its vector
+LARGEST_LAYER = 2**16  # dimensions
 WHOLE = -1  # as a number of frozen stages or layers: the whole tower
 NORMAL, HIGH = QUALITIES = ("normal", "high")  # of a photo's vector: of one view, and of as many as the recipe says
 
@@ -52,7 +53,7 @@ class Recipe:
     )
     stages: tuple[Stage, ...]
     split: tuple[float, float, float] = DRAWN_RATIOS  # train, val, test, where the data set has no split
-    joint_size: int = _knob(1024, "dimensions of the joint space", least=1)
+    joint_size: int = _knob(1024, "dimensions of the joint space", least=1, most=LARGEST_LAYER)
     image_weights: str = _choice("weights that the image tower starts with", "published", "random")
     text_weights: str = _choice("weights that the text tower starts with", "published", "random")
     image_size: int = _knob(
@@ -71,7 +72,7 @@ class Recipe:
     image_pooling: str = _choice("how the image tower's grid becomes one vector", "own", "mean", "gpo")
     text_pooling: str = _choice("how a pretrained text tower's tokens become one vector", "mean", "cls", "pooler")
     projection: str = _choice("projection from a tower to the joint space", "linear", "mlp", "residual")
-    hidden_size: int = _knob(512, "hidden size of an mlp or residual projection", least=1)
+    hidden_size: int = _knob(512, "hidden size of an mlp or residual projection", least=1, most=LARGEST_LAYER)
     dropout: float = _knob(0.0, "dropout of the hidden layer of an mlp or residual projection", most=0.95)
     image_dropout: float = _knob(0.0, "dropout of the image features that a projection reads", most=0.95)
     text_dropout: float = _knob(0.0, "dropout of the text features that a projection reads", most=0.95)
@@ -166,7 +167,7 @@ class Recipe:
     )
     clip_norm: float = _knob(1.0, "largest norm of the gradient")
     patience: int = _knob(5, "epochs without a better validation rsum before training stops", least=1)
-    seed: int = _knob(0, "seed of the split, the order, the views and the projections")
+    seed: int = _knob(0, "seed of the split, the order, the views and the projections", most=2**32 - 1)
 
     @property
     def epochs(self) -> int:

@@ -178,3 +178,12 @@ def test_the_page_opens_from_any_folder_for_this_machine_alone(site: Path, tmp_p
             page.terminate()
             out, _ = page.communicate(timeout=30)
     assert b"127.0.0.1" in out and b"0.0.0.0" not in out  # .streamlit/config.toml came along
+
+
+def test_app_says_what_it_knows_before_it_starts_anything(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["app", "--help"]) == 0
+    assert "--photos DIR" in capsys.readouterr().out
+    assert cli.main(["app", "--nonsense"]) == 1
+    assert "does not know --nonsense" in capsys.readouterr().err
+    assert cli.main(["app", "--server.port", "80", "--photos"]) == 1
+    assert "expected one argument" in capsys.readouterr().err

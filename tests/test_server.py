@@ -520,6 +520,10 @@ def test_what_cannot_be_served_is_one_sentence(tmp_path: Path, server: tuple[sub
 
     assert "There is no index in" in said("--photos", str(tmp_path))
     assert "cannot be read; write it as 600/minute" in said("--rate", "often")
-    assert "should be from 1 to 65535" in said("--port", "99999")
+    assert "should be from 0, any that is free, to 65535" in said("--port", "99999")
+    assert "--host 999.1.1.1 is not an address of this machine" in said("--host", "999.1.1.1")
+    assert "--allow-host x:80 is not a name" in said("--allow-host", "x:80")
+    assert "--cors-origin evil is not the origin" in said("--cors-origin", "evil")
+    assert "should let 1 to 1,000,000,000 through" in said("--rate", "99999999999999/second")
     assert "is not an address; write it as" in said("--trust-proxy", "nginx")
     assert "No server of this user serves port 1" in said("--reload-model", "--port", "1")

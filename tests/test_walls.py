@@ -42,7 +42,7 @@ BELOW: dict[str, set[str]] = {
     "page": {"data", "encoding", "runs", "search", "photos", "galleries", "evaluation"},
     "serving": {"data", "encoding", "runs", "search", "galleries"},
     "commands": {
-        "data", "encoding", "runs", "search", "photos", "scale", "galleries", "evaluation", "serving"
+        "data", "encoding", "runs", "search", "photos", "scale", "galleries", "evaluation", "page", "serving"
     },
     "cli": {"commands"},
 }  # fmt: skip

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from crossmodal.errors import CrossmodalError
 from crossmodal.places import SCRIPTS
 
 EVERYTHING = "\0"  # no argument begins so: what a script is given, options too, is left to it
@@ -34,6 +35,14 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _app(options: argparse.Namespace) -> None:
+    from crossmodal.page.options import KNOWN
+    from crossmodal.page.options import options as read
+
+    if {"-h", "--help"}.intersection(options.arguments):
+        print(f"Opens the page. {KNOWN}\nStreamlit's options count too: --server.port 8502 (streamlit run --help)")
+        return
+    if unknown := read(divided(options.arguments)[1]).unknown:
+        raise CrossmodalError(unknown)
     become_page(*options.arguments)
 
 

@@ -1,6 +1,7 @@
 """serve and api-key: search behind HTTP."""
 
 import argparse
+import re
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,9 @@ from crossmodal.commands.galleries import add_gallery_options, place_of
 from crossmodal.errors import CrossmodalError
 
 MOST_MEGA = 1000.0  # bytes or pixels of an upload
+HIGHEST_RATE = 10**9
+HOST = re.compile(r"[A-Za-z0-9_.-]+|[0-9A-Fa-f:]+")  # IPv6 too
+ORIGIN = re.compile(r"\*|https?://[^/?#\s@]+")
 
 
 def add_serving_commands(commands: Any) -> None:
@@ -68,13 +72,23 @@ def _serve(options: argparse.Namespace) -> None:
         return reload_model(options.port)
     place = place_of(options)
     if not 0 <= options.port < 65536:
-        raise CrossmodalError(f"--port {options.port} should be from 1 to 65535.")
+        raise CrossmodalError(f"--port {options.port} should be from 0, any that is free, to 65535.")
     try:
         rate = parse(options.rate)
     except ValueError as error:
         raise CrossmodalError(f"--rate {options.rate} cannot be read; write it as 600/minute or 10/second.") from error
-    if rate.amount < 1 or rate.multiples < 1:
-        raise CrossmodalError(f"--rate {options.rate} lets nothing through; write it as 600/minute or 10/second.")
+    if not 1 <= rate.amount <= HIGHEST_RATE or rate.multiples < 1:
+        raise CrossmodalError(
+            f"--rate {options.rate} should let 1 to {HIGHEST_RATE:,} through; write it as 600/minute or 10/second."
+        )
+    for host in options.allow_host:
+        if not HOST.fullmatch(host):
+            raise CrossmodalError(f"--allow-host {host} is not a name; write it as photos.example.org, without a port.")
+    for origin in options.cors_origin:
+        if not ORIGIN.fullmatch(origin):
+            raise CrossmodalError(
+                f"--cors-origin {origin} is not the origin of a web site; write it as https://example.org."
+            )
     for name in ("upload_megabytes", "upload_megapixels"):
         if not 0 < getattr(options, name) <= MOST_MEGA:
             option = name.replace("_", "-")

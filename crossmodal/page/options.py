@@ -72,7 +72,7 @@ def options(arguments: Sequence[str]) -> Options:
     for name in ("--milvus", "--collection"):
         parser.add_argument(name)
     known, others = parser.parse_known_args(list(arguments))
-    unknown = f"The page does not know {' '.join(others)}, so it is left out. {KNOWN}" if others else ""
+    unknown = f"The page does not know {' '.join(others)}. {KNOWN}" if others else ""
     return Options(**{name: value for name, value in vars(known).items() if value is not None}, unknown=unknown)
 
 

@@ -1,6 +1,7 @@
 """The server: uvicorn around the application, signals, and where another process finds it."""
 
 import asyncio
+import errno
 import fcntl
 import json
 import logging
@@ -86,16 +87,11 @@ async def _run(server: uvicorn.Server, app: FastAPI, served: Served) -> None:
     loop, told = asyncio.get_running_loop(), asyncio.Event()
     loop.set_exception_handler(Connection.too_many.handle)
     loop.add_signal_handler(signal.SIGHUP, told.set)
-    try:
-        sockets = [server.config.bind_socket()]
-    except SystemExit as error:  # uvicorn's way to say that the port is taken
-        raise CrossmodalError(
-            f"{served.host}:{served.port} cannot be listened on; another program may have it, choose another --port."
-        ) from error
+    listening = _listening(served.host, served.port)
     # Each connection inherits it. asyncio sets it on sockets of its own, but not on uvicorn's, and without it the kernel
     # holds every second part of an answer back for 40 ms.
-    sockets[0].setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    port = sockets[0].getsockname()[1]
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    port = listening.getsockname()[1]
     # uvicorn ends what is under way and then sends the signal again, which would end this process before it has tidied up.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit())
     beside = [
@@ -104,10 +100,27 @@ async def _run(server: uvicorn.Server, app: FastAPI, served: Served) -> None:
     ]
     with _findable(port):
         try:
-            await server.serve(sockets=sockets)
+            await server.serve(sockets=[listening])
         finally:
             for task in beside:
                 task.cancel()
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    """Return a socket on an address of this machine; raises CrossmodalError for another one, and for a port that is taken."""
+    listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except (OSError, UnicodeError) as error:
+        listening.close()
+        number = getattr(error, "errno", None)
+        if number == errno.EADDRINUSE:
+            raise CrossmodalError(f"Port {port} is already in use; choose another with --port.") from error
+        if number in (errno.EACCES, errno.EPERM):
+            raise CrossmodalError(f"Port {port} is for administrators; choose one from 1024 on with --port.") from error
+        raise CrossmodalError(f"--host {host} is not an address of this machine; use 127.0.0.1 or 0.0.0.0.") from error
+    return listening
 
 
 @contextmanager
