@@ -42,7 +42,7 @@ def open_gallery(place: Place, bars: Bars = silent, to_stay: bool = False) -> "t
         from crossmodal.scale.milvus.gallery import MilvusGallery
 
         checkpoint = checkpoint_of(place.checkpoint) if place.checkpoint else None
-        loaded = MilvusGallery(Milvus(place.milvus, place.collection), checkpoint, place.photos, place.weights)
+        loaded = MilvusGallery(Milvus.existing(place.milvus, place.collection), checkpoint, place.photos, place.weights)
         return loaded, loaded.maker
     if place.photos:
         from crossmodal.photos.gallery import FolderGallery
@@ -116,7 +116,7 @@ def loaded(place: Place) -> float | None:
     """Return when a gallery was loaded into Milvus, in seconds; None where it is not there whole."""
     from crossmodal.scale.milvus.connection import Milvus
 
-    milvus = Milvus(str(place.milvus), place.collection)
+    milvus = Milvus.existing(str(place.milvus), place.collection)
     try:
         return milvus.about().get("loaded")
     finally:

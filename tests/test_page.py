@@ -283,7 +283,7 @@ def test_a_folder(runs: Path, collection: tuple[Path, Path], tmp_path: Path, mon
     page.test.button(key="reset filters").click()  # and so are all, but for words
     assert page.run().hits and page.address["words"] == "a car -wheels"
     page.type("orientation:landscape")
-    assert len(page.hits) == 20 and "the newest first" in page.said
+    assert len(page.hits) == 20 and "newest first" in page.said
     page = Page(monkeypatch, "--checkpoints", str(runs), gallery="folder", folder=str(tmp_path / "nowhere"))
     assert "nowhere is not there" in page.said
 

@@ -76,25 +76,29 @@ def _filter(kind: FilterKind, asked: Asked, gallery: Gallery) -> None:
         choices = list(kind.choices or gallery.values(kind.chosen_from or ""))
         if text and text not in choices:
             choices.append(text)
+        if not choices:  # no photo has any
+            return
         st.selectbox(kind.label, choices, None, placeholder="Any", **shown, **bound(key, text or None, changes))
 
 
 def model_section(choice: Chosen, opened: Opened | None, options: Options) -> None:
     """Say in a collapsed section which model is used and how good it is; for a run's gallery let the user choose another."""
     about = opened.about if opened else None
-    title = f"Model: {about.title if choice.name != 'folder' else about.recipe}" if about else "Model"
+    of_a_run = choice.name not in ("folder", "milvus")
+    title = f"Model: {about.title if of_a_run else about.recipe}" if about else "Model"
     words = in_words(about.metrics) if about else ""
     with st.expander(f"{title}{f' · {words}' if words else ''}"):
         if choice.name in ("val", "all") and choice.run:
             _choose_epoch(choice, options)
         if about is None:
             return
-        if choice.name == "folder":
-            st.markdown(f"The index of this folder was made by the model **{about.recipe}** (`{about.checkpoint}`).")
+        if not of_a_run:
+            made = "The index of this folder was" if choice.name == "folder" else "The vectors in Milvus were"
+            st.markdown(f"{made} made by the model **{about.recipe}** (`{about.checkpoint}`).")
         else:
             st.markdown(f"Recipe **{about.recipe}**, `{about.checkpoint.name}` in `{about.checkpoint.parent}`.")
         if words:
-            st.markdown(f"On {int(about.metrics['images']):,} validation photos, {words}. Recall in per cent:")
+            st.markdown(f"{words.capitalize()}. Recall in per cent:")
             st.table(
                 {
                     name: {f"R@{k}": f"{about.metrics[f'{way}_r{k}']:.1f}" for k in (1, 5, 10)}
@@ -107,7 +111,8 @@ def in_words(metrics: Any) -> str:
     """Return how good a model is in words that need no glossary; "" where it was not measured."""
     if "t2i_r10" not in metrics or "images" not in metrics:
         return ""
-    return f"for {metrics['t2i_r10']:.0f} of 100 sentences the right photo is among the first ten"
+    photos = f"{int(metrics['images']):,} validation photos"
+    return f"for {metrics['t2i_r10']:.0f} of 100 sentences the right one of {photos} is among the first ten"
 
 
 def _choose_epoch(choice: Chosen, options: Options) -> None:

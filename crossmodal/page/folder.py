@@ -49,7 +49,7 @@ def index_section(photos: Path, place: Path, slow: float) -> None:
     if there:
         unusable(place)
     else:
-        st.markdown("This folder is not indexed yet. Photos can be searched as soon as the first ones are.")
+        st.markdown("This folder is not indexed yet. You can start searching as soon as the first photos are indexed.")
 
 
 def _reads_text(place: Path) -> bool:

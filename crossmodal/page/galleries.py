@@ -63,7 +63,11 @@ def labels(options: Options, run: Path | None) -> dict[str, str]:
         found["all"] = f"All photos of {run.name}"
     if epochs_in(SHIPPED):
         found["sample"] = "The drawn sample"
-    return found | {"folder": "A folder of yours"} | ({"milvus": options.collection} if options.milvus else {})
+    return (
+        found
+        | {"folder": "A folder of yours"}
+        | ({"milvus": f"Milvus: {options.collection}"} if options.milvus else {})
+    )
 
 
 def own_run(asked: Asked, options: Options) -> Path | None:

@@ -75,7 +75,7 @@ def captions_table(search: Search, file: Path, hits: Sequence[Hit]) -> None:
     rows = [(photo, caption) for photo, ones in captions.items() for caption in ones]
     rows = [*((hit.photo.path, "") for hit in hits if hit.photo.path not in captions), *rows]
     if not rows:
-        st.caption("No photos are shown that captions could be written under.")
+        st.caption("There are no photos here to caption.")
         return
     # Another table once something was changed, since the changes of one are of its rows as they were.
     key = f"{TABLE} {st.session_state.setdefault(TABLE, 0)}"

@@ -17,7 +17,10 @@ export default function ({ data, parentElement, setTriggerValue }) {
       const answer = await fetch("pictures", { method: "POST", body: file, headers: { "X-Picture-Name": encodeURIComponent(file.name || "The picture") } });
       const said = await answer.json();
       if (said.token) setTriggerValue("picture", said.token);
-      else problem.textContent = said.error;
+      else {
+        problem.textContent = said.error;
+        if (!chip.hidden) setTriggerValue("removed", true);  // results of the picture before would stand below the error
+      }
     } catch {
       problem.textContent = "The picture could not be sent; try again.";
     }

@@ -26,7 +26,7 @@ from crossmodal.search.search import Search
 from crossmodal.search.typed import UNWANTED, Piece, Understood, without
 
 QUESTION = "What should be in the photo?"
-SCORES = "The number on a photo is its cosine similarity with what you ask for, at most 1: the higher, the more alike. Compare it within one search."
+SCORES = "The number on each photo is its cosine similarity to your query: higher is more alike, and 1 is the most. Compare it within one search."
 HUBS = (
     "Photos that are near to almost anything are ranked lower, so the numbers need not fall from one photo to the next."
 )
@@ -114,7 +114,7 @@ def _found(opened: Opened, search: Search, asked: Asked, absent: str) -> Results
         _like(search, asked)
     if any(asked.judged):
         _judged(search, asked)
-    _summary(search, asked, answer, "most similar first" if answer.query else "the newest first")
+    _summary(search, asked, answer)
     for said in answer.notes:
         st.info(said, icon=":material/info:")
     return Results(answer.hits, answer.query)
@@ -176,23 +176,26 @@ def _nothing_passes(search: Search, asked: Asked, pieces: Sequence[Piece] = ()) 
     st.button("Reset the filters", key="reset filters", on_click=change, kwargs={"filters": {}, "words": words})
 
 
-def _summary(search: Search, asked: Asked, answer: Answer, order: str) -> None:
-    """Say how many photos look like the query, of how many, and let the user see the others."""
+def _summary(search: Search, asked: Asked, answer: Answer) -> None:
+    """Say how many photos look like the query, of how many and in which order, and let the user see the others."""
     shown, many = len(answer.hits), f"{answer.passing:,}"
+    newest = "date" in search.gallery.about.fields and (asked.by_date or not answer.query)
+    order = ", newest first" if newest else ", most similar first" if answer.query else ""
     if not answer.passing:
         _nothing_passes(search, asked, answer.understood)
         return
     with st.container(horizontal=True, vertical_alignment="center"):
         if answer.cut_off and not shown:
-            st.markdown(f"Nothing of {many} photos looks like that.", width="content")
+            st.markdown(f"None of the {many} photos looks like that.", width="content")
             st.button("Show the most similar ones anyway", type="tertiary", on_click=change, kwargs={"weaker": True})
         elif answer.cut_off:
             alike = answer.alike or 0
             first = f"; the first {shown:,} are shown" if shown < alike and shown == asked.count else ""
+            first += order if asked.by_date else ""
             st.markdown(f"**{alike:,} of {many}** {'look' if alike > 1 else 'looks'} like that{first}", width="content")
             st.button("Show weaker ones", type="tertiary", on_click=change, kwargs={"weaker": True})
         else:
-            st.markdown(f"The first **{shown:,} of {many}**, {order}", width="content")
+            st.markdown(f"The first **{shown:,} of {many}**{order}", width="content")
             if asked.weaker and search.gallery.about.cutoff:
                 st.button("Leave out weaker ones", type="tertiary", on_click=change, kwargs={"weaker": False})
 

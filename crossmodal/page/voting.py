@@ -36,7 +36,7 @@ def voting(photos: Path, file: Path) -> None:
 def _ask(ballot: Ballot, number: int, photos: Path, file: Path) -> None:
     question = ballot.questions[number]
     many = len(ballot.questions)
-    st.caption(f"Query {number + 1} of {many}. Each side is one of the two models, by lot for each query.")
+    st.caption(f"Query {number + 1} of {many}. Which model is on which side is drawn at random for each query.")
     st.subheader(as_text(question.query), anchor=False)
     st.html(STYLE)
     votes: dict[str, bool] = {}

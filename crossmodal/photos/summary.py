@@ -21,6 +21,8 @@ def summary(changes: "Changes", photos: int, skipped: Collection[str], options: 
     encoded = changes.new + changes.changed
     speed = f", {encoded / changes.seconds:.0f} photos a second" if encoded and changes.seconds else ""
     lines = [f"{photos:,} photos in the index: {did}, in {changes.seconds:.1f} s{speed}."]
+    if not (photos or skipped or changes.missing):
+        lines.append("There is no photo in this folder, nor in the folders below it.")
     if skipped:
         often = Counter(skipped).most_common(1)[0][0]
         lines.append(f"{counted(len(skipped), 'file')} cannot be used; most common reason: {often}.")

@@ -33,6 +33,15 @@ T = TypeVar("T")
 class Milvus:
     """A connection to one gallery."""
 
+    @staticmethod
+    def existing(url: str, name: str) -> "Milvus":
+        """Return a connection to what was loaded before; raises CrossmodalError for a file that is not there, which none makes then."""
+        if url.endswith(".db") and "://" not in url and not Path(url).exists():
+            raise CrossmodalError(
+                f"{url} is not there; load a gallery into it: python -m crossmodal load {url} --photos DIR"
+            )
+        return Milvus(url, name)
+
     def __init__(self, url: str, name: str) -> None:
         """`url` is http://HOST:PORT or a file NAME.db; a token is read from MILVUS_TOKEN.
 
