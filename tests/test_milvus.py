@@ -291,13 +291,14 @@ def test_another_model_is_refused(tmp_path: Path) -> None:
 
 def test_what_is_wrong_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for url, words in (
-        ("http://127.0.0.1:1", "does not answer"), ("somewhere", "neither a URL"), (str(tmp_path / "no/x.db"), "does not answer"),
+        ("http://127.0.0.1:1", "does not answer"), ("somewhere", "neither a URL"), (str(tmp_path / "no/x.db"), "is not there; load"),
     ):  # fmt: skip
         assert main(["search", "dog", "--milvus", url]) == 1
         said = capsys.readouterr().err
         assert words in said and len(said.strip().splitlines()) == 1, said
     assert main(["search", "dog", "--milvus", str(tmp_path / "new.db")]) == 1
-    assert "is not there; load it with" in capsys.readouterr().err
+    assert "is not there; load a gallery into it" in capsys.readouterr().err
+    assert not (tmp_path / "new.db").exists()
 
 
 def test_a_file_that_another_process_has_open_is_one_sentence(tmp_path: Path) -> None:

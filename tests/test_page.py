@@ -217,7 +217,7 @@ def test_a_picture_and_words(runs: Path, photo: Image.Image, monkeypatch: pytest
 
 def test_a_folder_and_milvus_at_once() -> None:
     given = options(["--photos", "mine", "--milvus", "http://here", "--index", "there"])
-    assert labels(given, None)["milvus"] == "crossmodal" and chosen(Asked(), given).name == "milvus"
+    assert labels(given, None)["milvus"] == "Milvus: crossmodal" and chosen(Asked(), given).name == "milvus"
     assert given.index_of(Path("mine")) == Path("there")
     assert given.index_of(Path("other")).parent == Path("other")
 
