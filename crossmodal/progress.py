@@ -2,8 +2,9 @@
 
 import io
 import sys
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, redirect_stdout
 
 from tqdm import tqdm
 
@@ -27,6 +28,20 @@ def terminal(title: str, total: int, unit: str) -> Iterator[Advance]:
             bar.update(count)
 
         yield advance
+
+
+@contextmanager
+def unprinted() -> Iterator[None]:
+    """Hold back what a library prints within a block.
+
+    Of the main thread alone: a process has one output, which another thread would take from all others, and give back when
+    it may be closed.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    with redirect_stdout(io.StringIO()):
+        yield
 
 
 def print_anywhere() -> None:

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from crossmodal.files import (
 )
 from crossmodal.photos.changes import Changes
 from crossmodal.photos.store import Store
+from crossmodal.progress import unprinted
 from crossmodal.search.cutoff import Cutoff
 from crossmodal.search.hit import CaptionHit, Hit, as_json
 from crossmodal.search.record import Found, Photo
@@ -159,3 +161,20 @@ def test_texts_that_never_end_are_refused(tmp_path: Path) -> None:
         Cutoff.read(tmp_path)
     with pytest.raises(CrossmodalError, match="MB that are read"):
         read_lines_of(Path("/dev/zero"))
+
+
+def test_what_a_thread_holds_back_is_no_other_threads_output(capsys: pytest.CaptureFixture[str]) -> None:
+    seen: list[bool] = []
+
+    def work() -> None:
+        before = sys.stdout
+        with unprinted():  # else it would be given back when somebody else has put in another one
+            seen.append(sys.stdout is before)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    with unprinted():
+        print("held back")
+    print("said")
+    assert seen == [True] and capsys.readouterr().out == "said\n"

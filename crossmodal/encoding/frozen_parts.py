@@ -1,7 +1,5 @@
 """Parts of an image tower that do not change, computed by OpenVINO on a CPU, where torch takes several times as long."""
 
-import contextlib
-import io
 import warnings
 from collections.abc import Callable
 
@@ -10,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from crossmodal.encoding.openvino_core import compiled, openvino
+from crossmodal.progress import unprinted
 from crossmodal.recipe import WHOLE
 from crossmodal.towers.image import ImageTower
 
@@ -54,7 +53,7 @@ def _compiled(
 ) -> Callable[[Tensor], Tensor]:
     ov = openvino()
     # The tracer warns of every condition in the tower's code, and the converter prints its arguments.
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+    with warnings.catch_warnings(), unprinted():
         warnings.simplefilter("ignore")
         converted = ov.convert_model(
             _Part(tower, traced).eval(),

@@ -1,7 +1,6 @@
 """Exporting the towers from torch to OpenVINO: once for each model, kept in the user's cache where that is faster."""
 
 import contextlib
-import io
 import json
 import os
 import shutil
@@ -24,6 +23,7 @@ from crossmodal.encoder import Encoder
 from crossmodal.encoding.openvino_core import openvino
 from crossmodal.encoding.runtime import TORCH, Exported, OpenVinoRuntime, Runtime, exported_folder
 from crossmodal.errors import CrossmodalError
+from crossmodal.progress import unprinted
 from crossmodal.towers.published_clip import PublishedClip
 
 Model = DualEncoder | PublishedClip
@@ -180,7 +180,7 @@ def export_towers(model: Model, folder: Path) -> None:
     assert portable
     try:
         # The tracer warns of every condition in the towers' code, and the converter prints its arguments.
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), _traceable():
+        with warnings.catch_warnings(), unprinted(), _traceable():
             warnings.simplefilter("ignore")
             tokens = torch.ones(2, portable.length or 9, dtype=torch.long)
             any_tokens = ov.PartialShape([-1, portable.length or -1])

@@ -1,7 +1,6 @@
 """Exported towers whose weights are int8, and what that loses."""
 
 import contextlib
-import io
 import json
 import logging
 import os
@@ -21,6 +20,7 @@ from crossmodal.encoding.openvino_core import core, openvino
 from crossmodal.encoding.openvino_export import Model, TorchRuntime
 from crossmodal.encoding.runtime import Exported, OpenVinoRuntime
 from crossmodal.errors import CrossmodalError
+from crossmodal.progress import unprinted
 
 LARGE = 1024  # weights of fewer numbers stay as they are
 TINY = 1e-12
@@ -107,7 +107,7 @@ def _quiet() -> Iterator[None]:
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        with contextlib.redirect_stdout(io.StringIO()):
+        with unprinted():
             yield
     finally:
         logging.disable(before)
