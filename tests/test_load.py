@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from benchmarks.load import beside_hostile, server
+from benchmarks.load import Answers, beside_hostile, server
 
 BURST = 3  # seconds in which forty uploads come at once, and each of their addresses fails for the first time
 
@@ -28,5 +28,7 @@ def test_honest_clients_are_answered_beside_hostile_uploads(wanted: float, befor
     if wanted > (cores := os.cpu_count() or 1):
         pytest.skip(f"{wanted:.1f} processes want {cores} cores: statuses were checked, and times say nothing")
     assert set(uploads.statuses) == {200}
-    for answers in (searches, photos, uploads):
+    together = Answers("all honest", taken=[*searches.taken, *photos.taken, *uploads.taken])
+    # Of the few uploads alone the 99th percentile is the slowest, which tells of the machine while all come at once.
+    for answers in (searches, photos, together, *([uploads] if before else [])):
         assert answers.p99 < 1000, str(answers)
