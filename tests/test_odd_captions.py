@@ -333,3 +333,28 @@ def test_a_name_with_a_comma_is_the_file_of_that_name_and_no_other(tmp_path: Pat
             path = write(tmp_path, lines.format(name=name, caption=caption))
             checked = read_dataset(path, tmp_path / "photos", ratios=(1, 0, 0))
             assert [(image.name, image.captions) for image in checked.dataset.images] == [(name, (caption,))]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('a.jpg,"a dog\nb.jpg,and more"\n', "its quoted text runs over a line that looks like a row of its own"),
+        ('a.jpg,"a dog' + "\nruns" * 25 + '"\n', "its quoted text runs over more than 20 lines"),
+        ('a.jpg,"a dog\nruns",x\n', "3 columns where there should be 2"),
+        (f'a.jpg,"a dog\n{"x" * 140_000}"\n', "its quoted text is too long"),
+        ('a.jpg,"a dog\nruns\n', "a quotation mark is opened and not closed"),
+    ],
+)
+def test_a_quoted_caption_over_several_lines_is_refused_for_what_it_is(tmp_path: Path, text: str, reason: str) -> None:
+    read = read_captions(write(tmp_path, f"image,caption\n{text}c.jpg,two cats\n"))
+    assert read.bad[0].where == "line 2" and read.bad[0].reason.startswith(reason)
+    assert ("c.jpg", "two cats") in [(row.image, row.caption) for row in read.rows]
+
+
+@pytest.mark.parametrize("cell", ["[]", "[ ]", '"[""""]"', "['']", '"[, ]"'])
+def test_an_empty_list_in_a_cell_is_no_caption(tmp_path: Path, cell: str) -> None:
+    read = read_captions(write(tmp_path, f"image,caption\na.jpg,{cell}\nb.jpg,[a sign]\n"))
+    assert [(row.image, row.caption) for row in read.rows] == [("b.jpg", "[a sign]")]
+    assert [str(row) for row in read.bad] == ["line 2 (a.jpg): no caption"]
+    read = read_captions(write(tmp_path, f"image,caption,caption_2\na.jpg,{cell},two\n"))
+    assert [row.caption for row in read.rows] == ["two"] and not read.bad

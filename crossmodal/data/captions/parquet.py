@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from crossmodal.data.captions.json_files import PLURALS, entries
-from crossmodal.data.captions.rows import IMAGE_KEYS, Row
+from crossmodal.data.captions.entries import SPLIT, keys_of, read_entries
+from crossmodal.data.captions.rows import IMAGE_KEYS, SAMPLE, Row, caption_kind, plain_name
 from crossmodal.errors import CaptionsError
 
 if TYPE_CHECKING:
@@ -35,14 +35,15 @@ def read_parquet(path: Path) -> tuple[str, Iterator[Row]]:
     try:
         schema = pq.read_schema(path)
         texts = [field.name for field in schema if _is_text(field.type)]
-        named, said = ([name for name in texts if name.strip().lower() in keys] for keys in (IMAGE_KEYS, PLURALS))
+        named = [name for name in texts if plain_name(name) in IMAGE_KEYS]
+        said = [name for name in texts if caption_kind(plain_name(name))]
         images = [] if named else [field.name for field in schema if _is_image(field)]
         if not (named or images) or not said:
             raise CaptionsError(
                 f"{path} is Parquet whose columns of text are {', '.join(texts[:6]) or '(none)'}; name the image's file in "
                 "one that is called image, file_name or filename, and the caption in one that is called caption or text."
             )
-        split = [field.name for field in schema if field.name.strip().lower() == "split"]
+        split = [field.name for field in schema if plain_name(field.name) == SPLIT] or _splits(path, texts)
         if not set(split) <= set(texts):
             raise CaptionsError(
                 f"{path} is Parquet whose column {split[0]} is not text; it should be train, val or test."
@@ -54,7 +55,18 @@ def read_parquet(path: Path) -> tuple[str, Iterator[Row]]:
     rows = table.to_pylist()
     for row in rows:  # some versions give the paths as a column of their own, others within the image
         row.update((name, (row[name] or {}).get(PATH)) for name in images if name in row)
-    return f"Read as Parquet, columns {', '.join(table.column_names)}.", entries(rows)
+    notes, found = read_entries([(f"entry {number}", row) for number, row in enumerate(rows, start=1)])
+    return ", ".join([f"Read as Parquet, columns {', '.join(table.column_names)}", *notes]) + ".", found
+
+
+def _splits(path: Path, texts: list[str]) -> list[str]:
+    """Return which columns of text have names of splits in their first rows, so that the others need not be read."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        batch = next(file.iter_batches(batch_size=SAMPLE, columns=texts), None)
+    splits = keys_of(batch.to_pylist() if batch else []).splits
+    return [name for name in texts if plain_name(name) in splits]
 
 
 def _is_image(field: "pa.Field") -> bool:
@@ -62,9 +74,7 @@ def _is_image(field: "pa.Field") -> bool:
     import pyarrow.types as types
 
     return (
-        field.name.strip().lower() in IMAGE_KEYS
-        and types.is_struct(field.type)
-        and field.type.get_field_index(PATH) >= 0
+        plain_name(field.name) in IMAGE_KEYS and types.is_struct(field.type) and field.type.get_field_index(PATH) >= 0
     )
 
 

@@ -4,8 +4,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from crossmodal.data.captions.delimited import Find, read_lines
+from crossmodal.data.captions.delimited import read_lines
 from crossmodal.data.captions.json_files import read_json
+from crossmodal.data.captions.layout import Find
 from crossmodal.data.captions.parquet import is_parquet, read_parquet
 from crossmodal.data.captions.rows import BadRow, CaptionFile, CaptionRow, Row
 from crossmodal.data.captions.text import read_text, without_surrogates

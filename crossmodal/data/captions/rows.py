@@ -6,8 +6,9 @@ import json
 import re
 import tokenize
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -21,6 +22,9 @@ SPLIT_NAMES = {
 # The names that columns and keys have, in order of preference.
 IMAGE_KEYS = ("image", "image_name", "file_name", "filename", "filepath", "image_path", "path", "photo")
 CAPTION_KEYS = ("caption", "comment", "raw", "sentence", "text", "description", "title")
+CAPTION_NAME = re.compile(rf"({'|'.join(CAPTION_KEYS)})s?([ _-]?\d+)?")
+EMPTY = re.compile(r"\s*(\[[\s,'\"]*\])?\s*")  # no text, or a list without any
+SAMPLE = 20  # rows that are looked at to tell what a file's columns are
 LONGEST_SHOWN = 80  # characters of an image's name in a message
 
 
@@ -63,6 +67,47 @@ class CaptionFile:
     notes: tuple[str, ...] = ()
 
 
+class Repeating(dict[str, Any]):
+    """A JSON object in which a key stands more than once; `all` has every entry, the dictionary the last of a key."""
+
+    def __init__(self, entries: list[tuple[str, Any]]) -> None:
+        super().__init__(entries)
+        self.all = entries
+
+
+def pairs_of(entry: dict[str, Any]) -> Iterable[tuple[str, Any]]:
+    """Return the keys and values of an object, all of those whose key stands more than once."""
+    return entry.all if isinstance(entry, Repeating) else entry.items()
+
+
+@lru_cache(maxsize=1024)
+def plain_name(name: str) -> str:
+    """Return the name of a column or key as it is compared: "File name" is file_name."""
+    return name.strip().lower().replace(" ", "_")
+
+
+@lru_cache(maxsize=1024)
+def caption_kind(name: str) -> str:
+    """Return which of CAPTION_KEYS a plain name is, be it in the plural or numbered; "" where it is none."""
+    match = CAPTION_NAME.fullmatch(name)
+    return match[1] if match else ""
+
+
+def is_empty(captions: Any) -> bool:
+    """Say whether there is no caption at all: nothing, NaN, blank text, or a list of such."""
+    if isinstance(captions, str):
+        return EMPTY.fullmatch(captions) is not None
+    if isinstance(captions, list):
+        return all(is_empty(caption) for caption in captions)
+    return captions is None or captions != captions
+
+
+def are_splits(values: Iterable[Any]) -> bool:
+    """Say whether values, empty ones aside, are all names of splits."""
+    words = [str(value).strip().lower() for value in values if value is not None]
+    return any(words) and all(word in SPLIT_NAMES for word in words if word)
+
+
 def rows_of_entry(image: str | None, captions: Any, where: str, split: Any = None) -> Iterator[Row]:
     """Yield a row for each caption of an entry.
 
@@ -96,13 +141,21 @@ def _texts(captions: Any) -> list[str]:
         return [captions] if listed is None else listed
     if not isinstance(captions, list):
         return []
-    texts = [part.get("raw") if isinstance(part, dict) else part for part in captions]
+    texts: list[Any] = []
+    for part in captions:
+        texts += _raw(part) if isinstance(part, dict) else [part]
     strings = [text for text in texts if isinstance(text, str)]
     return strings if len(strings) == len(texts) else []
 
 
+def _raw(sentence: dict[str, Any]) -> list[Any]:
+    return [value for key, value in pairs_of(sentence) if key == "raw"] or [None]
+
+
 def _list_in(cell: str) -> list[str] | None:
-    """Return the texts of a JSON or Python list in a cell; None for other text, [] for a list that is broken."""
+    """Return the texts of a JSON or Python list in a cell; None for other text, [] for a list that is empty or broken."""
+    if cell.strip() and EMPTY.fullmatch(cell):
+        return []
     if not re.match(r"\s*\[\s*['\"]", cell):
         return None
     for parse in (json.loads, ast.literal_eval):

@@ -24,14 +24,29 @@ MOST, MOST_DETECTED = (
     1_000_000_000,
     50_000_000,
 )  # bytes that are read, and of which the encoding is detected in half a minute
+# What Western text has in cp1252 besides ASCII, and what it does not have: marks within words, opening marks behind letters,
+# capitals behind small letters, four letters with accents in a row. Those are letters of DOS, of the Mac or of other
+# alphabets, or halves of characters.
+LETTERS = "À-ÖØ-öø-ÿŒœ"
+TYPOGRAPHY = "‘’“”‚„–—…•€™£©®°«»¿¡\xa0"
+WESTERN = re.compile(rf"[\x01-\x7f{LETTERS}{TYPOGRAPHY}]*")
+MISPLACED = re.compile(
+    rf"[A-Za-z{LETTERS}]([‘“”•€£©°«»\xa0]+[A-Za-z{LETTERS}]|[‚„¿¡])|[a-zß-öø-ÿœ][À-ÖØ-ÞŒ]|[{LETTERS}]{{4}}",
+)
+FOREIGN = re.compile(rb"[\xc0-\xff]{4}")  # the same four letters, in text that has more than is Western
+# Encodings of DOS, of the Mac and of East Asia, and rare ones, which a few Western letters fit by chance.
+UNLIKELY = re.compile(r"cp(?!125\d$)\d+|mac_.*|hp_roman8|iso8859_(3|4|10|14|16)|big5.*|gb.*|euc_.*|shift_.*|johab")
+DETECTED_WHOLE, FILLED_UP = 2_500, 300  # bytes of a file, and those of few lines with some that are ASCII
+NEARLY = (0.01, 0.03)  # of chaos and coherence, as charset-normalizer measures them
 DECODED_AS = "Decoded as {}, since it is not UTF-8."
 
 
 def read_text(path: Path) -> tuple[str, list[str]]:
     """Return a file's text with lines that end in a newline, and a note where it is not UTF-8.
 
-    The encoding is told by a byte-order mark, else it is UTF-8, else it is detected. Raises CaptionsError when
-    the file is absent, cannot be read, or is not text.
+    The encoding is told by a byte-order mark, else it is UTF-8, else it is detected. Where bytes can be read both as Western
+    text of Windows (cp1252) and as text of DOS or the Mac, they are that of Windows. Raises CaptionsError when the file is
+    absent, cannot be read, or is not text.
     """
     content = _content(path)
     try:
@@ -106,17 +121,46 @@ def _detected(content: bytes) -> str | None:
 
     if len(content) > MOST_DETECTED:
         return None
-    matches = from_bytes(content)
+    western = _western(content)
+    if western and not re.search(f"[{LETTERS}]", western):
+        return "cp1252"
+    matches = from_bytes(_telling(content))
     best = matches.best()
     if best is None:
         return None
-    # Where several encodings fit equally well, it is nearly always that of western Windows.
-    equal = {name for match in matches if _fit(match) == _fit(best) for name in match.could_be_from_charset}
-    return "cp1252" if "cp1252" in equal else best.encoding.replace("_", "-")
+    # Where several encodings fit equally well, or nearly so, it is nearly always that of western Windows.
+    near = NEARLY if western else (0.0, 0.0)
+    fitting = {name for match in matches if _fits(match, best, near) for name in match.could_be_from_charset}
+    fits = "cp1252" in fitting and not FOREIGN.search(content)
+    # In cp1250, å and à are ĺ and ŕ, which only Slovak has, and seldom.
+    unlikely = UNLIKELY.fullmatch(best.encoding) or (best.encoding == "cp1250" and re.search("[åàÅÀ]", western))
+    return "cp1252" if fits or (western and unlikely) else best.encoding.replace("_", "-")
 
 
-def _fit(match: "CharsetMatch") -> tuple[float, float]:
-    return match.chaos, match.coherence
+def _telling(content: bytes) -> bytes:
+    """Return a content that is detected whole, or the lines of a longer one that are not ASCII, filled up with those that are.
+
+    Of a longer one only parts are looked at, which may all be ASCII.
+    """
+    if len(content) <= DETECTED_WHOLE or b"\0" in content:
+        return content
+    lines = sorted(content.split(b"\n"), key=bytes.isascii)
+    size = sum(len(line) + 1 for line in lines if not line.isascii())
+    return b"\n".join(lines)[: max(size, FILLED_UP)]
+
+
+def _western(content: bytes) -> str:
+    """Return a content as cp1252 where that makes it Western text; "" where it does not."""
+    try:
+        text = content.decode("cp1252")
+    except UnicodeDecodeError:
+        return ""
+    return text if WESTERN.fullmatch(text) and not MISPLACED.search(text) else ""
+
+
+def _fits(match: "CharsetMatch", best: "CharsetMatch", near: tuple[float, float]) -> bool:
+    chaos, coherence = near
+    return match.chaos - best.chaos <= chaos and abs(best.coherence - match.coherence) <= coherence
 
 
 def without_surrogates(text: str) -> str:
