@@ -80,6 +80,19 @@ def test_both_towers_are_opened_before_anything_is_answered(client: Client, sear
     assert encoded == [1]
 
 
+def test_one_photo_is_told_of_as_where_it_is_found(client: Client) -> None:
+    api = client()
+    for hit in found(api)["photos"]:
+        told = api.get(f"/api/image/{hit['id']}/about")
+        assert told.status_code == 200 and told.json() == {
+            **hit,
+            "score": 0.0,
+            "copies": [],
+            "words": told.json()["words"],
+        }
+    assert api.get(f"/api/image/{'0' * 24}/about").status_code == 404
+
+
 def found(api: TestClient, **asked: Any) -> dict[str, Any]:
     answer = api.post("/api/search/text", json={"query": "a dog", **asked})
     assert answer.status_code == 200, answer.text

@@ -169,7 +169,7 @@ def test_a_nasty_folder(tmp_path: Path) -> None:
     assert {name: reason for name, reason in changes.skipped.items() if name == "zero.jpg"} == {
         "zero.jpg": "it is empty"
     }
-    assert sorted(changes.skipped) == ["huge.png", "text.png", "zero.jpg", "zip.jpg"]
+    assert sorted(changes.skipped) == ["gone.jpg", "huge.png", "text.png", "zero.jpg", "zip.jpg"]
     assert "more than the 100 megapixels" in changes.skipped["huge.png"]
     assert changes.cut_short == ["short.jpg"] and "used as far as they go: short.jpg." in changes.remarks()[0]
     paths = whole(root)

@@ -11,6 +11,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import tracemalloc
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -27,7 +28,7 @@ from crossmodal.data.prepared import Wanted, prepared
 from crossmodal.errors import CrossmodalError
 from crossmodal.photos import database, index, reading, store
 from crossmodal.photos.gallery import FolderGallery
-from crossmodal.photos.meta import CAMERA, SOUND
+from crossmodal.photos.meta import CAMERA, LONGEST_ENTRY, SOUND
 from crossmodal.photos.store import DATABASE, Store
 from crossmodal.photos.update import locked
 from crossmodal.photos.walk import walk
@@ -39,6 +40,7 @@ from crossmodal.search.vector_index import PlainIndex
 from tests.test_photo_index import META, ColourRuntime, opened, run, save, set_meta, vectors_of, whole
 
 INDEX = ".crossmodal"
+NOT_OURS = "its tables are not those that this program makes.; make it again with --rebuild"
 
 
 def some(root: Path, count: int, folder: str = "") -> None:
@@ -392,10 +394,85 @@ def test_views_without_end_are_refused_before_they_are_read(tmp_path: Path, tabl
         db.execute("drop table written")
         db.execute(f"alter table {table} rename to {table}2")
         db.execute(f"create view {table} as {endless} {made}, c")
-    with pytest.raises(
-        CrossmodalError, match="it has views or triggers, which no index has.; make it again with --rebuild"
-    ):
+    with pytest.raises(CrossmodalError, match=NOT_OURS):
         Store(tmp_path, writable=False)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        "alter table photos add column g generated always as (hex(zeroblob(400000000))) virtual",
+        "alter table meta add column g generated always as (hex(zeroblob(400000000))) virtual",
+        "alter table skipped add column g check (hex(zeroblob(400000000)) != path)",
+        "create index odd on photos (hex(size))",
+        "create index odd on photos (size) where length(hex(zeroblob(size))) > 1",
+        "create trigger odd after delete on photos begin delete from meta; end",
+        "drop index photos_digest",
+        "delete from sqlite_master where name = 'written_docsize'",
+    ],
+)
+def test_tables_of_others_are_refused_before_they_are_computed(tmp_path: Path, odd: str) -> None:
+    save(tmp_path / "a.png")
+    run(tmp_path)
+    with contextlib.closing(sqlite3.connect(tmp_path / INDEX / DATABASE)) as db, db:
+        db.execute("PRAGMA writable_schema = ON")
+        db.execute(odd)
+    for writable in (True, False):
+        with pytest.raises(CrossmodalError, match=NOT_OURS):
+            Store(tmp_path / INDEX, writable)
+    timed(20, lambda: Store.create(tmp_path / INDEX, META))
+    assert run(tmp_path).new == 1
+
+
+def test_statistics_of_sqlite_are_no_damage(tmp_path: Path) -> None:
+    save(tmp_path / "a.png")
+    run(tmp_path)
+    with contextlib.closing(sqlite3.connect(tmp_path / INDEX / DATABASE)) as db, db:
+        db.execute("analyze")
+    assert len(opened(tmp_path).photos) == 1 and run(tmp_path).unchanged == 1
+
+
+def test_tables_of_another_version_are_no_damage(tmp_path: Path) -> None:
+    Store.create(tmp_path, META)
+    set_meta(tmp_path, "version", "8")
+    with contextlib.closing(sqlite3.connect(tmp_path / DATABASE)) as db, db:
+        db.execute("alter table photos add column mood text")
+    with pytest.raises(CrossmodalError, match="has the format .* 8, .* update the program"):
+        Store(tmp_path, writable=False)
+
+
+def test_an_entry_of_meta_is_read_no_further_than_it_can_be(tmp_path: Path) -> None:
+    Store.create(tmp_path, META)
+    set_meta(tmp_path, "excluded", f"[{'1,' * 3 * 10**6}1]")
+    set_meta(tmp_path, "mine", "[" * 10**7)  # a key that is never read
+    tracemalloc.start()
+    with pytest.raises(CrossmodalError, match="broken .its excluded is longer than 4,194,304 characters"):
+        Store(tmp_path, writable=False)
+    assert tracemalloc.get_traced_memory()[1] < 5 * LONGEST_ENTRY
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize("patterns", [["a" * 5000], ["a" * 4000] * 1100])
+def test_patterns_that_could_not_be_read_again_are_not_kept(tmp_path: Path, patterns: list[str]) -> None:
+    Store.create(tmp_path, META)
+    with Store(tmp_path, writable=True) as writer:
+        with pytest.raises(CrossmodalError, match="cannot keep .* as excluded"):
+            writer.set_meta("excluded", patterns)
+        writer.set_meta("excluded", ["a" * 4000] * 1000)
+    with Store(tmp_path, writable=False) as reader:
+        assert len(reader.meta["excluded"]) == 1000
+
+
+def test_only_copies_share_a_vector(tmp_path: Path) -> None:
+    some(tmp_path, 3)
+    run(tmp_path)
+    shutil.copy(tmp_path / "001.png", tmp_path / "copy.png")
+    assert run(tmp_path).copies == 1 and len(opened(tmp_path).photos) == 4
+    with contextlib.closing(sqlite3.connect(tmp_path / INDEX / DATABASE)) as db, db:
+        db.execute("UPDATE photos SET slot = 2")
+    for use in (opened, run):
+        with pytest.raises(CrossmodalError, match="different photos share its vector 2.; .* --rebuild"):
+            use(tmp_path)
 
 
 def test_vectors_far_beyond_the_photos_cost_no_memory(tmp_path: Path) -> None:

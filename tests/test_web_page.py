@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
@@ -83,6 +84,27 @@ def photos(page: "Chrome") -> list["WebElement"]:
 
 def found(page: "Chrome", words: str) -> None:
     until(lambda: words in text_of(page, "status") and photos(page))
+
+
+def judged(page: "Chrome") -> list[str]:
+    return [chip.text for chip in page.find_elements("css selector", "#judged button")]
+
+
+def opened(page: "Chrome") -> str | None:
+    """The id of the photo that is open, as the address has it; the large view and the address say the same."""
+    ids = parse_qs(urlsplit(page.current_url).query).get("photo", [None])
+    until(lambda: at(page, "large").is_displayed() == (ids[0] is not None))
+    return ids[0]
+
+
+def weights_of_words(page: "Chrome", words: str) -> list[str]:
+    """What the large view says of these words, once it says something; it is opened for it where it is not."""
+    if not page.execute_script("return document.getElementById('why').open"):
+        page.find_element("css selector", "#why summary").click()
+    rows = "return [...document.querySelectorAll('#weights li')].map(one => [...one.querySelectorAll('span')].map(part => part.textContent))"
+    said: list[list[str]] = until(lambda: page.execute_script(rows))
+    assert [word for word, _ in said] == words.split()
+    return [weight for _, weight in said]
 
 
 def asked(page: "Chrome") -> list[str]:
@@ -185,7 +207,7 @@ def test_a_photo_chosen_dropped_and_pasted(page: "Chrome", tmp_path: Path) -> No
     (bar, score) = page.execute_script(
         "const one = document.querySelector('#captions li'); return [one.firstChild.style.width, one.lastChild.textContent]"
     )
-    assert float(bar.rstrip("%")) == pytest.approx(100 * max(0.0, float(score)), abs=0.6)  # a whole bar would be 1
+    assert float(bar.rstrip("%")) == pytest.approx(100 * abs(float(score)), abs=0.6)  # a whole bar would be 1
     page.refresh()
     until(lambda: "not kept" in text_of(page, "status"))
     at(page, "file").send_keys(str(path))
@@ -253,6 +275,192 @@ def test_the_address_says_what_is_asked(page: "Chrome", url: str) -> None:
     assert [photo.text for photo in photos(page)] == last
 
 
+def test_the_open_photo_is_in_the_address(page: "Chrome", url: str) -> None:
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.keys import Keys
+
+    def press(key: str) -> None:
+        ActionChains(page).send_keys(key).perform()
+
+    def entries() -> int:
+        return int(page.execute_script("return history.length"))
+
+    def closed() -> bool:
+        return not at(page, "large").is_displayed() and page.current_url.endswith("?q=a+red+car")
+
+    page.get(f"{url}?q=a+red+car")
+    found(page, "a red car")
+    asked(page)
+    before = entries()
+    photos(page)[2].click()
+    first = until(lambda: opened(page))
+    press(Keys.ARROW_RIGHT)
+    until(lambda: text_of(page, "place").startswith("4 of"))
+    second = opened(page)
+    assert second != first and entries() == before + 1
+    page.back()
+    until(closed)
+    assert not [one for one in asked(page) if one.endswith("/api/search/text")]  # what was found is still there
+    page.forward()
+    until(lambda: opened(page) == second and text_of(page, "place").startswith("4 of"))
+    page.refresh()
+    until(lambda: opened(page) == second and text_of(page, "place").startswith("4 of"))
+    press(Keys.ESCAPE)
+    until(closed)
+    photos(page)[2].click()
+    until(lambda: opened(page) == first)
+    at(page, "close").click()
+    until(closed)
+    assert entries() == before + 1
+    # A link that was sent has no entry to go back to, and leaves none.
+    page.get(f"{url}?q=a+red+car&photo={second}")
+    until(lambda: opened(page) == second and text_of(page, "place").startswith("4 of"))
+    before = entries()
+    at(page, "close").click()
+    until(closed)
+    assert entries() == before
+    # A photo that is not among those that are found is shown alone.
+    page.get(f"{url}?q=a+red+car&n=1&photo={second}")
+    until(lambda: opened(page) == second and text_of(page, "place") == "1 of 1")
+    page.get(f"{url}?q=a+red+car&photo={'0' * 24}")
+    until(lambda: "The photo of this address is not shown" in text_of(page, "status"))
+    assert len(photos(page)) == 30 and not at(page, "large").is_displayed()
+
+
+def test_why_a_photo_matched(page: "Chrome", url: str) -> None:
+    photos_of = {"query": "a red car", "top_k": 30, "explain": True}
+    answer = httpx.post(f"{url}/api/search/text", json=photos_of, timeout=SECONDS).json()["photos"]
+    weights = [[f"{one['weight']:.2f}" for one in photo["word_weights"]] for photo in answer]
+    until(lambda: len(photos(page)) == 30)
+    photos(page)[0].click()
+    until(lambda: at(page, "large").is_displayed())
+    assert not any(at(page, name).is_displayed() for name in ("why", "more-like", "less-like"))  # nothing is asked
+    page.get(f"{url}?q=a+red+car")
+    found(page, "a red car")
+    asked(page)
+    photos(page)[0].click()
+    until(lambda: at(page, "large").is_displayed())
+    assert weights_of_words(page, "a red car") == weights[0]
+    at(page, "next").click()
+    until(lambda: weights_of_words(page, "a red car") == weights[1])
+    assert len([one for one in asked(page) if one.endswith("/api/search/text")]) == 1  # for all photos at once
+    at(page, "similar").click()
+    found(page, "like the one you chose")
+    photos(page)[0].click()
+    until(lambda: at(page, "large").is_displayed())
+    assert at(page, "more-like").is_displayed() and not at(page, "why").is_displayed()  # a photo, and no words
+
+
+def test_more_and_less_like_a_photo(page: "Chrome", url: str, tmp_path: Path) -> None:
+    def judge(place: int, side: str) -> str:
+        photos(page)[place].click()
+        until(lambda: at(page, "large").is_displayed())
+        name = text_of(page, "large-title")
+        at(page, f"{side}-like").click()
+        until(lambda: not at(page, "large").is_displayed())
+        return name
+
+    def names() -> list[str]:
+        tiles: list[str] = page.execute_script(
+            "return [...document.querySelectorAll('#photos button')].map(tile => tile.title)"
+        )
+        return tiles
+
+    def answered(**question: Any) -> list[str]:
+        how = question if "files" in question else {"json": {"query": "a red car", "top_k": 30, **question}}
+        path = "upload" if "files" in question else "text"
+        answer = httpx.post(f"{url}/api/search/{path}", **how, timeout=SECONDS).json()
+        ids.update((photo["name"], photo["id"]) for photo in answer["photos"])
+        return [photo["name"] for photo in answer["photos"]]
+
+    ids: dict[str, str] = {}
+    plain = answered()
+    page.get(f"{url}?q=a+red+car")
+    found(page, "a red car")
+    more = judge(20, "more")
+    until(lambda: judged(page) == [f"More like {more} ✕"])
+    until(lambda: names() == answered(more=[ids[more]]) != plain)
+    assert page.execute_script("return document.activeElement.closest('#judged') !== null")
+    less = judge(9, "less")
+    until(lambda: judged(page) == [f"More like {more} ✕", f"Less like {less} ✕"])
+    assert at(page, "query").get_attribute("value") == "a red car"
+    assert (
+        all(part in page.current_url for part in ("q=a+red+car", "more=", "less=")) and "photo=" not in page.current_url
+    )
+    until(lambda: names() == answered(more=[ids[more]], less=[ids[less]]))
+    page.refresh()
+    until(lambda: len(judged(page)) == 2)
+    until(lambda: names() == answered(more=[ids[more]], less=[ids[less]]))
+    judge(names().index(more), "less")  # and no longer more
+    until(lambda: judged(page) == [f"Less like {less} ✕", f"Less like {more} ✕"])
+    page.find_elements("css selector", "#judged button")[0].click()
+    until(lambda: judged(page) == [f"Less like {more} ✕"])
+    page.back()
+    until(lambda: len(judged(page)) == 2)
+    # An upload is moved as words are, and what is asked anew begins without.
+    Image.linear_gradient("L").resize((200, 100)).convert("RGB").save(tmp_path / "mine.jpg")
+    at(page, "file").send_keys(str(tmp_path / "mine.jpg"))
+    until(lambda: not judged(page))
+    found(page, "like your photo")
+    more = judge(20, "more")
+    until(lambda: judged(page) == [f"More like {more} ✕"])
+    upload = {"file": (tmp_path / "mine.jpg").read_bytes()}
+    until(lambda: names() == answered(files=upload, data={"query": "a red car", "top_k": 30, "more": ids[more]}))
+    page.get(f"{url}?q=a+red+car&more={'0' * 24}")
+    until(lambda: "no photo with this id" in text_of(page, "status") and judged(page))
+    page.find_element("css selector", "#judged button").click()
+    found(page, "for “a red car”,")
+
+
+def test_tiles_say_the_names_of_files(browser: "Chrome", folder: str, url: str) -> None:
+    for address, seen in ((folder, True), (url, False)):  # where there are captions, these are seen
+        browser.get(f"{address}?q=a+red+car")
+        found(browser, "a red car")
+        for tile in photos(browser):
+            name, label = tile.get_attribute("title") or "", tile.get_attribute("aria-label") or ""
+            assert name.endswith(".jpg") and name in label and (name in tile.text) == seen
+            assert " ".join(tile.text.split()) in label
+
+
+def test_only_filters_of_what_there_is(browser: "Chrome", folder: str) -> None:
+    def shown() -> set[str]:
+        fields = browser.find_elements("css selector", "#controls [name]")
+        return {field.get_attribute("name") or "" for field in fields if field.is_displayed()}
+
+    browser.get(folder)
+    until(lambda: len(photos(browser)) == 12)
+    at(browser, "filters-title").click()
+    assert shown() == {"folder", "after", "before", "megapixels", "orientation", "by_date"}
+    until(lambda: at(browser, "narrow").is_displayed())
+    assert text_of(browser, "narrow-title") == "Narrow by time"
+    browser.get(f"{folder}?camera=none")  # one that is on can be taken away
+    until(lambda: text_of(browser, "filters-title") == "Filters (1)")
+    at(browser, "filters-title").click()
+    assert "camera" in shown() and "place" not in shown()
+
+
+def test_the_model_is_described_in_words(page: "Chrome", url: str) -> None:
+    stats = httpx.get(f"{url}/api/stats", timeout=SECONDS).json()
+    good = f"for {int(stats['recall']['t2i_r10'] + 0.5)} of 100 sentences the right photo is among the first ten"
+    assert f"{good}, on its {stats['measured']:,} validation photos" in text_of(page, "stats")
+    assert stats["measured"] > 0
+
+
+def test_how_many_of_those_that_are_alike_are_shown(browser: "Chrome", folder: str) -> None:
+    browser.get(f"{folder}?n=12&by_date=1")
+    until(lambda: len(photos(browser)) == 12)
+    browser.execute_script("""
+        const fetch_ = fetch;
+        window.fetch = async (path, options) => {
+            const answer = await fetch_(path, options);
+            if (path !== "/api/search/text") return answer;
+            return Response.json({...await answer.json(), cut_off: true, alike: 33, passing: 101});
+        };
+        change({q: "a red car", n: 12});
+    """)
+    found(browser, "33 of 101 look like that, for “a red car”; the first 12 are shown, newest first, ")
+
+
 def test_filters_of_a_folder(browser: "Chrome", folder: str) -> None:
     browser.get(folder)
     until(lambda: "12 photos" in text_of(browser, "stats"))
@@ -271,7 +479,9 @@ def test_filters_of_a_folder(browser: "Chrome", folder: str) -> None:
     photos(browser)[0].click()
     until(lambda: at(browser, "large").is_displayed())
     browser.back()
-    until(lambda: not at(browser, "large").is_displayed() and "camera" in browser.current_url)
+    until(lambda: not at(browser, "large").is_displayed() and "photo=" not in browser.current_url)
+    browser.back()
+    until(lambda: "camera" in browser.current_url and "No photo passes" in text_of(browser, "status"))
     browser.get(folder)
     until(lambda: "12 photos" in text_of(browser, "stats"))
     at(browser, "query").send_keys("a red car")
@@ -284,13 +494,14 @@ def test_filters_of_a_folder(browser: "Chrome", folder: str) -> None:
     until(lambda: text_of(browser, "status").startswith("1 photo for"))
     browser.find_element("css selector", name.format("by_date")).click()
     until(lambda: "by_date=1" in browser.current_url)
+    until(lambda: text_of(browser, "status").startswith("1 photo for “a red car”, newest first, "))
     assert "orientation=portrait" in browser.current_url and "folder=trip+1" in browser.current_url
     browser.refresh()
     until(lambda: text_of(browser, "status").startswith("1 photo for"))
     assert browser.find_element("css selector", name.format("folder")).get_attribute("value") == "trip 1"
     assert text_of(browser, "filters-title") == "Filters (3)"
     at(browser, "filters-title").click()
-    browser.find_element("css selector", name.format("camera")).send_keys("none")
+    browser.find_element("css selector", name.format("megapixels")).send_keys("900\n")
     until(lambda: text_of(browser, "status") == "No photo passes these filters.")
     browser.find_element("css selector", "#advice button").click()
     until(lambda: text_of(browser, "status").startswith("12 photos for"))
@@ -342,6 +553,7 @@ def test_time_place_and_albums_narrow_a_search(browser: "Chrome", dated: str, wi
     until(lambda: at(browser, "narrow").is_displayed())
     browser.find_element("css selector", "#narrow summary").click()
     until(lambda: [title[-1:] for title in titles("months")] == ["2", "2", "1"])
+    assert text_of(browser, "narrow-title") == "Narrow by time and place"
     assert "Lisbon 2" in titles("places")
     assert axe.violations(browser, axe.script()) == []
     assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")
@@ -418,7 +630,13 @@ def test_axe_finds_nothing_serious(browser: "Chrome", folder: str, width: int, s
     assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")
     photos(browser)[0].click()
     until(lambda: at(browser, "large").is_displayed())
+    weights_of_words(browser, "a red car")
     assert axe.violations(browser, script) == []
+    at(browser, "less-like").click()
+    until(lambda: len(judged(browser)) == 1 and "..." not in judged(browser)[0])
+    found(browser, "a red car")
+    assert axe.violations(browser, script) == []
+    assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")
 
 
 def test_similar_photos_examples_and_colours(page: "Chrome") -> None:

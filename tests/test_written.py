@@ -3,6 +3,7 @@
 import contextlib
 import io
 import sqlite3
+import time
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
@@ -164,6 +165,72 @@ def test_what_is_found_follows_files_that_move_change_and_go(tmp_path: Path) -> 
         db.execute("INSERT INTO written (written, rank) VALUES ('integrity-check', 1)")
 
 
+# --- damage ---
+
+LEAVES = "id > 137438953472"  # in FTS5's table of blocks, after its averages and its structure
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "update written_data set block = x'00' where id > 1",
+        "delete from written_config",
+        "update written_config set v = 99",
+        "delete from written_data",
+        f"delete from written_data where {LEAVES}",
+        f"update written_data set block = x'00' where {LEAVES}",
+        "delete from written_docsize",
+        "insert into written (written) values ('delete-all')",
+        "update photos set names = 'other'",
+    ],
+)
+def test_words_that_are_lost_are_told_and_the_next_indexing_mends_them(tmp_path: Path, damage: str) -> None:
+    for name in ("1", "2", "日本"):
+        save(tmp_path / f"{name}.jpg", xmp=xmp("Rex"))
+    run(tmp_path)
+    names = [(photo.path, photo.described.keywords) for photo in opened(tmp_path).photos]
+    with contextlib.closing(sqlite3.connect(tmp_path / ".crossmodal" / DATABASE)) as db, db:
+        db.execute(damage)
+    with pytest.raises(
+        CrossmodalError, match="has lost what is written .* index them again to mend it, or .* with --rebuild"
+    ):
+        opened(tmp_path)
+    changes = run(tmp_path)
+    assert changes.unchanged == 3 and "has been entered again" in changes.remarks()[0]
+    assert run(tmp_path).remarks() == []
+    assert [(photo.path, photo.described.keywords) for photo in opened(tmp_path).photos] == names
+    assert found(tmp_path, "rex") == ["1.jpg", "2.jpg", "日本.jpg"]
+
+
+def test_names_of_any_characters_are_no_damage(tmp_path: Path) -> None:
+    names = ['a "quoted" one', "☃", "日本", "_.", "e\u0301te\u0301", "-", "NOT x OR (y*)", "a" * 200]
+    for name in names:
+        save(tmp_path / f"{name}.png")
+    run(tmp_path)
+    assert len(opened(tmp_path).photos) == len(names)
+    with Store(tmp_path / ".crossmodal", writable=True) as store:
+        assert not store.mended
+
+
+def test_names_without_end_are_not_looked_for(tmp_path: Path) -> None:
+    save(tmp_path / "a.jpg")
+    run(tmp_path)
+    with contextlib.closing(sqlite3.connect(tmp_path / ".crossmodal" / DATABASE)) as db, db:
+        db.execute("update photos set names = ?", ("a " * 32_000,))
+        db.execute("insert into written (written) values ('rebuild')")
+    begun = time.monotonic()
+    assert len(opened(tmp_path).photos) == 1
+    assert time.monotonic() - begun < 5
+
+
+def test_words_are_sound_for_readers_while_an_indexing_goes_on(tmp_path: Path) -> None:
+    save(tmp_path / "a.png")
+    run(tmp_path)
+    with Store(tmp_path / ".crossmodal", writable=True) as store, store.change():
+        store.forget(["a.png"])
+        assert len(opened(tmp_path).photos) == 1
+
+
 # --- searching ---
 
 
@@ -219,6 +286,18 @@ def test_both_rankings_count(search: Search) -> None:
 def test_a_search_goes_on_where_the_index_is_gone(search: Search) -> None:
     (search.gallery.about.root / ".crossmodal" / DATABASE).unlink()
     assert hits(search, "red") == ["1"] and hits(search, "dog") == []
+
+
+@pytest.mark.parametrize("blocks", ["id = 1", LEAVES])
+def test_damage_that_a_search_meets_is_told(search: Search, blocks: str) -> None:
+    folder = search.gallery.about.root / ".crossmodal"
+    with sqlite3.connect(folder / DATABASE) as db:
+        db.execute(f"update written_data set block = x'00' where {blocks}")
+    with pytest.raises(CrossmodalError, match="has lost what is written in its photos .*malformed"):
+        hits(search, "dog")
+    with Store(folder, writable=True) as store:
+        assert store.mended
+    assert hits(search, "dog") == ["2"]
 
 
 @pytest.mark.parametrize("text", ['"', "a AND", "NOT", "x* OR NEAR(", "ü^é", "_", "title:dog", "日本 ☃", "\0 dog'--"])

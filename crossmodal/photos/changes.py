@@ -21,14 +21,17 @@ class Changes:
     unreadable: list[str] = field(default_factory=list)  # folders that could not be listed
     missing: dict[str, int] = field(default_factory=dict)  # folders without a file, and their photos, which are kept
     system: dict[str, int] = field(default_factory=dict)  # patterns of SYSTEM, and how often each left something out
+    mended: bool = False  # whether what is written in photos was damaged in the index
     seconds: float = 0.0
 
     def remarks(self, options: bool = True) -> list[str]:
-        """Return a sentence each on folders that are missing, photos that are cut short, and files of the system.
+        """Return a sentence each on what was mended, folders that are missing, photos that are cut short, and files of the system.
 
         With `options` they say which options of the command line change that.
         """
         said = []
+        if self.mended:
+            said.append("What is written in the photos was damaged in the index, and has been entered again.")
         if self.missing:
             folders = listed(shown(folder) or "the whole folder" for folder in self.missing)
             said.append(

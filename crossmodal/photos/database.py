@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import cache
 from pathlib import Path
 
 from crossmodal.errors import CrossmodalError
@@ -29,6 +30,11 @@ CREATE VIRTUAL TABLE written USING fts5 (
 );
 """
 TABLES = {"meta", "photos", "skipped", "written"}
+OBJECTS = "SELECT type, name, tbl_name, sql FROM sqlite_master"
+STATISTICS = {  # what ANALYZE adds, which changes no answer
+    ("table", "sqlite_stat1", "sqlite_stat1", "CREATE TABLE sqlite_stat1(tbl,idx,stat)"),
+    ("table", "sqlite_stat4", "sqlite_stat4", "CREATE TABLE sqlite_stat4(tbl,idx,neq,nlt,ndlt,sample)"),
+}
 # What SQLite says where the disk refuses; all else means that the file is broken.
 REFUSALS = frozenset((
     sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM,
@@ -47,14 +53,31 @@ def connect(path: Path, writable: bool) -> sqlite3.Connection:
         return _tried(_read_only(path, "immutable=1"), "PRAGMA schema_version")
 
 
-def check_tables(db: sqlite3.Connection, folder: Path) -> None:
-    """Check that what is read are tables: a view may have rows without end. Raises CrossmodalError."""
-    names = ", ".join(f"'{name}'" for name in TABLES)
-    (odd,) = db.execute(
-        f"SELECT count(*) FROM sqlite_master WHERE type IN ('view', 'trigger') OR (name IN ({names}) AND type != 'table')"
-    ).fetchone()
-    if odd:
-        raise broken(folder, "it has views or triggers, which no index has")
+def check_tables(db: sqlite3.Connection, folder: Path, only: str | None = None) -> None:
+    """Check that the schema, or `only` the table of a name, is that of an index; raises CrossmodalError.
+
+    A view may have rows without end, and a generated column, a constraint or an index may take hours to compute.
+    """
+    if not _has_own_tables(db, only):
+        raise broken(folder, "its tables are not those that this program makes")
+
+
+def _has_own_tables(db: sqlite3.Connection, only: str | None = None) -> bool:
+    found = {row for row in db.execute(OBJECTS) if only in (None, row[1])}
+    return found - STATISTICS == {row for row in _own_objects() if only in (None, row[1])}
+
+
+@cache
+def _own_objects() -> frozenset[tuple[str, str, str, str | None]]:
+    with closing(empty_database()) as db:
+        return frozenset(db.execute(OBJECTS))
+
+
+def empty_database() -> sqlite3.Connection:
+    """Return a database in memory that has the tables of an index, and no rows."""
+    db = sqlite3.connect(":memory:", isolation_level=None)
+    _make_tables(db)
+    return db
 
 
 def _read_only(path: Path, mode: str) -> sqlite3.Connection:
@@ -99,7 +122,8 @@ def _emptied(path: Path, meta: list[tuple[str, str]]) -> bool:
             )
             if not {name for (name,) in names} <= TABLES:
                 raise CrossmodalError(f"{path} belongs to another program; name another folder with --index.")
-            sound = db.execute("PRAGMA quick_check(1)").fetchone() == ("ok",)
+            # The check computes what a stranger's schema says, so that comes first.
+            sound = _has_own_tables(db) and db.execute("PRAGMA quick_check(1)").fetchone() == ("ok",)
             if sound:
                 _fill(db, meta)
             return sound
@@ -114,10 +138,14 @@ def _fill(db: sqlite3.Connection, meta: list[tuple[str, str]]) -> None:
     db.execute("BEGIN IMMEDIATE")
     for name in TABLES:
         db.execute(f"DROP TABLE IF EXISTS {name}")
-    for statement in filter(str.strip, SCHEMA.split(";")):
-        db.execute(statement)
+    _make_tables(db)
     db.executemany("INSERT INTO meta VALUES (?, ?)", meta)
     db.execute("COMMIT")
+
+
+def _make_tables(db: sqlite3.Connection) -> None:
+    for statement in filter(str.strip, SCHEMA.split(";")):
+        db.execute(statement)
 
 
 @contextmanager
@@ -134,6 +162,11 @@ def explained(folder: Path) -> Iterator[None]:
 def is_refusal(error: sqlite3.Error) -> bool:
     """Say whether the disk refused, and the file may be sound."""
     return getattr(error, "sqlite_errorcode", -1) & 0xFF in REFUSALS
+
+
+def is_corruption(error: Exception) -> bool:
+    """Say whether SQLite met bytes that it did not write."""
+    return getattr(error, "sqlite_errorcode", -1) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 def broken(folder: Path, what: str) -> CrossmodalError:

@@ -33,6 +33,7 @@ class FolderGallery(PhotosInMemory):
         with Store(folder, writable=False) as store:
             photos, vectors, meta = list(store.photos()), store.vectors(), store.meta
             self.maker, root = store.maker, store.root
+            store.check_words()
         self._folder = Path(folder)
         slots = np.array([photo.slot for photo in photos], dtype=np.int64)
         if len(slots) and slots.max() >= len(vectors):

@@ -19,12 +19,12 @@ from typing import Any, Self
 import numpy as np
 
 from crossmodal.errors import CrossmodalError, printable
-from crossmodal.files import shown, stays_below
+from crossmodal.files import shown
 from crossmodal.photos.database import DATABASE, broken, check_tables, connect, explained, make_database
-from crossmodal.photos.meta import FORMAT, SOUND_RECORD, VERSION, checked_meta
+from crossmodal.photos.meta import FORMAT, VERSION, as_entry, believed, check_records, checked_meta, read_meta
 from crossmodal.photos.vector_file import remove_strays, write_whole
-from crossmodal.photos.walk import INDEX_FOLDER, is_photo
-from crossmodal.photos.written import enter, names_of, withdraw, write_text
+from crossmodal.photos.walk import INDEX_FOLDER
+from crossmodal.photos.written import check_words, enter, mended, names_of, withdraw, write_text
 from crossmodal.runs.models import Maker
 from crossmodal.search.record import Described, Found, Photo
 
@@ -59,6 +59,7 @@ class Store:
             self._db = connect(self.folder / DATABASE, writable)
         try:
             self._read()
+            self.mended = writable and self._mended()  # whether what is written in photos was entered again
         except BaseException:
             self.close()
             raise
@@ -99,11 +100,11 @@ class Store:
             with explained(self.folder):
                 if not self.writable:
                     self._db.execute("BEGIN")
+                check_tables(self._db, self.folder, only="meta")
+                self.meta = read_meta(self._db, self.folder)  # which says whether the other tables are of this version
                 check_tables(self._db, self.folder)
-                self.meta = checked_meta(self._db.execute("SELECT key, value FROM meta"), self.folder)
-                if (
-                    self.folder.name == INDEX_FOLDER and self.meta["root"] != ".."
-                ):  # else it could show photos of anywhere
+                # Else it could show photos of anywhere.
+                if self.folder.name == INDEX_FOLDER and self.meta["root"] != "..":
                     raise broken(self.folder, f"its photos would lie in {self.meta['root']!r:.80}, not beside it")
                 self.size: int = self.meta["size"]
                 path = self.folder / self.meta["vectors"]
@@ -114,6 +115,16 @@ class Store:
                 if not self.writable:  # the index was compacted or rebuilt since its meta was read
                     self._db.execute("ROLLBACK")
         raise broken(self.folder, "it has lost its vectors")
+
+    def _mended(self) -> bool:
+        with self.change():
+            check_records(self._db, self.folder, self._slots(), copies=True)
+            return mended(self._db)
+
+    def check_words(self) -> None:
+        """Check that words find photos; raises CrossmodalError where they would miss some."""
+        with explained(self.folder):
+            check_words(self._db, self.folder)
 
     @staticmethod
     def create(folder: Path, meta: Mapping[str, Any]) -> None:
@@ -137,9 +148,10 @@ class Store:
         remove_strays(folder, name)
 
     def set_meta(self, key: str, value: Any) -> None:
-        """Write one entry of `meta`."""
+        """Write one entry of `meta`; raises CrossmodalError for what no index holds."""
+        entry = as_entry(key, value)
         with self.change():
-            self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, json.dumps(value)))
+            self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, entry))
         self.meta[key] = value
 
     # --- reading ---
@@ -147,26 +159,18 @@ class Store:
     def photos(self) -> Iterator[Photo]:
         """Yield all records, in the order of their paths; `vectors` are theirs. Paths that leave the root are dropped.
 
-        Raises CrossmodalError for records that are broken, or whose vectors are lost.
+        Raises CrossmodalError for records that are broken, or whose vectors are lost or those of other photos.
         """
         if not self.writable and not self._db.in_transaction:
             self._read()
         try:
             with explained(self.folder):
-                self._check_records()
+                check_records(self._db, self.folder, self._slots())
                 rows = self._db.execute(f"SELECT {RECORD} FROM photos ORDER BY path")
-                yield from filter(_is_ours, map(_photo, rows))
+                yield from believed(map(_photo, rows), self.folder)
         finally:
             if not self.writable and self._db.in_transaction:
                 self._db.execute("ROLLBACK")
-
-    def _check_records(self) -> None:
-        odd = self._db.execute(f"SELECT path FROM photos WHERE NOT ({SOUND_RECORD}) LIMIT 1").fetchone()
-        if odd:
-            raise broken(self.folder, f"its record of {odd[0]!r:.80} is damaged")
-        (last,) = self._db.execute("SELECT max(slot) FROM photos").fetchone()
-        if last is not None and last >= self._slots():
-            raise broken(self.folder, "it has lost vectors")
 
     def with_digest(self, digest: bytes) -> list[Photo]:
         """Return the records with this content."""
@@ -174,9 +178,8 @@ class Store:
             return [_photo(row) for row in self._db.execute(f"SELECT {RECORD} FROM photos WHERE digest = ?", (digest,))]
 
     def known(self) -> dict[str, tuple[int, int, int, int]]:
-        """Return the state of every file that was met, used or skipped, by path; raises as `photos`."""
+        """Return the state of every file that was met, used or skipped, by path."""
         with explained(self.folder):
-            self._check_records()
             rows = self._db.execute(f"SELECT {FOUND} FROM photos UNION ALL SELECT {FOUND} FROM skipped {SOUND_SKIP}")
             return {os.fsdecode(path): tuple(state) for path, *state in rows}
 
@@ -295,7 +298,3 @@ class Store:
 def _photo(row: tuple[Any, ...]) -> Photo:
     path, size, changed, inode, status_changed, slot, *described = row
     return Photo(Found(os.fsdecode(path), size, changed, inode, status_changed), slot, Described(*described))
-
-
-def _is_ours(photo: Photo) -> bool:
-    return is_photo(photo.found.path) and stays_below(photo.found.path)

@@ -76,7 +76,7 @@ def update(
     is recorded batch by batch, and a run that was killed is resumed by the next. Photos of folders that are
     missing (see `missing_folders`) are kept unless `forget_missing`.
     """
-    started, changes = time.monotonic(), Changes()
+    started, changes = time.monotonic(), Changes(mended=store.mended)
     if not root.is_dir():
         raise CrossmodalError(f"The folder of photos {root} is not there; nothing in its index was changed.")
     store.remove_strays()

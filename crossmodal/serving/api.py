@@ -174,6 +174,7 @@ def _stats(gallery: Gallery, measures: Measures, writes: bool) -> schema.Stats:
         photos=gallery.count(), captions=gallery.caption_count(), model=about.recipe, fingerprint=about.fingerprint,
         note=about.note, search=gallery.kind, fields=sorted(about.fields),
         filters=[_filter(gallery, kind) for kind in filters_on(about.fields)], recall=recall,
+        measured=int(about.metrics.get("images", 0)),
         saves_albums=writes and about.albums,
         uptime_seconds=round(time.time() - measures.started, 1), queries=measures.queries,
         latency=schema.Latencies(p50=cuts[0], p95=cuts[1], p99=cuts[2]) if cuts else None,

@@ -278,6 +278,7 @@ class Stats(BaseModel):
     filters: list[Filter]
     saves_albums: bool = Field(description="whether a search can be saved as an album")
     recall: dict[str, float] = Field(description="of the model on its validation split, per cent, where known")
+    measured: int = Field(description="photos of the validation split that `recall` is of; 0 where that is not known")
     uptime_seconds: float
     queries: int
     latency: Latencies | None = Field(None, description="none before the second search")

@@ -49,6 +49,12 @@ def _newest(search: Search, asked: schema.Narrowed) -> list[Hit]:
     return search.newest(NEWEST, search.narrowed(asked.query, asked.plain()))
 
 
+@ROUTES.get("/api/image/{image_id}/about", responses={**FAILURES, **ABSENT})
+async def about(serving: Held, image_id: schema.Id) -> schema.Photo:
+    """Return what is known of a photo, as when it is found."""
+    return _photo(await run_in_threadpool(serving.search.hit, image_id))
+
+
 @ROUTES.post("/api/search/text", responses={**FAILURES, **ABSENT})
 async def search_text(request: Request, serving: Held, asked: schema.TextQuery) -> schema.Photos:
     """Find photos for a sentence, or for terms with signs and weights."""
