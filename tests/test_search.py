@@ -224,7 +224,7 @@ def test_embed_makes_the_tensors_anew(run: Path, capsys: pytest.CaptureFixture[s
             "--upload-megabytes nan should be greater than 0",
         ),
         (["serve", "--checkpoint", "{run}", "--upload-megapixels", "-5"], "--upload-megapixels -5.0 should be greater"),
-        (["serve", "--checkpoint", "{run}", "--rate", "0/minute"], "lets nothing through"),
+        (["serve", "--checkpoint", "{run}", "--rate", "0/minute"], "should let 1 to 1,000,000,000 through"),
         (["caption", "{none}"], "is not there"),
         (["evaluate", "--checkpoint", "{run}", "--captions", "{none}"], "both --captions and --images"),
         (["evaluate", "--checkpoint", "{run}", "--split-file", "{none}"], "cannot be read"),
