@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import io
 import json
 import os
 import re
@@ -115,10 +116,15 @@ def stays_below(path: str) -> bool:
     )
 
 
+def opened_unblocked(path: Path) -> io.FileIO:
+    """Open a file to be read, of which no more comes than there is: pipes, and what the system makes up, may block for ever."""
+    return open(path, "rb", buffering=0, opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK))
+
+
 def read_bounded(path: Path, most: int = MOST_BYTES) -> bytes:
     """Return the content of a file; raises CrossmodalError for one of more than `most` bytes, which may never end."""
     content = bytearray()
-    with open(path, "rb") as file:
+    with opened_unblocked(path) as file:
         large = os.fstat(file.fileno()).st_size > most
         while not large and (part := file.read(READ_AT_ONCE)):
             content += part

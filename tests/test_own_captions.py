@@ -115,3 +115,8 @@ def test_how_many_are_wanting() -> None:
     assert Counted(3, Counter(train=3), 0).wanting.startswith(f"3 of {NEEDED} photos")
     assert Counted(NEEDED, Counter(train=NEEDED - 4, val=3, test=1), 0).wanting.startswith("Too few of these photos")
     assert not Counted(NEEDED, Counter(train=NEEDED - 13, val=3, test=10), 0).wanting
+
+
+def test_a_photo_whose_name_no_folder_can_hold_is_gone(file: OwnCaptions) -> None:
+    file.path.write_text(f"image,caption,split\n{'a' * 300}.jpg,A dog.,train\n", encoding="utf-8")
+    assert file.counted(file.path.parent).gone == 1

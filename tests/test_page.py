@@ -630,3 +630,9 @@ def test_one_runtime_for_all_galleries_of_a_model(tmp_path: Path) -> None:
     others = [runtime_of(maker) for maker in makers[1:]]
     assert runtime_of(makers[-1]) is others[-1]
     assert runtime_of(makers[0]) is not first  # the one that was used longest ago is let go
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a" * 300, "/".join("a" * 100 for _ in range(100))])
+def test_what_no_folder_can_be_called_is_one_sentence(name: str, tmp_path: Path) -> None:
+    with pytest.raises(CrossmodalError, match="is no name that a folder can have"):
+        chosen(Asked(gallery="folder", folder=f"{tmp_path}/{name}"), options(["--below", str(tmp_path)]))

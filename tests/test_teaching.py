@@ -19,7 +19,7 @@ from crossmodal.errors import CrossmodalError, UnknownPhotoError
 from crossmodal.photos.gallery import FolderGallery
 from crossmodal.search.feedback import feedback
 from crossmodal.search.gallery import About
-from crossmodal.search.query import Term
+from crossmodal.search.query import Query, Term
 from crossmodal.search.run_gallery import RunGallery
 from crossmodal.search.search import Search
 from crossmodal.search.teaching import KINDS, guessed_kind, teach, usual_look
@@ -362,3 +362,25 @@ def test_a_file_of_words_that_never_ends_is_not_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "words.json")
     with pytest.raises(CrossmodalError, match="is no regular file"):
         read_words(tmp_path / "words.json")
+    if Path("/proc/kmsg").exists():
+        with pytest.raises(CrossmodalError, match="cannot be read|is broken"):
+            read_words(Path("/proc/kmsg"))  # says that it is a regular file, and blocks
+
+
+def test_files_of_words_that_others_changed_are_one_sentence(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    path = tmp_path / "words.json"
+    rex = word()
+    write_words(path, [rex, replace(rex, name="REX")])
+    with pytest.raises(CrossmodalError, match="two in it have one name"):
+        read_words(path)
+    for vector in (np.full(2, 1e30, "<f4"), np.frombuffer(b"\x01\x00\xa0\x7f" * 2, "<f4")):
+        write_words(path, [replace(rex, usual=vector)])
+        with pytest.raises(CrossmodalError, match="its vectors are impossible"):
+            read_words(path)
+    write_words(path, [rex])
+    path.write_text(path.read_text().replace('"photo"', '"picture"'))
+    with pytest.raises(CrossmodalError, match="a word in it lacks something"):
+        read_words(path)
+    assert not recwarn.list
+    with pytest.raises(CrossmodalError, match="are not of its model; teach them again"):
+        Query.of([Term("dog")], unit(1.0, 0.0, 0.0)[None], [(unit(1.0, 0.0), 1.0)])

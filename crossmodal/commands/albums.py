@@ -5,7 +5,7 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 from crossmodal.commands.galleries import COLLECTION, add_gallery_options, opened
-from crossmodal.errors import CrossmodalError
+from crossmodal.errors import CrossmodalError, printable
 
 if TYPE_CHECKING:
     from crossmodal.search.albums import Album
@@ -63,4 +63,4 @@ def _line(album: "Album", search: "Search") -> str:
         holds = counted(search.albums.count(album, search), "photo")
     except CrossmodalError as error:
         holds = str(error)
-    return f"{album.name}: {album.query} ({holds})"
+    return printable(f"{album.name}: {album.query} ({holds})")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crossmodal.commands.galleries import add_weights_option
-from crossmodal.errors import CrossmodalError
+from crossmodal.errors import CrossmodalError, printable
 
 if TYPE_CHECKING:
     from crossmodal.search.word_file import WordFile
@@ -95,7 +95,7 @@ def _list(file: "WordFile", fingerprint: str) -> None:
     words = file.entries().values()
     for word in words:
         print(
-            word.summary
+            printable(word.summary)
             + ("" if word.fingerprint == fingerprint else "; of another model: forget it, and teach it again")
         )
     if not words:

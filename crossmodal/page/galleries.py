@@ -96,9 +96,14 @@ def chosen(asked: Asked, options: Options) -> Chosen:
 
 def _expanded(place: str) -> Path:
     try:
-        return Path(place).expanduser()
+        folder = Path(place).expanduser()
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+            folder.stat()
     except RuntimeError as error:  # of a user that this machine does not have
         raise CrossmodalError(f"{place} is not there: this machine has no such user.") from error
+    except (OSError, ValueError) as error:
+        raise CrossmodalError(f"{place!r:.80} is no name that a folder can have.") from error
+    return folder
 
 
 def _epoch(run: Path | None, asked: int) -> int:

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import io
+import os
 import stat
 from collections import Counter
 from collections.abc import Iterable
@@ -155,7 +156,7 @@ class OwnCaptions:
 def _is_below(root: Path, photo: str) -> bool:
     """Say whether a photo is there; links that lead elsewhere are not trained on."""
     path = root / photo
-    return path.is_file() and path.resolve().is_relative_to(root)
+    return os.path.isfile(path) and path.resolve().is_relative_to(root)
 
 
 def _one_line(caption: str) -> str:

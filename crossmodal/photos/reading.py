@@ -12,6 +12,7 @@ import numpy as np
 from crossmodal.data.limits import WRITTEN
 from crossmodal.data.prepared import Prepared
 from crossmodal.errors import PhotoError
+from crossmodal.files import opened_unblocked
 from crossmodal.photos.meta import DIGEST_BYTES
 from crossmodal.photos.place_names import place_name
 from crossmodal.search.record import Described, Found
@@ -63,7 +64,7 @@ def content_of(path: Path, size: int) -> tuple[bytes | None, bytes | None]:
     """
     if not stat.S_ISREG(os.stat(path).st_mode):  # opening a device may already do something
         return None, None
-    with open(path, "rb", buffering=0, opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK)) as file:
+    with opened_unblocked(path) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             return None, None
         digest, parts, rest = hashlib.blake2b(digest_size=DIGEST_BYTES), [], size

@@ -12,7 +12,7 @@ from typing import Any, Generic, Protocol, Self, TypeVar
 import filelock
 
 from crossmodal.errors import CrossmodalError, UnknownNameError, has_controls
-from crossmodal.files import write_text
+from crossmodal.files import read_bounded, write_text
 
 LONGEST_NAME = 60  # characters
 VERSION = 1  # of all these files
@@ -187,7 +187,7 @@ def read_entries(path: Path, form: Form[T]) -> list[T]:
             raise CrossmodalError(
                 f"{path.name} is no regular file, or too large to hold {form.nouns}; delete it, and {form.again}."
             )
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_bounded(path, form.most_bytes).decode("utf-8"))
     except OSError as error:
         raise CrossmodalError(f"{path.name} cannot be read ({error.strerror}).") from error
     except (ValueError, RecursionError) as error:
@@ -197,9 +197,14 @@ def read_entries(path: Path, form: Form[T]) -> list[T]:
             f"{path.name} is not a file of {form.nouns} of this version ({form.format} {VERSION}); delete it, and {form.again}."
         )
     try:
-        return [form.read(plain) for plain in content[form.nouns]]
-    except (CrossmodalError, KeyError, TypeError, ValueError, AttributeError) as error:
+        things = [form.read(plain) for plain in content[form.nouns]]
+    except (CrossmodalError, ValueError) as error:
         raise _broken(path, form, str(error)) from error
+    except (KeyError, TypeError, AttributeError) as error:
+        raise _broken(path, form, f"{form.one} in it lacks something, or has it of another kind") from error
+    if len({key_of(one.name) for one in things}) < len(things):
+        raise _broken(path, form, "two in it have one name")
+    return things
 
 
 def _broken(path: Path, form: Form[T], what: str) -> CrossmodalError:

@@ -146,8 +146,10 @@ def replaced_surrogates(text: str) -> str:
 def combined(parts: Sequence[tuple[np.ndarray, float]]) -> np.ndarray:
     """Return the weighted sum of unit vectors [D] as a unit vector, fp32.
 
-    Raises CrossmodalError where nothing is left of it.
+    Raises CrossmodalError where nothing is left of it, and for vectors of several models.
     """
+    if len({len(vector) for vector, _ in parts}) > 1:
+        raise CrossmodalError("The words that this gallery was taught are not of its model; teach them again.")
     total = np.sum([weight * vector for vector, weight in parts], axis=0, dtype=np.float64)
     length = float(np.linalg.norm(total))
     if not length >= LEAST_LENGTH:
