@@ -1,5 +1,6 @@
 """Embedding files: whatever is wrong with them is one sentence with the command that writes them again."""
 
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ import torch
 from crossmodal.encoding.embeddings import Embeddings, image_path, load_embeddings, save_embeddings, text_path
 from crossmodal.errors import CheckpointError
 from crossmodal.files import save_tensors
+from crossmodal.galleries import open_run
+from crossmodal.runs.opening import checkpoint_of
 
 VECTORS = torch.eye(3)
 WHOLE = Embeddings(VECTORS, VECTORS[[0, 1, 2, 2]], ["a", "b", "c"], ["train", "val", "test"], list("wxyz"), torch.tensor([0, 1, 2, 2]), {})  # fmt: skip
@@ -64,3 +67,15 @@ def test_a_flipped_byte_is_noticed(tmp_path: Path) -> None:
                 load_embeddings(tmp_path, 1, "f" * 32, "embed")
         path.write_bytes(content)
     load_embeddings(tmp_path, 1, "f" * 32, "embed")
+
+
+def test_a_run_whose_checkpoint_was_damaged_is_not_searched(runs: Path) -> None:
+    open_run(runs)
+    path = checkpoint_of(runs)
+    with zipfile.ZipFile(path) as archive:
+        largest = max(archive.infolist(), key=lambda entry: entry.file_size)
+    content = bytearray(path.read_bytes())
+    content[largest.header_offset + largest.file_size // 2 + 200] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match="cannot be read as a file of tensors"):
+        open_run(runs)  # though its towers may lie exported in the cache

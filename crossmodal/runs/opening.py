@@ -140,10 +140,13 @@ def _refuse_published(path: Path) -> None:
         )
 
 
-def about_checkpoint(checkpoint: Path) -> dict[str, Any]:
-    """Return what a checkpoint says beside its weights, which are not read; raises CheckpointError."""
+def about_checkpoint(checkpoint: Path, whole: bool = False) -> dict[str, Any]:
+    """Return what a checkpoint says beside its weights; raises CheckpointError.
+
+    The weights are not read, but for a comparison with the file's sums where it is to be `whole`.
+    """
     _refuse_published(checkpoint)
-    content = load_tensors(checkpoint, advice=ADVICE, mmap=True, whole=False)
+    content = load_tensors(checkpoint, advice=ADVICE, mmap=True, whole=whole)
     check_checkpoint(content, checkpoint)
     return {key: value for key, value in content.items() if key != "weights"}
 
