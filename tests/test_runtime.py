@@ -128,3 +128,16 @@ def test_nobody_is_told_of_a_conversion(tmp_path: Path) -> None:
     )
     assert (done.returncode, done.stdout) == (0, "converted\n"), done.stderr[-2000:]
     assert not (tmp_path / "intel").exists()
+
+
+def test_a_model_that_is_damaged_is_not_said_to_be_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    path = tmp_path / "model_epoch_1.pt"
+    maker = Maker("f" * 32, path, "the index", "again")
+    with pytest.raises(CrossmodalError, match=f"is no longer at {path}; name a checkpoint"):
+        maker.model()
+    path.write_bytes(b"no checkpoint")
+    with pytest.raises(
+        CrossmodalError, match="the index cannot be used .*model_epoch_1.pt cannot be read as a file of tensors"
+    ):
+        maker.model()

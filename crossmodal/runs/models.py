@@ -1,6 +1,5 @@
 """The model that made a gallery: found again by its fingerprint, and opened when the first query needs it."""
 
-import contextlib
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -68,14 +67,18 @@ class Maker:
         from crossmodal.runs.folder import runs_in
         from crossmodal.runs.opening import CHECKPOINTS, checkpoint_of
 
+        said = f"is no longer at {self.checkpoint}"
         for path in (self.checkpoint, *(checkpoint_of(run) for run in (*runs_in(CHECKPOINTS), SHIPPED_RUN))):
-            with contextlib.suppress(CrossmodalError):  # absent, or what lies there now is no checkpoint
+            try:
                 loaded, fingerprint = load(path)
-                if fingerprint == self.fingerprint:
-                    return path, loaded
+            except CrossmodalError as error:  # absent, or what lies there now is no checkpoint
+                if path == self.checkpoint and path.exists():
+                    said = f"cannot be used ({str(error).rstrip('.')})"
+                continue
+            if fingerprint == self.fingerprint:
+                return path, loaded
         raise CrossmodalError(
-            f"The model that made {self.made} is no longer at {self.checkpoint}; name a checkpoint and make it again: "
-            f"{self.again}"
+            f"The model that made {self.made} {said}; name a checkpoint and make it again: {self.again}"
         )
 
     def _published(self) -> "Model":
