@@ -97,9 +97,8 @@ def open_run(checkpoint: Path | None = None, images: Path | None = None, bars: B
     from crossmodal.search.run_gallery import RunGallery
 
     path = checkpoint_of(checkpoint or default_run())
-    content = about_checkpoint(
-        path, whole=True
-    )  # its towers may be exported already, and be those from before a damage
+    # Whole, since its towers may be exported already, and be those from before a damage.
+    content = about_checkpoint(path, whole=True)
     embeddings = open_embeddings(path, content["fingerprint"], bars)
     cutoff = cutoff_of(path, content["fingerprint"], embeddings)
     if embeddings.data.get("sample"):  # drawings, and thresholds of photos

@@ -6,10 +6,8 @@ from dataclasses import fields
 from crossmodal.errors import CrossmodalError
 from crossmodal.recipe import WHOLE, Recipe
 
-LOWEST_RATE, HIGHEST_RATE = (
-    1e-9,
-    1000.0,
-)  # of learning: a lower one moves no weight in fp32, a far higher one is no fp32 number
+LOWEST_RATE = 1e-9  # of learning; a lower one moves no weight in fp32
+HIGHEST_RATE = 1000.0  # what is higher by far has no fp32 number
 
 
 def check_recipe(recipe: Recipe, trained: bool = False) -> None:

@@ -30,13 +30,17 @@ ALBUM = "album "  # begins the keys of albums, in what is said about a gallery
 T = TypeVar("T")
 
 
+def _is_file(url: str) -> bool:
+    return "://" not in url
+
+
 class Milvus:
     """A connection to one gallery."""
 
     @staticmethod
     def existing(url: str, name: str) -> "Milvus":
         """Return a connection to what was loaded before; raises CrossmodalError for a file that is not there, which none makes then."""
-        if url.endswith(".db") and "://" not in url and not Path(url).exists():
+        if _is_file(url) and url.endswith(".db") and not Path(url).exists():
             raise CrossmodalError(
                 f"{url} is not there; load a gallery into it: python -m crossmodal load {url} --photos DIR"
             )
@@ -54,7 +58,7 @@ class Milvus:
             raise CrossmodalError("Milvus needs pymilvus: pip install -r requirements-milvus.txt") from error
         for talker in ("pymilvus", "milvus_lite", "grpc._server"):  # they write tracebacks beside what they raise
             logging.getLogger(talker).setLevel(logging.CRITICAL)
-        self.url, self.name, self.is_file = url, name, "://" not in url
+        self.url, self.name, self.is_file = url, name, _is_file(url)
         if self.is_file and not url.endswith(".db"):
             raise CrossmodalError(f"{url} is neither a URL like http://localhost:19530 nor a file NAME.db.")
         about: dict[str, Any] = {"token": os.environ.get("MILVUS_TOKEN", ""), "timeout": SECONDS}
